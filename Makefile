@@ -1,0 +1,44 @@
+# Two commands make the house: `make book` and `make test`. `make help` lists the others.
+PYTHON ?= python3
+BIN    := .venv/bin
+READY  := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book test outputs bench clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## .venv with everything that the other targets need
+
+# Debian splits venv off Python; root on a bare machine gets it, anybody else is told what to type.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "$(PYTHON) is older than 3.10. Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "==> Python's venv is missing: apt-get install python3-venv"; \
+	  [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv; } || \
+	  { echo "Install it, then run make again: sudo apt-get install python3-venv"; exit 1; }
+	@echo "==> Setting up .venv (a few minutes and 6 GB, once)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install -q -e ".[dev,book]"
+	@touch $@
+
+book: $(READY) ## build the book, strictly, from the committed outputs
+	@echo "==> Building the book"
+	@$(BIN)/jupyter-book build . --all -W --keep-going -q
+	@echo "==> Open $(CURDIR)/_build/html/index.html"
+
+test: $(READY) ## export and clean, every chapter on the drawn set, package, book, browser, stamps
+	@echo "==> Testing: sources, chapters without a network, package, strict book, browser, stamps"
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 5
+
+outputs: $(READY) ## run the stale chapters on the real sets and stamp them (ALL=1: every chapter)
+	@echo "==> Running chapters on the real sets"
+	@$(BIN)/python book/outputs.py $(if $(ALL),--all)
+
+bench: $(READY) ## the long experiments and timings; each writes its CSV beside it
+	@for f in benchmarks/[a-z]*.py; do echo "==> $$f"; $(BIN)/python $$f || exit 1; done
+
+clean: ## remove what the other targets built, but not .venv
+	@rm -rf _build build dist *.egg-info .pytest_cache .hypothesis

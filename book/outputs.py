@@ -1,0 +1,109 @@
+"""Run the chapters on the real sets and stamp what they show.
+
+A stamp in a notebook's metadata says which code made its outputs, on what, when, and how long it took. An output whose
+code has changed since is stale: `--check` (and the tests) name it, and a run makes it anew.
+"""
+import argparse, ast, hashlib, io, os, platform, re, subprocess, sys, time, tokenize
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parent.parent
+IMPORT = re.compile(r"^\s*(?:from|import) (?:tutorial_lib)?\.(\w+)", re.M)
+
+
+def chapters():
+    "The notebooks, in the order of their numbers."
+    return sorted((ROOT/"nbs").glob("[0-9][0-9]_*.ipynb"))
+
+
+def code(source):
+    "`source` without comments, docstrings and blank lines: better words do not make outputs stale."
+    source = re.sub(r"^(\s*)([%!].*)$", lambda m: m[1] + repr(m[2]), source, flags=re.M)   # magics, as plain strings
+    lines = source.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            lines[token.start[0] - 1] = lines[token.start[0] - 1][:token.start[1]]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
+            doc = node.body[0]
+            if not lines[doc.lineno - 1][:doc.col_offset].strip():
+                lines[doc.lineno - 1:doc.end_lineno] = [""]*(doc.end_lineno - doc.lineno + 1)
+    return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def fingerprint(path):
+    "A hash of a chapter's code and of the library modules that it imports, and those that they import."
+    cells = [code(c.source) for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+    parts, todo, seen = ["\n".join(cells)], IMPORT.findall("\n".join(cells)), set()
+    while todo:
+        name = todo.pop()
+        if name in seen: continue
+        seen.add(name)
+        source = code((ROOT/"tutorial_lib"/f"{name}.py").read_text(encoding="utf-8"))
+        todo += IMPORT.findall(source)
+    parts += [f"{name}\n{code((ROOT/'tutorial_lib'/f'{name}.py').read_text(encoding='utf-8'))}" for name in sorted(seen)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def is_stale(path):
+    "Whether a chapter's outputs were made by other code than it holds now."
+    return nbformat.read(path, 4).metadata.get("stamp", {}).get("hash") != fingerprint(path)
+
+
+def data_used(nb):
+    "The sets that a chapter loads by name, each as it was found on this machine."
+    from tutorial_lib.data import image_files, load
+    source = "\n".join(c.source for c in nb.cells if c.cell_type == "code")
+    found = []
+    for name in sorted(set(re.findall(r"""\bload\(["'](pets|cifar10)["']\)""", source))):
+        files = image_files(load(name))
+        kinds = "/".join(sorted({f.suffix.lstrip(".").lower().replace("jpeg", "jpg") for f in files})).upper()
+        found.append(f"{name} ({len(files):,} {kinds} files)")
+    return ", ".join(found) or "the drawn set"
+
+
+def run(path):
+    "Run a chapter from a fresh kernel and write it back whole, with its stamp."
+    import torch
+    nb, start = nbformat.read(path, 4), time.time()
+    NotebookClient(nb, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    minutes = (time.time() - start)/60
+    for cell in nb.cells:
+        if cell.cell_type == "code":    # progress bars and warnings are not for the page
+            cell.outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
+    nb.metadata = {k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")}
+    nb.metadata["stamp"] = {
+        "hash": fingerprint(path), "data": data_used(nb), "date": date.today().isoformat(), "minutes": round(minutes, 1),
+        "device": "GPU" if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version(), **{p: version(p).split("+")[0] for p in ("torch", "torchvision", "fastai")}}}
+    part = path.with_suffix(".part")
+    nbformat.write(nb, part)
+    os.replace(part, path)
+    subprocess.run([Path(sys.executable).with_name("nbdev-clean"), "--fname", path], check=True, cwd=ROOT)
+    return minutes
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("chapters", nargs="*", help="numbers of chapters, such as 04 (default: all that are stale)")
+    parser.add_argument("--all", action="store_true", help="fresh chapters too")
+    parser.add_argument("--check", action="store_true", help="only name the stale chapters; exit status 1 if there are any")
+    args = parser.parse_args()
+    todo = [p for p in chapters() if not args.chapters or p.name[:2] in args.chapters]
+    if not args.all: todo = [p for p in todo if is_stale(p)]
+    if args.check:
+        for path in todo: print(f"{path.name}: stale. Run `make outputs`.")
+        return int(bool(todo))
+    if os.environ.get("TUTORIAL_DATA"):
+        parser.error("TUTORIAL_DATA is set, but outputs are made on the real sets: unset it")
+    if not todo: print("Every chapter's outputs are fresh.")
+    for path in todo:
+        print(f"{path.name} ...", end=" ", flush=True)
+        print(f"{run(path):.1f} minutes", flush=True)
+
+
+if __name__ == "__main__": sys.exit(main())
