@@ -1,0 +1,51 @@
+"""Throw-away environments that know `tutorial_lib` from its wheel only, made in a second, with no network.
+
+Such an environment sees every installed dependency through a folder of links, `tutorial_lib` left out, so that
+`pip install tutorial_lib` in it does what it does on Colab: finds the dependencies there and installs the wheel.
+
+    wheel = build_wheel(folder/"wheel")
+    python = make_venv(folder/"venv", link_dependencies(folder/"links"))
+    run(python, "-m", "pip", "install", "-q", "tutorial_lib", env=offline(wheel))
+"""
+import os, shutil, subprocess, sys, sysconfig, venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ["pyproject.toml", "README.md", "LICENSE", "settings.ini", "tutorial_lib", "nbs", "tests"]
+
+def run(*command, **kwargs):
+    "Run `command` and return its output; a failure raises an error that shows the output."
+    done = subprocess.run([str(o) for o in command], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs)
+    if done.returncode: raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+def offline(wheel=None):
+    "This process's variables, for a child: no way back to the working tree, and pip finds `wheel`'s folder alone."
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTHON")) and k != "VIRTUAL_ENV"}
+    env |= dict(PIP_CONFIG_FILE=os.devnull, PIP_NO_INDEX="1", PIP_DISABLE_PIP_VERSION_CHECK="1", PYTHONUTF8="1")
+    return env | dict(PIP_FIND_LINKS=str(Path(wheel).parent)) if wheel else env
+
+def build_wheel(folder):
+    "The wheel of the working tree, written to `folder`; built from a copy, so that the tree stays as it is."
+    folder = Path(folder)
+    copy = folder/"source"
+    for name in SOURCES:
+        if (ROOT/name).is_dir(): shutil.copytree(ROOT/name, copy/name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        else: copy.mkdir(parents=True, exist_ok=True), shutil.copy(ROOT/name, copy)
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, copy, env=offline())
+    return next(folder.glob("*.whl"))
+
+def link_dependencies(folder):
+    "Fill `folder` with a link to each thing installed beside this Python, except what belongs to `tutorial_lib`."
+    folder = Path(folder)
+    folder.mkdir(parents=True)
+    for site in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        for entry in Path(site).iterdir():
+            if "tutorial_lib" not in entry.name and entry.name != "__pycache__": (folder/entry.name).symlink_to(entry, entry.is_dir())
+    return folder
+
+def make_venv(folder, links):
+    "A new environment at `folder` that sees the dependencies (pip too) through `links`; returns the path of its Python."
+    venv.EnvBuilder(symlinks=os.name != "nt").create(folder)
+    next(Path(folder).rglob("site-packages")).joinpath("dependencies.pth").write_text(str(links), encoding="utf-8")
+    return Path(folder)/("Scripts/python.exe" if os.name == "nt" else "bin/python")
