@@ -1,0 +1,70 @@
+"""Every chapter as Colab meets it: an empty folder, the wheel alone, `google.colab` present; on the drawn set, with no network."""
+import re, shutil, subprocess, sys
+
+import nbformat, pytest
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from wheelhouse import ROOT, build_wheel, link_dependencies, make_venv, offline, run
+
+CHAPTERS = sorted((ROOT/"nbs").glob("[0-9][0-9]_*.ipynb"))
+SECONDS = 120       # a chapter takes at most a minute on two cores; a machine that runs two at once may take two
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory): return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def links(tmp_path_factory): return link_dependencies(tmp_path_factory.mktemp("links")/"site")
+
+
+@pytest.fixture
+def colab(tmp_path, wheel, links):
+    "A Python that has the dependencies, pip, `google.colab` and no network, and the variables to run it with."
+    python = make_venv(tmp_path/"venv", links)
+    site = next((tmp_path/"venv").rglob("site-packages"))
+    (site/"google"/"colab").mkdir(parents=True)
+    (site/"google"/"colab"/"__init__.py").touch()
+    shutil.copy(ROOT/"tests"/"offline.py", site)
+    (site/"stand_in.pth").write_text("import offline, google.colab\n")
+    env = offline(wheel) | {"TUTORIAL_DATA": "sample", "FASTAI_HOME": str(tmp_path/"fastai"), "OFFLINE_LOG": str(tmp_path/"asked.txt"),
+                            "TORCH_HOME": str(tmp_path/"torch")}
+    return python, env
+
+
+class OneKernel(KernelSpecManager):
+    "Offers one kernel: the Python at hand."
+    def __init__(self, python): super().__init__(); self.python = python
+    def get_kernel_spec(self, kernel_name):
+        return KernelSpec(argv=[str(self.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"], language="python")
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_chapter_runs_as_on_colab(path, colab, tmp_path):
+    python, env = colab
+    (tmp_path/"content").mkdir()
+    shutil.copy(path, tmp_path/"content")
+    nb = nbformat.read(tmp_path/"content"/path.name, 4)
+    km = AsyncKernelManager(kernel_name="colab", kernel_spec_manager=OneKernel(python))
+    client = NotebookClient(nb, km=km, timeout=SECONDS, resources={"metadata": {"path": str(tmp_path/"content")}})
+    client.execute(env=env)
+    asked = tmp_path/"asked.txt"
+    assert not asked.exists(), f"{path.name} asked for the network: {asked.read_text()}"
+    where = run(python, "-c", "import tutorial_lib; print(tutorial_lib.__file__)", env=env, cwd=tmp_path)
+    assert str(tmp_path/"venv") in where, "the chapter's first cell did not install the package"
+
+
+def test_network_is_blocked(colab, tmp_path):
+    python, env = colab
+    program = "import urllib.request as r; r.urlopen('http://example.org')"
+    done = subprocess.run([python, "-c", program], env=env, capture_output=True, text=True)
+    assert done.returncode and "the network is blocked here" in done.stderr
+    assert "example.org" in (tmp_path/"asked.txt").read_text()
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_first_cell_does_nothing_elsewhere(path):
+    first = next(c for c in nbformat.read(path, 4).cells if c.cell_type == "code")
+    assert re.match(r"import sys\nif \"google\.colab\" in sys\.modules:\n    %pip install -q tutorial_lib\b.*$", first.source)
+    assert "google.colab" not in sys.modules and not first.outputs
