@@ -1,7 +1,8 @@
 # Two commands make the house: `make book` and `make test`. `make help` lists the others.
-PYTHON ?= python3
-BIN    := .venv/bin
-READY  := .venv/.ready
+PYTHON  ?= python3
+BIN     := .venv/bin
+INSTALL ?= $(BIN)/python -m pip install -q
+READY   := .venv/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book test outputs bench clean
@@ -21,7 +22,7 @@ $(READY): pyproject.toml
 	  { echo "Install it, then run make again: sudo apt-get install python3-venv"; exit 1; }
 	@echo "==> Setting up .venv (a few minutes and 6 GB, once)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install -q -e ".[dev,book]"
+	@$(INSTALL) -e ".[dev,book]"
 	@touch $@
 
 book: $(READY) ## build the book, strictly, from the committed outputs

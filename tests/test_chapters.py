@@ -5,18 +5,10 @@ import nbformat, pytest
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from wheelhouse import ROOT, build_wheel, link_dependencies, make_venv, offline, run
+from wheelhouse import ROOT, make_venv, offline, run
 
 CHAPTERS = sorted((ROOT/"nbs").glob("[0-9][0-9]_*.ipynb"))
 SECONDS = 120       # a chapter takes at most a minute on two cores; a machine that runs two at once may take two
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory): return build_wheel(tmp_path_factory.mktemp("wheel"))
-
-
-@pytest.fixture(scope="session")
-def links(tmp_path_factory): return link_dependencies(tmp_path_factory.mktemp("links")/"site")
 
 
 @pytest.fixture
