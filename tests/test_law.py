@@ -67,12 +67,14 @@ def test_every_chapter_is_a_page_and_every_page_is_there():
 @chapters
 def test_chapter_has_its_form(path):
     prose = cells(path, "markdown")
-    title, quote = re.match(r"# (.+)\n\n(> .+)", prose[0]).groups()
+    opening = re.match(r"# (.+)\n\n> .+", prose[0])
+    assert opening, "a chapter opens with its title and a line, after `>`, that says what its reader will be able to do"
+    title = opening[1]
     assert not re.search(r"\d", title), "the book puts the chapter's number before its title"
     tokens = MarkdownIt().parse("\n\n".join(prose))
     heads = [(t.tag, tokens[i + 1].content) for i, t in enumerate(tokens) if t.type == "heading_open"]
     assert [h for tag, h in heads if tag == "h1"] == [title], "one title"
-    assert [h for tag, h in heads if tag == "h2"][-2:] == ["Things to try", "Recap"]
+    assert [h for tag, h in heads if tag == "h2"][-2:] == ["Things to try", "Recap"], "the chapter's end"
     after = CHAPTERS[CHAPTERS.index(path) + 1:][:1]
     assert all(p.name in prose[-1] for p in after), "the recap ends with a link to the next chapter"
 

@@ -5,7 +5,7 @@ from importlib.metadata import PathDistribution, distribution, packages_distribu
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from wheelhouse import ROOT, build_wheel, link_dependencies, make_venv, offline, run
+from wheelhouse import ROOT, make_venv, offline, run
 
 MODULES = sorted(p for p in (ROOT/"tutorial_lib").glob("*.py"))
 
@@ -19,10 +19,6 @@ import matplotlib.pyplot as plt
 plt.style.use("tutorial_lib.book")
 print(json.dumps(found))
 """
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory): return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +45,8 @@ def test_wheel_holds_the_library_and_nothing_else(wheel):
 
 
 @pytest.mark.xdist_group("package")
-def test_every_module_imports_from_an_empty_folder(wheel, tmp_path):
-    python = make_venv(tmp_path/"venv", link_dependencies(tmp_path/"links"))
+def test_every_module_imports_from_an_empty_folder(wheel, links, tmp_path):
+    python = make_venv(tmp_path/"venv", links)
     env = offline(wheel)
     with pytest.raises(RuntimeError, match="No module named 'tutorial_lib'"):
         run(python, "-c", "import tutorial_lib", env=env, cwd=tmp_path)
