@@ -94,7 +94,7 @@ def tracked():
     return [Path(name) for name in listing.split("\0") if name and (ROOT/name).is_file()]
 
 
-MACHINE = re.compile(r"(?<![\w.~/\-])/(?:work|root|home|Users)/\w+|\b[A-Z]:\\+(?:Users|Windows|Program)")
+MACHINE = re.compile(r"(?<![\w.~/\-])/(?:work|root|home|Users)/[\w.]|\b[A-Z]:\\+(?:Users|Windows|Program)")
 REGISTRY = re.compile(r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|registry\.npmjs\.org|conda\.anaconda\.org")
 
 
