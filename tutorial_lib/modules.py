@@ -29,7 +29,7 @@ from torch import nn
 class SmallNet(nn.Module):
     """Three convolutions (`body`) and two linear layers (`head`): float images (bs, n_in, h, w) to logits (bs, n_out).
 
-    Any height and width from 6 pixels up will do, since the body ends in an average over all positions.
+    Any height and width from 5 pixels up will do, since the body ends in an average over all positions.
     """
     def __init__(self,
         n_out: int, # number of classes: one logit for each
@@ -100,17 +100,18 @@ def plot_shapes(
 ) -> plt.Axes:
     "Draw each output as a box: its height is the side in pixels, its width grows with the logarithm of the channels."
     ax = ax or plt.subplots(figsize=(7.5, 3.6))[1]
-    boxes = [("input", "input", shapes.input[0]), *zip(shapes.name, shapes.kind, shapes.output, strict=True)]
-    kinds = list(dict.fromkeys(kind for _, kind, _ in boxes))
+    boxes = [("input", None, shapes.input[0]), *zip(shapes.name, shapes.kind, shapes.output, strict=True)]
+    colors = {kind: f"C{i}" for i, kind in enumerate(shapes.kind.unique())}
     widest = np.log2(1 + max(shape[1] for _, _, shape in boxes))
     for i, (_, kind, (_, channels, *sides)) in enumerate(boxes):
         side = sides[0] if sides else 1
-        ax.bar(i, max(side, 2), 0.9 * np.log2(1 + channels) / widest, bottom=-max(side, 2) / 2, color=f"C{kinds.index(kind)}")
+        width, height = 0.9 * np.log2(1 + channels) / widest, max(side, 2)
+        ax.bar(i, height, width, bottom=-height / 2, color=colors.get(kind, plt.rcParams["text.color"]))
         ax.text(i, side / 2 + 3, "\n".join(filter(None, [str(channels), "×".join(map(str, sides))])), ha="center", va="bottom", fontsize=7)
     ax.set_xticks(range(len(boxes)), [name.split(".")[-1] for name, _, _ in boxes], rotation=60)
     ax.set(yticks=[], ylabel="height: side in pixels", xlabel="width: channels, logarithmic")
     ax.spines[:].set_visible(False)
-    ax.legend([plt.Rectangle((0, 0), 1, 1, color=f"C{i}") for i in range(len(kinds))], kinds, fontsize=8, loc="upper right")
+    ax.legend([plt.Rectangle((0, 0), 1, 1, color=c) for c in colors.values()], colors, fontsize=8, ncols=3, loc="upper right")
     return ax
 
 # %% ../nbs/03_modules.ipynb #m103
@@ -248,7 +249,7 @@ def save_weights(
         raise ValueError(f"{path}: {clash} name tensors, so they cannot name metadata")
     tied = _tied(state)
     kept = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in state.items() if k not in tied}
-    try: data = to_safetensors(kept, {**{k: str(v) for k, v in metadata.items()}, **tied})
+    try: data = to_safetensors(kept, {**{k: str(v) for k, v in metadata.items()}, **tied} or None)
     except KeyError as e:
         names = [k for k, v in kept.items() if v.dtype == e.args[0]]
         raise TypeError(f"{path}: safetensors cannot hold {e.args[0]}, the dtype of {names}") from e
