@@ -1,0 +1,92 @@
+"""Notebooks as pages: nbdev's directives become tags, the file's number stands before the title, the stamp closes the page."""
+import ast, json, re
+from pathlib import PurePosixPath
+
+from docutils import nodes
+
+DIRECTIVE = re.compile(r"#\s*\|\s*(\w[\w-]*):?\s*(.*)")
+NUMBER = re.compile(r"(\d\d)_")
+TAGS = {("hide", ""): "remove-cell", ("include", "false"): "remove-cell", ("echo", "false"): "remove-input",
+        ("output", "false"): "remove-output", ("code-fold", "true"): "hide-input"}
+
+
+def read_cell(source):
+    "The directives that a cell begins with, as {name: value}, and the code after them."
+    found, lines = {}, source.splitlines(keepends=True)
+    while lines and (m := DIRECTIVE.match(lines[0])):
+        found[m[1]] = m[2].strip()
+        lines.pop(0)
+    return found, "".join(lines).lstrip("\n")
+
+
+def tags(directives, code):
+    "What the page does with a cell: Jupyter Book's tags for it, sorted."
+    found = {TAGS[d] for d in directives.items() if d in TAGS}
+    set_up = code.startswith("import sys") and "google.colab" in code       # the reader of a page installs nothing
+    if not code.strip() or "default_exp" in directives or set_up: found.add("remove-cell")
+    if is_imports(directives, code): found.add("hide-input")
+    return sorted(found)
+
+
+def is_imports(directives, code):
+    "Whether a cell exports imports and nothing else: a module needs them, a reader of the page seldom."
+    return "export" in directives and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(code).body)
+
+
+def names(code, inside=""):
+    "What Python source defines, in order, as {name: (first line, last line)}; a method is named `Class.method`."
+    found = {}
+    for node in ast.parse(code).body if isinstance(code, str) else code:
+        span = node.lineno, node.end_lineno
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found[inside + node.name] = span
+            if isinstance(node, ast.ClassDef): found |= names(node.body, f"{inside}{node.name}.")
+        elif isinstance(node, ast.Assign):
+            found |= {inside + t.id: span for t in node.targets if isinstance(t, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found[inside + node.target.id] = span
+    return found
+
+
+def prepare(app, docname, source):
+    "On `source-read`: a notebook as Jupyter Book reads it."
+    if not app.env.doc2path(docname).endswith(".ipynb"): return
+    nb, exports = json.loads(source[0]), {}
+    for i, cell in enumerate(nb["cells"]):
+        if cell["cell_type"] != "code": continue
+        directives, code = read_cell("".join(cell["source"]))
+        cell["source"] = code
+        meta = cell["metadata"]
+        meta["tags"] = sorted({*meta.get("tags", []), *tags(directives, code)})
+        summary = directives.get("code-summary", "Show the imports" if is_imports(directives, code) else "").strip("\"'")
+        if summary: meta["mystnb"] = {"code_prompt_show": summary}
+        if "export" in directives: exports[i] = f"cell-{cell['id']}"
+    app.env.temp_data.update(stamp=nb["metadata"].get("stamp"), exports=exports)
+    source[0] = json.dumps(nb)
+
+
+def stamp_line(stamp):
+    "A stamp as a reader likes it: what made the outputs of a page, in one line."
+    versions = ", ".join(f"{name} {version}" for name, version in stamp["versions"].items() if name != "python")
+    minutes = max(1, round(stamp["minutes"]))
+    return f"Outputs: {stamp['data']}; {stamp['device']}; {versions}; {stamp['date']}; {minutes} minute{'s'*(minutes > 1)}."
+
+
+def finish(app, doctree):
+    "On `doctree-read`: number the title, name the cells that export, and close with the stamp."
+    docname, data = app.env.docname, app.env.temp_data
+    title = next(doctree.findall(nodes.title), None)
+    if title is not None and (m := NUMBER.match(PurePosixPath(docname).name)):
+        title.insert(0, [nodes.inline("", m[1], classes=["chapter-number"]), nodes.Text(" ")])
+    for cell in doctree.findall(nodes.container):
+        if cell.get("nb_element") == "cell_code" and (anchor := data.get("exports", {}).get(cell["cell_index"])):
+            cell["ids"].append(anchor)
+            app.env.get_domain("std").note_hyperlink_target(f"{docname}#{anchor}".lower(), docname, anchor, title.astext())
+    if data.get("stamp"):
+        doctree.next_node(nodes.section).append(nodes.paragraph("", stamp_line(data["stamp"]), classes=["stamp"]))
+
+
+def setup(app):
+    app.connect("source-read", prepare)
+    app.connect("doctree-read", finish, priority=400)       # before Sphinx collects the titles
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,149 @@
+"""The reference: docments and Markdown docstrings for autodoc, links to source and lesson, and links from names in prose."""
+import json, re, sys, warnings
+from functools import cache
+from pathlib import Path
+
+from docutils import nodes
+from fastcore.docments import docments
+from sphinx import addnodes
+from sphinx.pycode import ModuleAnalyzer
+
+from book.identity import identity
+from book.nbdev_pages import names, read_cell, tags
+
+PACKAGE = "tutorial_lib"
+
+
+def as_rst(lines):
+    "Markdown lines as reStructuredText: `code` in double backticks, fences as code blocks, other marks as plain characters."
+    out, fence = [], False
+    for line in lines:
+        if line.lstrip().startswith("```"):
+            fence = not fence
+            out += ["", ".. code-block:: python", ""] if fence else [""]
+        elif fence:
+            out.append("    " + line)
+        else:
+            bullet, text = re.match(r"(\s*(?:[-*] )?)(.*)", line).groups()
+            if bullet.strip() and out and out[-1].strip() and not re.match(r"\s*[-*] |  ", out[-1]): out.append("")
+            parts = re.split(r"(`[^`]+`)", text)
+            out.append(bullet + "".join(f"`{p}`" if p.startswith("`") else re.sub(r"[*|\\]|_\b", r"\\\g<0>", p) for p in parts))
+    return out
+
+
+@cache
+def lessons(root):
+    "Where the book teaches each module and each exported name: {dotted name: (page, anchor of its cell; \"\" where hidden)}."
+    found = {}
+    for path in sorted(Path(root, "nbs").glob("[0-9][0-9]_*.ipynb")):
+        module, page = None, f"nbs/{path.stem}"
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] != "code": continue
+            directives, code = read_cell("".join(cell["source"]))
+            if "default_exp" in directives:
+                module = f"{PACKAGE}.{directives['default_exp']}"
+                found[module] = page, ""
+            if "export" in directives:
+                anchor = "" if "remove-cell" in tags(directives, code) else f"cell-{cell['id']}"
+                found |= {f"{module}.{name}": (page, anchor) for name in names(code)}
+    return found
+
+
+def arguments(obj):
+    "The comments beside a signature, as a field for the arguments and one for what comes back."
+    docs = {arg: " ".join(as_rst(doc.docment.splitlines())) for arg, doc in docments(obj, full=True).items() if doc.docment}
+    back = [] if isinstance(obj, type) or "return" not in docs else [f":Returns: {docs['return']}"]
+    rows = [row for arg, text in docs.items() if arg != "return" for row in (f"  **{arg}**", f"    {text}")]
+    return ([":Arguments:", *rows] if rows else []) + back
+
+
+def process_docstring(app, what, name, obj, options, lines):
+    "On `autodoc-process-docstring`: the docstring in its own words, then the arguments, then the lesson."
+    if what == "module":    # nbdev writes the chapter's whole opening there: its first paragraph is enough
+        lines[:] = "\n".join(lines).split("\n\n")[0].splitlines()
+    lines[:] = [*as_rst(lines), ""]
+    if what in ("class", "exception", "function", "method"): lines += arguments(obj)
+    page, anchor = lessons(str(app.srcdir)).get(name, ("", ""))
+    if page and what in ("module", "class", "exception", "function", "data"):
+        lines.append(f":Taught in: :ref:`{page}#{anchor}`" if anchor else f":Taught in: :doc:`/{page}`")
+    lines.append("")
+
+
+def process_signature(app, what, name, obj, options, signature, back):
+    "On `autodoc-process-signature`: a default that has no name in the source, such as a lambda, as three dots."
+    return re.sub(r"=\s*<[^,]*>", "=...", signature or ""), back
+
+
+def skip_member(app, what, name, obj, skip, options):
+    "On `autodoc-skip-member`: the fields of a named tuple stand in its signature."
+    return skip or (what == "class" and type(obj).__name__ == "_tuplegetter")
+
+
+def describe_constants(app):
+    "On `builder-inited`: give each public constant the comment above it, because autodoc lists none without."
+    for path in Path(app.srcdir, PACKAGE).glob("[a-z]*.py"):
+        code = path.read_text(encoding="utf-8")
+        with warnings.catch_warnings():     # what the libraries say as they are imported is not about the book
+            warnings.simplefilter("ignore")
+            analyzer, lines = ModuleAnalyzer.for_module(f"{PACKAGE}.{path.stem}"), code.splitlines()
+        analyzer.analyze()
+        for name, (first, _) in names(code).items():
+            if name.startswith("_") or "." in name or name in analyzer.tags: continue
+            comment = []
+            while first > 1 and re.match("#(?! %%)", lines[first - 2]):
+                comment.insert(0, lines[first - 2].lstrip("#: "))
+                first -= 1
+            analyzer.attr_docs.setdefault(("", name), [*comment, ""])
+
+
+def source_link(root, me, module, name):
+    "Where a name stands on GitHub, with its lines."
+    path = f"{module.replace('.', '/')}.py"
+    span = names(Path(root, path).read_text(encoding="utf-8")).get(name)
+    return f"{me.repo_url}/blob/{me.branch}/{path}" + (f"#L{span[0]}-L{span[1]}" if span else "")
+
+
+def configure(app, config):
+    "On `config-inited`: read the library of this very tree, and link its source."
+    sys.path.insert(0, str(app.srcdir))
+    root, me = app.srcdir, identity(app.confdir)
+    config.linkcode_resolve = lambda domain, info: source_link(root, me, info["module"], info["fullname"])
+
+
+def public_names(env):
+    "What inline code may name: {`split`, `data.split`, `tutorial_lib.data.split`: its entry in the reference}."
+    found = {}
+    for full, entry in env.get_domain("py").objects.items():
+        _, module, *name = full.split(".")
+        keys = [full] if not name else [full, f"{module}.{'.'.join(name)}", ".".join(name)]
+        found |= {key: (full, entry) for key in keys}
+    return found
+
+
+def is_inside(node, kinds):
+    "Whether a node stands anywhere inside one of these kinds."
+    while node := node.parent:
+        if isinstance(node, kinds): return True
+    return False
+
+
+def link_names(app, doctree, docname):
+    "On `doctree-resolved`: inline code that names something of the library links to its entry."
+    known = public_names(app.env)
+    for node in list(doctree.findall(nodes.literal)):
+        full, entry = known.get(node.astext().removesuffix("()"), ("", None))
+        if not full or is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)): continue
+        uri = app.builder.get_relative_uri(docname, entry.docname) + f"#{entry.node_id}"
+        link = nodes.reference("", "", internal=True, refuri=uri, reftitle=full, classes=["api"])
+        node.replace_self(link)
+        link += node
+
+
+def setup(app):
+    app.connect("config-inited", configure)
+    app.connect("builder-inited", describe_constants)
+    app.connect("autodoc-process-docstring", process_docstring)
+    app.connect("autodoc-process-signature", process_signature)
+    app.connect("autodoc-skip-member", skip_member)
+    app.connect("doctree-resolved", link_names)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
