@@ -16,8 +16,19 @@ from hypothesis import strategies as st
 from safetensors.torch import load_model, save_file, save_model
 from torch import nn
 
-from tutorial_lib.modules import (SmallNet, freeze, load_weights, n_params, plot_shapes, read_weights, record_shapes,
-                                  rename_keys, save_weights, state_diff, unfreeze)
+from tutorial_lib.modules import (
+    SmallNet,
+    freeze,
+    load_weights,
+    n_params,
+    plot_shapes,
+    read_weights,
+    record_shapes,
+    rename_keys,
+    save_weights,
+    state_diff,
+    unfreeze,
+)
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
           torch.uint8, torch.bool, torch.complex64, torch.float8_e4m3fn]
@@ -270,6 +281,13 @@ def test_strided_and_overlapping_tensors_are_saved_as_they_look(tmp_path, net):
     load_weights(fresh, save_weights(net, tmp_path / "w.safetensors"))
     assert not state_diff(net, fresh, values=True)
     assert fresh.body.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_was_read_does_not_change_with_the_file(tmp_path):
+    path = save_weights({"w": torch.ones(1000)}, tmp_path / "w.safetensors")
+    read, _ = read_weights(path)
+    with path.open("r+b") as f: f.seek(-4000, os.SEEK_END); f.write(bytes(4000))
+    assert (read["w"] == 1).all() and (read_weights(path)[0]["w"] == 0).all()
 
 
 def test_tied_weights_travel_both_ways_and_with_safetensors_own_functions(tmp_path):

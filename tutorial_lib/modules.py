@@ -7,7 +7,6 @@ __all__ = ['SmallNet', 'n_params', 'record_shapes', 'plot_shapes', 'freeze', 'un
            'save_weights', 'read_weights', 'load_weights']
 
 # %% ../nbs/03_modules.ipynb #m005
-import json
 import os
 import re
 import uuid
@@ -107,7 +106,8 @@ def plot_shapes(
         side = sides[0] if sides else 1
         width, height = 0.9 * np.log2(1 + channels) / widest, max(side, 2)
         ax.bar(i, height, width, bottom=-height / 2, color=colors.get(kind, plt.rcParams["text.color"]))
-        ax.text(i, side / 2 + 3, "\n".join(filter(None, [str(channels), "×".join(map(str, sides))])), ha="center", va="bottom", fontsize=7)
+        label = "\n".join([str(channels), "×".join(map(str, sides))]).strip()
+        ax.text(i, side / 2 + 3, label, ha="center", va="bottom", fontsize=7)
     ax.set_xticks(range(len(boxes)), [name.split(".")[-1] for name, _, _ in boxes], rotation=60)
     ax.set(yticks=[], ylabel="height: side in pixels", xlabel="width: channels, logarithmic")
     ax.spines[:].set_visible(False)
@@ -267,7 +267,7 @@ def save_weights(
 def read_weights(
     path, # a safetensors file
 ) -> tuple[dict, dict]: # the state dict, on the CPU, and the metadata (text to text)
-    """Read a safetensors file without a model.
+    """Read a safetensors file without a model. The tensors are copies: they do not change when the file does.
 
     Raises FileNotFoundError, or ValueError that says what is wrong: a pickle, a file cut short, another format.
     """
@@ -275,7 +275,8 @@ def read_weights(
     if not path.is_file(): raise FileNotFoundError(f"{path}: there is no such file")
     try:
         with safe_open(path, framework="pt") as f:
-            return {k: f.get_tensor(k) for k in f.keys()}, dict(sorted((f.metadata() or {}).items()))
+            names, metadata = f.keys(), f.metadata() or {}
+            return {k: f.get_tensor(k).clone() for k in names}, dict(sorted(metadata.items()))
     except SafetensorError as e:
         with path.open("rb") as f: start = f.read(9)
         if start[:2] in (b"PK", b"\x80\x02"):
