@@ -114,7 +114,7 @@ def plot_shapes(
     ax.legend([plt.Rectangle((0, 0), 1, 1, color=c) for c in colors.values()], colors, fontsize=8, ncols=3, loc="upper right")
     return ax
 
-# %% ../nbs/03_modules.ipynb #m103
+# %% ../nbs/03_modules.ipynb #m105
 def freeze(
     model: nn.Module, # the model or the part of it to freeze
 ) -> nn.Module: # the same object
@@ -127,14 +127,14 @@ def freeze(
     model.zero_grad(set_to_none=True)
     return model
 
-# %% ../nbs/03_modules.ipynb #m104
+# %% ../nbs/03_modules.ipynb #m106
 def unfreeze(
     model: nn.Module, # the model or the part of it to train again
 ) -> nn.Module: # the same object
     "Switch the gradients of all parameters on."
     return model.requires_grad_(True)
 
-# %% ../nbs/03_modules.ipynb #m117
+# %% ../nbs/03_modules.ipynb #m119
 def _state(x):
     "The state dict of a model, or the dictionary itself, with every value a tensor."
     state = x.state_dict() if isinstance(x, nn.Module) else x
@@ -146,13 +146,13 @@ def _state(x):
                             "if this is a checkpoint with several parts, pass the part that holds the tensors")
     return state
 
-# %% ../nbs/03_modules.ipynb #m118
+# %% ../nbs/03_modules.ipynb #m120
 def _same(a, b):
     "Whether two tensors have the same shape, dtype and bytes, so that NaN equals NaN."
     def raw(t): return t.detach().cpu().contiguous().flatten().view(torch.uint8)
     return a.shape == b.shape and a.dtype == b.dtype and torch.equal(raw(a), raw(b))
 
-# %% ../nbs/03_modules.ipynb #m119
+# %% ../nbs/03_modules.ipynb #m121
 class StateDiff:
     "What `state_diff` found. False when nothing differs; shows as a table, of which the first 20 rows are written out."
     def __init__(self,
@@ -182,7 +182,7 @@ class StateDiff:
     def _repr_html_(self):
         return self.table.head(20).to_html(index=False, border=0) + self._rest() if self else repr(self)
 
-# %% ../nbs/03_modules.ipynb #m120
+# %% ../nbs/03_modules.ipynb #m122
 def state_diff(
     a, # a model or a state dict: what is wanted
     b, # a model or a state dict: what is offered
@@ -202,7 +202,7 @@ def state_diff(
     rows += [(name, "unexpected", "", text(b[name])) for name in b if name not in a]
     return StateDiff(pd.DataFrame(rows, columns=["name", "what", "a", "b"]))
 
-# %% ../nbs/03_modules.ipynb #m129
+# %% ../nbs/03_modules.ipynb #m131
 def rename_keys(
     state: Mapping, # a state dict; it is left as it is
     rules, # pairs (pattern, replacement) for `re.sub`, or a dict of them; each works on what the one before it made
@@ -222,7 +222,7 @@ def rename_keys(
         renamed[name], origin[name] = value, key
     return renamed
 
-# %% ../nbs/03_modules.ipynb #m145
+# %% ../nbs/03_modules.ipynb #m147
 def _tied(state):
     "The names that share the memory of an earlier name, each with that earlier name."
     first, tied = {}, {}
@@ -231,7 +231,7 @@ def _tied(state):
         if v.data_ptr() and first.setdefault(key, name) != name: tied[name] = first[key]
     return tied
 
-# %% ../nbs/03_modules.ipynb #m146
+# %% ../nbs/03_modules.ipynb #m148
 def save_weights(
     model, # a model or a state dict
     path, # the file to write, usually *.safetensors; one that is there is replaced
@@ -263,7 +263,7 @@ def save_weights(
     finally: part.unlink(missing_ok=True)
     return path
 
-# %% ../nbs/03_modules.ipynb #m147
+# %% ../nbs/03_modules.ipynb #m149
 def read_weights(
     path, # a safetensors file
 ) -> tuple[dict, dict]: # the state dict, on the CPU, and the metadata (text to text)
@@ -285,7 +285,7 @@ def read_weights(
         else: hint = "it begins like another format"
         raise ValueError(f"{path}: not a whole safetensors file ({path.stat().st_size} bytes): {hint}. [{e}]") from e
 
-# %% ../nbs/03_modules.ipynb #m148
+# %% ../nbs/03_modules.ipynb #m150
 def load_weights(
     model: nn.Module, # the model to load into; its dtypes and devices stay
     path, # a file by `save_weights` or any safetensors file
