@@ -21,9 +21,9 @@ def read_cell(source):
 
 def tags(directives, code):
     "What the page does with a cell: Jupyter Book's tags for it, sorted."
-    found = {TAGS[d] for d in directives.items() if d in TAGS}
     set_up = code.startswith("import sys") and "google.colab" in code       # the reader of a page installs nothing
-    if not code.strip() or "default_exp" in directives or set_up: found.add("remove-cell")
+    if not code.strip() or "default_exp" in directives or set_up: return ["remove-cell"]
+    found = {TAGS[d] for d in directives.items() if d in TAGS}
     if is_imports(directives, code): found.add("hide-input")
     return sorted(found)
 
@@ -67,7 +67,7 @@ def prepare(app, docname, source):
 
 def stamp_line(stamp):
     "A stamp as a reader likes it: what made the outputs of a page, in one line."
-    versions = ", ".join(f"{name} {version}" for name, version in stamp["versions"].items() if name != "python")
+    versions = ", ".join(f"{name} {stamp['versions'][name]}" for name in ("torch", "fastai"))
     minutes = max(1, round(stamp["minutes"]))
     return f"Outputs: {stamp['data']}; {stamp['device']}; {versions}; {stamp['date']}; {minutes} minute{'s'*(minutes > 1)}."
 

@@ -1,0 +1,34 @@
+"""The built book and a browser, once for all tests that look at them; `pytest_plugins = ["book_fixtures"]` brings them."""
+import shutil
+
+import pytest
+
+from book_site import ROOT, build, served
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory):
+    "The folder of the strictly built book."
+    out = tmp_path_factory.mktemp("book")
+    said, status = build(ROOT, out, "-W", "--keep-going")
+    assert status == 0, f"the strict build of the book failed:\n{said}"
+    return out/"_build"/"html"
+
+
+@pytest.fixture(scope="session")
+def site(book):
+    "The address of the served book."
+    with served(book) as address: yield address
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    "A real Chromium, or the test is skipped and says so."
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if not path: pytest.skip("no Chromium on this machine: apt-get install chromium")
+    flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+    with driver.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=flags.split())
+        yield browser
+        browser.close()

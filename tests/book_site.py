@@ -1,0 +1,56 @@
+"""What the tests of the book share: which pages it has, how it is built, and how it is served."""
+import functools, http.server, os, subprocess, sys, threading
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from book.identity import identity      # noqa: E402
+
+ME = identity(ROOT)
+PREFIX = urlsplit(ME.book_url).path     # where GitHub Pages serves the book
+
+
+def toc_pages(root=ROOT):
+    "The pages of the table of contents, in order, as `nbs/00_sample`."
+    toc = yaml.safe_load((root/"_toc.yml").read_text(encoding="utf-8"))
+    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+
+
+CHAPTERS = [page for page in toc_pages() if page.startswith("nbs/")]
+PAGES = [*toc_pages(), "search", "404"]
+
+
+def build(source, out, *flags, **env):
+    "Build the book; returns what the command printed and its exit status."
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--path-output", out, "--all", "-q", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1", **env})
+    return done.stdout + done.stderr, done.returncode
+
+
+class Pages(http.server.SimpleHTTPRequestHandler):
+    "Serves the book as GitHub Pages does: under its prefix, and 404.html for what is not there."
+    def log_message(self, *args): pass
+
+    def translate_path(self, path):
+        return super().translate_path(path.removeprefix(PREFIX)) if path.startswith(PREFIX) else os.devnull + "/outside"
+
+    def send_error(self, code, message=None, explain=None):
+        body = Path(self.directory, "404.html").read_bytes()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@contextmanager
+def served(folder):
+    "The address of the served book, with its prefix and a slash at the end."
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Pages, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}{PREFIX}"
+    server.shutdown()

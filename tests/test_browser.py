@@ -1,0 +1,155 @@
+"""Every page of the built book in a real Chromium: nothing from outside, no error, no overflow, readable in both themes."""
+from pathlib import Path
+
+import pytest
+
+from book_site import CHAPTERS, PAGES
+
+pytest_plugins = ["book_fixtures"]
+pytestmark = pytest.mark.xdist_group("book")
+WIDTHS, THEMES = (1400, 390), ("light", "dark")
+
+# What sticks out of the window sideways, and does not scroll in a box of its own.
+OVERFLOW = """() => {
+    const boxed = e => e && e !== document.body && (getComputedStyle(e).overflowX !== 'visible' || boxed(e.parentElement));
+    const out = [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().width
+        && e.getBoundingClientRect().right > innerWidth + 1 && !boxed(e.parentElement) && getComputedStyle(e).position !== 'fixed');
+    const wide = document.documentElement.scrollWidth - innerWidth;
+    return [...out.slice(0, 5).map(e => e.outerHTML.slice(0, 120)), ...(wide > 0 ? [`the page is ${wide} px too wide`] : [])];
+}"""
+
+# Text whose contrast with what lies behind it is below 4.5 to 1 (WCAG 2.2, 1.4.3).
+FAINT = """() => {
+    const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d', {willReadFrequently: true});
+    const rgba = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
+    const over = (top, under) => [0, 1, 2].map(i => top[i] * top[3] + under[i] * (1 - top[3]));
+    const ground = e => { if (!e) return [255, 255, 255];
+        const color = rgba(getComputedStyle(e).backgroundColor);
+        return color[3] > 0.99 ? color.slice(0, 3) : over(color, ground(e.parentElement)); };
+    const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+    const found = new Map(), walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+        const e = walk.currentNode.parentElement;
+        if (!walk.currentNode.data.trim() || !e.checkVisibility({opacityProperty: true, visibilityProperty: true}) || e.closest('script, style, kbd, .MathJax, mjx-container')) continue;
+        const under = ground(e), [a, b] = [light(over(rgba(getComputedStyle(e).color), under)), light(under)];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (ratio < 4.5) found.set(`${e.tagName}.${e.className}`, `${ratio.toFixed(2)} ${e.tagName}.${e.className}: ${walk.currentNode.data.trim().slice(0, 40)}`);
+    }
+    return [...found.values()].slice(0, 10);
+}"""
+
+
+@pytest.fixture
+def tab(chromium, site):
+    "A fresh window on the book. What goes wrong in it is kept: `tab.outside` (requests) and `tab.errors`."
+    context = chromium.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce", color_scheme="light")
+    page = context.new_page()
+    page.outside, page.errors = [], []
+
+    def gate(route):
+        if route.request.url.startswith(site): return route.continue_()
+        page.outside.append(route.request.url)
+        route.abort()
+
+    page.route("**/*", gate)
+    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("response", lambda response: page.errors.append(f"{response.status} {response.url}") if response.status >= 400 else None)
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page(tab, site, name):
+    tab.goto(f"{site}{name}.html", wait_until="load")
+    tab.add_style_tag(content="*, ::before, ::after { transition: none !important; animation: none !important; }")
+    tab.evaluate("() => window.MathJax?.startup.promise.then(() => true)")
+    empty = tab.evaluate("""async () => { const images = [...document.images];
+        images.forEach(i => i.loading = 'eager'); await Promise.allSettled(images.map(i => i.decode()));
+        return images.filter(i => !i.naturalWidth && i.checkVisibility()).map(i => i.src) }""")
+    assert not empty, "images that show nothing"
+    for width in WIDTHS:
+        tab.set_viewport_size({"width": width, "height": 900})
+        for theme in THEMES:
+            tab.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
+            assert not (found := tab.evaluate(OVERFLOW)), f"{width} px, {theme}: {found}"
+            assert not (found := tab.evaluate(FAINT)), f"too little contrast at {width} px, {theme}: {found}"
+    assert not tab.outside, "a page calls other hosts"
+    assert not tab.errors
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_search_finds_the_chapter(tab, site, name):
+    tab.goto(f"{site}{name}.html")
+    word = max(tab.locator("article h1").inner_text().split()[1:], key=len).strip(",.:")
+    tab.goto(f"{site}search.html?q={word}")
+    tab.locator(f'#search-results a[href*="{Path(name).name}.html"]').first.wait_for(timeout=10_000)
+    assert not tab.outside and not tab.errors
+
+
+def test_search_from_any_page(tab, site):
+    tab.goto(f"{site}{CHAPTERS[0]}.html")
+    tab.keyboard.press("Control+k")
+    tab.locator("#pst-search-dialog input").fill("BREEDS")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/search.html?q=BREEDS*")
+    tab.locator("#search-results li a").first.wait_for()
+    assert not tab.outside and not tab.errors
+
+
+def test_theme_button(tab, site):
+    "The button goes through its three modes, changes the page, and the choice outlives the page."
+    tab.goto(f"{site}index.html")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    seen = {}
+    for _ in range(3):
+        tab.locator(".bd-header-article .theme-switch-button").click()
+        seen[tab.evaluate("document.documentElement.dataset.mode")] = tab.evaluate("document.documentElement.dataset.theme"), tab.evaluate(ground)
+    assert seen.keys() == {"light", "dark", "auto"}
+    assert seen["dark"][0] == "dark" and seen["light"][1] != seen["dark"][1] and seen["auto"] == seen["light"]
+    while tab.evaluate("document.documentElement.dataset.mode") != "dark": tab.locator(".bd-header-article .theme-switch-button").click()
+    tab.goto(f"{site}{CHAPTERS[0]}.html")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark" and tab.evaluate(ground) == seen["dark"][1]
+
+
+def test_pictures_keep_their_colours_in_the_dark(tab, site):
+    tab.goto(f"{site}index.html")
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    style = tab.evaluate("(({filter, backgroundColor}) => [filter, backgroundColor])(getComputedStyle(document.querySelector('img.hero')))")
+    assert style == ["none", "rgba(0, 0, 0, 0)"]
+
+
+def test_keyboard_opens_folded_code(tab, site, book):
+    name = next((n for n in CHAPTERS if "<details" in (book/f"{n}.html").read_text(encoding="utf-8")), None)
+    if not name: pytest.skip("no chapter folds a cell")
+    tab.goto(f"{site}{name}.html")
+    tab.locator("article a, article button, article summary").first.focus()
+    for _ in range(200):
+        if tab.evaluate("document.activeElement.tagName") == "SUMMARY": break
+        tab.keyboard.press("Tab")
+    code = tab.locator("article details:has(summary:focus)")
+    assert not code.locator("pre").is_visible()
+    tab.keyboard.press("Enter")
+    code = tab.locator("article details[open]")
+    assert code.locator("pre").is_visible()
+
+
+def test_narrow_window_opens_the_table_of_contents(tab, site):
+    tab.set_viewport_size({"width": 390, "height": 900})
+    tab.goto(f"{site}{CHAPTERS[0]}.html")
+    link = tab.locator(f'nav.bd-links a[href="{Path(CHAPTERS[1]).name}.html"]')
+    assert not link.is_visible()
+    tab.locator("button.primary-toggle").click()
+    link.click()
+    tab.wait_for_url(f"**/{Path(CHAPTERS[1]).name}.html")
+
+
+def test_lost_reader_finds_the_book(tab, site):
+    "An address deep in the book that names no page: the page that comes has its look, and its links lead back."
+    tab.goto(f"{site}nbs/no/such/page.html")
+    assert tab.locator("article h1").inner_text() == "No page here"
+    assert [e for e in tab.errors if "no/such/page" not in e and "Failed to load resource" not in e] == [] == tab.outside
+    tab.locator("article a").first.click()
+    tab.wait_for_url(f"{site}index.html")
