@@ -6,7 +6,7 @@
 __all__ = ['PETS', 'CIFAR10', 'DataError', 'Mirror', 'Source', 'is_whole', 'fetch', 'pets', 'cifar10', 'digits', 'load',
            'ImageFiles', 'image_files', 'read_images', 'verify_images', 'twins', 'split']
 
-# %% ../nbs/01_data.ipynb #5d90b29c
+# %% ../nbs/01_data.ipynb #8e394cda
 import gzip
 import hashlib
 import os
@@ -16,12 +16,13 @@ import time
 import warnings
 import zlib
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import fastai.data
@@ -30,7 +31,7 @@ import pandas as pd
 from fastai.data.external import URLs, fastai_path, untar_data
 from fastcore.basics import defaults
 from fastcore.net import HTTP416RangeNotSatisfiableError, urlopen
-from fastcore.parallel import parallel
+from fastcore.parallel import ThreadPoolExecutor
 from fastdownload.core import check, checks_module
 from filelock import FileLock
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
@@ -91,7 +92,7 @@ def _download(
         except (OSError, HTTPException):
             if not left or not part.exists() or part.stat().st_size <= have: raise
 
-# %% ../nbs/01_data.ipynb #dbe3f085
+# %% ../nbs/01_data.ipynb #c90f1380
 def _receive(
     answer,  # an open HTTP answer
     part,  # file to write to
@@ -100,9 +101,9 @@ def _receive(
     "Write the body of `answer` behind the first `have` bytes of `part`; raise `OSError` when the body stops early."
     length = answer.headers["Content-Length"]
     total = have + int(length) if length else None
-    with open(part, "ab" if have else "wb") as f, tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar:
-        while chunk := answer.read(1 << 16):
-            bar.update(f.write(chunk))
+    bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem)
+    with bar, open(part, "ab" if have else "wb") as f:
+        while chunk := answer.read(1 << 16): bar.update(f.write(chunk))
     if total and part.stat().st_size < total:
         raise OSError(f"the connection was cut at {part.stat().st_size:,} of {total:,} bytes")
 
@@ -116,7 +117,10 @@ def _unpack(
         with tarfile.open(fileobj=f, mode="r|") as tar: tar.extractall(folder, filter="data")
         while f.read(1 << 20): pass
 
-# %% ../nbs/01_data.ipynb #72a507cc
+# %% ../nbs/01_data.ipynb #45622551
+_DAMAGED = (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError)  # what a damaged .tar.gz raises
+
+# %% ../nbs/01_data.ipynb #6a076897
 def _install(
     source,  # the set, a `Source`
     mirror,  # where to get it, a `Mirror`
@@ -125,25 +129,25 @@ def _install(
 ):
     "Download, check, unpack beside `dest`, count, and only then rename to `dest`. What stood there is kept, under another name."
     packed = archive/Path(urlsplit(mirror.url).path).name
-    if not (packed.exists() and mirror.check(packed)):
-        _download(mirror.url, packed)
+    if packed.exists() and not mirror.check(packed): packed.unlink()
+    if not packed.exists(): _download(mirror.url, packed)
     tmp = dest.with_name(f".{dest.name}.unpacking")
     shutil.rmtree(tmp, ignore_errors=True)
     tmp.mkdir()
     try:
-        if not mirror.check(packed): raise DataError("its checksum is not the published one")
+        if not mirror.check(packed): raise DataError("the checksum is not the published one")
         _unpack(packed, tmp)
         ready = mirror.arrange(tmp)
-        if not is_whole(ready, source.counts): raise DataError(f"it does not hold the pictures it should: {source.counts}")
+        if not is_whole(ready, source.counts): raise DataError(f"the archive does not hold what it should, sub-folder by sub-folder: {source.counts}")
         if dest.exists(): dest.rename(dest.with_name(f"{dest.name}.incomplete-{time.time_ns()}"))
         ready.rename(dest)
     except (DataError, *_DAMAGED):
-        packed.unlink()
+        packed.unlink(missing_ok=True)
         raise
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../nbs/01_data.ipynb #5e1a1ea8
+# %% ../nbs/01_data.ipynb #5c271844
 def fetch(
     source,  # the set, a `Source`
     data=None,  # folder that sets stand in; None: fastai's data folder (under FASTAI_HOME)
@@ -159,16 +163,15 @@ def fetch(
     for folder in (data, archive): folder.mkdir(parents=True, exist_ok=True)
     answers = []
     with FileLock(data/f".{source.folder}.lock"):
+        if is_whole(dest, source.counts): return dest
         for mirror in source.mirrors:
-            if is_whole(dest, source.counts): break
-            try: _install(source, mirror, dest, archive)
-            except (OSError, HTTPException, *_DAMAGED) as e: answers.append(f"  {mirror.url}: {str(e).splitlines()[0] or repr(e)}")
-    if is_whole(dest, source.counts): return dest
+            try:
+                _install(source, mirror, dest, archive)
+                return dest
+            except (OSError, HTTPException, *_DAMAGED) as e:
+                answers.append(f"  {mirror.url}: {(str(e) or repr(e)).splitlines()[0]}")
     raise DataError("\n".join([f"the {source.name} set is not whole in {dest}, and none of its hosts gave it:", *answers,
         "Check the network and run this again, or set TUTORIAL_DATA=sample to use drawn pictures in its place."]))
-
-# %% ../nbs/01_data.ipynb #45622551
-_DAMAGED = (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError)  # what a damaged .tar.gz raises
 
 # %% ../nbs/01_data.ipynb #38b335d3
 _fastai_check = partial(check, checks_module(fastai.data))  # size and md5 of the first megabyte, from fastai's own table
@@ -186,18 +189,19 @@ def pets() -> Path:  # flat folder of 7,390 pictures named `Breed_N.jpg`
     fetch(PETS)
     return untar_data(URLs.PETS)/"images"
 
-# %% ../nbs/01_data.ipynb #2b05eba5
+# %% ../nbs/01_data.ipynb #7a7d61b4
 def _binary_to_folders(
     folder,  # where cifar-10-binary.tar.gz was unpacked
 ) -> Path:  # the same pictures as fastai lays them out
-    "Write each record of CIFAR-10's binary batches (a label byte, then 3x32x32 pixel bytes) as `train/<class>/<i>_<class>.png` or `test/...`."
+    "Write the records of CIFAR-10's binary batches, a label byte and 3x32x32 pixel bytes each, as `train/<class>/<i>_<class>.png` and `test/...`."
     raw, out = folder/"cifar-10-batches-bin", folder/"cifar10"
     classes = (raw/"batches.meta.txt").read_text().split()
     for part, pattern in ("train", "data_batch_*.bin"), ("test", "test_batch.bin"):
         for c in classes: (out/part/c).mkdir(parents=True)
         records = np.concatenate([np.fromfile(f, np.uint8) for f in sorted(raw.glob(pattern))]).reshape(-1, 1 + 3*32*32)
-        for i, (y, *_) in enumerate(records[:, :1]):
-            Image.fromarray(records[i, 1:].reshape(3, 32, 32).transpose(1, 2, 0)).save(out/part/classes[y]/f"{i}_{classes[y]}.png")
+        for i, (y, pixels) in enumerate(zip(records[:, 0], records[:, 1:])):
+            im = Image.fromarray(pixels.reshape(3, 32, 32).transpose(1, 2, 0))
+            im.save(out/part/classes[y]/f"{i}_{classes[y]}.png")
     (out/"labels.txt").write_text("\n".join(classes) + "\n")
     return out
 
@@ -223,14 +227,15 @@ def digits() -> tuple[np.ndarray, np.ndarray]:  # x: float32 (1797, 8, 8) in 0..
     d = load_digits()
     return (d.images/16).astype(np.float32), d.target.astype(np.int64)
 
-# %% ../nbs/01_data.ipynb #8dbf15f0
+# %% ../nbs/01_data.ipynb #f5934e5a
 def _sample_tier() -> bool:  # does TUTORIAL_DATA ask for drawn pictures?
     "Read `TUTORIAL_DATA`: unset or empty means the real sets, `sample` the drawn ones; anything else raises `ValueError`."
     tier = os.environ.get("TUTORIAL_DATA", "")
-    if tier not in ("", "sample"): raise ValueError(f"TUTORIAL_DATA is {tier!r}: set it to 'sample' for drawn pictures, or unset it for the real sets")
+    if tier not in ("", "sample"):
+        raise ValueError(f"TUTORIAL_DATA is {tier!r}: set it to 'sample' for drawn pictures, or unset it for the real sets")
     return tier == "sample"
 
-# %% ../nbs/01_data.ipynb #39209e4e
+# %% ../nbs/01_data.ipynb #8b42b598
 def load(
     name,  # "pets", "cifar10", "digits" or "sample"
 ):  # what `pets`, `cifar10`, `digits` or `sample` returns
@@ -242,7 +247,8 @@ def load(
     drawn = {"pets": sample, "cifar10": partial(sample, n=2000, size=32, breeds=BREEDS[:10], test=500)}
     if name not in real:
         near = get_close_matches(str(name).lower(), real, n=1)
-        raise ValueError(f"no data set is called {name!r}: choose one of {', '.join(real)}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"no data set is called {name!r}: choose one of {', '.join(real)}{hint}")
     if not (_sample_tier() and name in drawn): return real[name]()
     print(f"TUTORIAL_DATA=sample: drawn animals stand in for {name}")
     return drawn[name]()
@@ -252,28 +258,27 @@ class ImageFiles(list):
     "Paths of images, sorted; `skipped` holds `(path, reason)` for whatever else was in the folder."
     def __init__(self, files, skipped): super().__init__(files); self.skipped = list(skipped)
 
-# %% ../nbs/01_data.ipynb #2ff35945
+# %% ../nbs/01_data.ipynb #0de1160b
 def _walk(
     folder,  # folder to look through, with its sub-folders
 ) -> tuple[list, dict]:  # regular files; path -> reason for everything that is passed over
     "Find the files of `folder`. Links, hidden names and special files are passed over."
-    folder, skipped, files = Path(folder), {}, []
-    if not folder.exists(): raise FileNotFoundError(f"there is no folder {folder}")
+    folder, files, skipped = Path(folder), [], {}
+    if not folder.exists(): raise FileNotFoundError(f"there is no folder {folder}: check the name")
     if not folder.is_dir(): raise NotADirectoryError(f"{folder} is a file: give the folder that it is in")
-    def unreadable(e): skipped[Path(e.filename)] = f"folder cannot be read: {e.strerror}"
+    def unreadable(e): skipped[Path(e.filename)] = f"folder that cannot be read: {e.strerror}"
     for root, dirs, names in os.walk(folder, onerror=unreadable):
-        for path in [Path(root, name) for name in dirs + names]:
+        for path in (Path(root, name) for name in dirs + names):
             if path.is_symlink(): skipped[path] = "link, not followed"
             elif path.name.startswith("."): skipped[path] = "hidden"
-            elif path.name in dirs and path.is_dir(): continue
-            elif not path.is_file(): skipped[path] = "not a regular file"
-            else: files.append(path)
+            elif path.is_file(): files.append(path)
+            elif not path.is_dir(): skipped[path] = "not a regular file"
         dirs[:] = [d for d in dirs if Path(root, d) not in skipped]
     return files, skipped
 
-# %% ../nbs/01_data.ipynb #3c105720
+# %% ../nbs/01_data.ipynb #598cd783
 Image.init()
-_FORMATS = [f for f in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF") if f in Image.OPEN]  # others can start programs or hang
+_FORMATS = [f for f in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF") if f in Image.OPEN]  # no documents, no programs
 
 # %% ../nbs/01_data.ipynb #1bfaae07
 @contextmanager
@@ -287,7 +292,7 @@ def _strict():
         try: yield
         finally: ImageFile.LOAD_TRUNCATED_IMAGES = truncated
 
-# %% ../nbs/01_data.ipynb #2da57c54
+# %% ../nbs/01_data.ipynb #633a50de
 def _reason(
     path,  # file that could not be opened or decoded
     error,  # what Pillow raised
@@ -295,7 +300,7 @@ def _reason(
     "Say in a few words what is wrong with a file that is no readable image."
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)): return f"decompression bomb: {error}"
     if isinstance(error, PermissionError): return "no permission to read it"
-    if not isinstance(error, UnidentifiedImageError): return f"broken: {error or type(error).__name__}"
+    if not isinstance(error, UnidentifiedImageError): return f"broken: {getattr(error, 'strerror', None) or error or type(error).__name__}"
     with open(path, "rb") as f: head = f.read(512).lower()
     if not head: return "empty file"
     if b"<html" in head or b"<!doctype html" in head: return "a web page, not an image"
@@ -311,15 +316,15 @@ def _header(
         with Image.open(path, formats=_FORMATS): return ""
     except Exception as e: return _reason(path, e)
 
-# %% ../nbs/01_data.ipynb #085c4a3a
+# %% ../nbs/01_data.ipynb #532669be
 def _map(
-    f,  # function of one file
+    f,  # function of one path
     files,  # paths
-) -> list:  # [f(file) for file in files]
-    "Apply `f` to each file: in threads where files are big enough for decoding, which frees the interpreter's lock, to outweigh the hand-over."
+):  # yields f(path), in order
+    "Apply `f` to each file. Threads pay where files are big enough for decoding, which frees the interpreter's lock, to outweigh the hand-over."
     first = files[:64]
     big = sum(os.path.getsize(p) for p in first) > 8192*len(first)
-    with _strict(): return list(parallel(f, files, threadpool=True, n_workers=defaults.cpus if big else 0))
+    with _strict(), ThreadPoolExecutor(defaults.cpus if big else 0) as pool: yield from pool.map(f, files)
 
 # %% ../nbs/01_data.ipynb #26c104ad
 def image_files(
@@ -334,7 +339,7 @@ def image_files(
         if reason: skipped[path] = reason
     return ImageFiles(sorted(f for f in files if f not in skipped), sorted(skipped.items()))
 
-# %% ../nbs/01_data.ipynb #e2d36551
+# %% ../nbs/01_data.ipynb #d0edcd44
 def _rgb(
     im,  # PIL image of any mode
 ) -> Image.Image:  # the same picture in mode RGB, 8 bits a channel
@@ -342,7 +347,8 @@ def _rgb(
     if im.mode == "F": raise ValueError("its pixels are floats, which have no agreed range: save it with 8 or 16 bits")
     if im.mode == "I" or im.mode.startswith("I;"):
         grey = np.asarray(im).astype(np.int64)
-        if grey.min() < 0 or grey.max() > 65535: raise ValueError("its pixels have 32 bits and no agreed range: save it with 8 or 16 bits")
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ValueError("its pixels have 32 bits and no agreed range: save it with 8 or 16 bits")
         im = Image.fromarray(((grey + 128)//257).astype(np.uint8))
     elif im.has_transparency_data:
         im = im.convert("RGBA")
@@ -360,27 +366,37 @@ def _decode(
         im = _rgb(ImageOps.exif_transpose(im))
     return ImageOps.fit(im, (size, size), method=Image.Resampling.BILINEAR) if size else im
 
-# %% ../nbs/01_data.ipynb #8a9e5ba3
+# %% ../nbs/01_data.ipynb #db105488
+def _readable(
+    path,  # file of an image
+    size=None,  # as in `_decode`
+) -> Image.Image:  # mode RGB
+    "Decode a file, or raise an error that names it."
+    try: return _decode(path, size)
+    except FileNotFoundError: raise
+    except Exception as e:
+        raise ValueError(f"{path} cannot be read ({_reason(path, e)}): leave it out, or make it anew; `verify_images` lists such files") from e
+
+# %% ../nbs/01_data.ipynb #e288dcee
 def read_images(
     files,  # paths of images
     size=None,  # side in pixels: each picture is scaled and its centre cut to a square; None: pictures must be of one size
 ) -> np.ndarray:  # uint8 (n, h, w, 3), 0..255, red first
     """Decode images into one array, turned as their EXIF data say, in RGB.
 
-    Transparent pixels show white, 16-bit grey is scaled to 8 bits, CMYK and palettes are converted. Raises `ValueError`, naming the file,
-    for one that cannot be decoded, and when `size` is None and sizes differ."""
+    Transparent pixels show white, 16-bit grey is scaled to 8 bits, CMYK and palettes are converted, of an animation the first picture is
+    taken. No files give an array of length 0. Raises `ValueError`, naming the file, for one that cannot be decoded, and when `size` is None
+    and sizes differ."""
+    if size is not None and size < 1: raise ValueError(f"size is {size}: give a number of pixels, such as size=128")
     files = [Path(f) for f in files]
-    if not files: return np.zeros((0, size or 0, size or 0, 3), np.uint8)
-    def read(path):
-        try: return np.asarray(_decode(path, size))
-        except FileNotFoundError: raise
-        except Exception as e: raise ValueError(f"{path} cannot be read: {_reason(path, e)}. verify_images(folder) lists every such file") from e
-    xs = _map(read, files)
-    for f, x in zip(files, xs):
-        if x.shape != xs[0].shape:
-            raise ValueError(f"{files[0].name} has {xs[0].shape[1]}x{xs[0].shape[0]} pixels and {f.name} {x.shape[1]}x{x.shape[0]}: "
+    out = None
+    for i, im in enumerate(_map(partial(_readable, size=size), files)):
+        if out is None: out = np.empty((len(files), im.height, im.width, 3), np.uint8)
+        if (im.height, im.width) != out.shape[1:3]:
+            raise ValueError(f"{files[0].name} has {out.shape[2]}x{out.shape[1]} pixels and {files[i].name} has {im.width}x{im.height}: "
                              "give a size, such as size=128")
-    return np.stack(xs)
+        out[i] = im
+    return np.empty((0, size or 0, size or 0, 3), np.uint8) if out is None else out
 
 # %% ../nbs/01_data.ipynb #83177f80
 def _verify(
@@ -395,7 +411,7 @@ def _verify(
     except Exception as e: row["reason"] = _reason(path, e)
     return row
 
-# %% ../nbs/01_data.ipynb #3cb2e4fa
+# %% ../nbs/01_data.ipynb #9d562311
 def verify_images(
     folder,  # folder to look through, with its sub-folders
 ) -> pd.DataFrame:  # a row a file: file, reason, format, mode, width, height
@@ -404,7 +420,8 @@ def verify_images(
     `file` is the path inside `folder`; `reason` is "" for a picture that `read_images` can read; `width` and `height` are pixels as stored,
     before EXIF turns them. Never raises for a file, whatever is in it; for the folder, as `image_files` does."""
     files, skipped = _walk(folder)
-    rows = {**dict(zip(files, _map(_verify, files))), **{path: dict(reason=reason, format="", mode="") for path, reason in skipped.items()}}
+    rows = dict(zip(files, _map(_verify, files)))
+    for path, reason in skipped.items(): rows[path] = dict(reason=reason, format="", mode="")
     table = pd.DataFrame([dict(file=path.relative_to(folder).as_posix(), **rows[path]) for path in sorted(rows)],
                          columns=["file", "reason", "format", "mode", "width", "height"])
     return table.astype({"width": "Int64", "height": "Int64"})
