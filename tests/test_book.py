@@ -144,6 +144,7 @@ def test_sitemap_and_cards_of_links(book):
     page = soup(book/f"{CHAPTERS[0]}.html")
     assert page.find("link", rel="canonical")["href"] == f"{ME.book_url}{CHAPTERS[0]}.html"
     assert page.find("meta", property="og:site_name")["content"] == ME.title
+    assert page.find("meta", property="og:image")["content"] == f"{ME.book_url}_static/animals.webp" and (book/"_static"/"animals.webp").is_file()
     assert page.find("meta", property="og:url")["content"] == f"{ME.book_url}{CHAPTERS[0]}.html"
 
 

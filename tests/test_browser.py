@@ -18,6 +18,10 @@ OVERFLOW = """() => {
     return [...out.slice(0, 5).map(e => e.outerHTML.slice(0, 120)), ...(wide > 0 ? [`the page is ${wide} px too wide`] : [])];
 }"""
 
+# Pictures that are stretched in one direction.
+STRETCHED = """() => [...document.querySelectorAll('article img')].filter(i => i.clientHeight > 20
+    && Math.abs(i.clientWidth / i.clientHeight / (i.naturalWidth / i.naturalHeight) - 1) > 0.02).map(i => i.src)"""
+
 # Text whose contrast with what lies behind it is below 4.5 to 1 (WCAG 2.2, 1.4.3).
 FAINT = """() => {
     const canvas = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d', {willReadFrequently: true});
@@ -65,13 +69,14 @@ def tab(chromium, site):
 def test_page(tab, site, name):
     tab.goto(f"{site}{name}.html", wait_until="load")
     tab.add_style_tag(content="*, ::before, ::after { transition: none !important; animation: none !important; }")
-    tab.evaluate("() => window.MathJax?.startup.promise.then(() => true)")
+    tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => true)")
     empty = tab.evaluate("""async () => { const images = [...document.images];
         images.forEach(i => i.loading = 'eager'); await Promise.allSettled(images.map(i => i.decode()));
         return images.filter(i => !i.naturalWidth && i.checkVisibility()).map(i => i.src) }""")
     assert not empty, "images that show nothing"
     for width in WIDTHS:
         tab.set_viewport_size({"width": width, "height": 900})
+        assert not tab.evaluate(STRETCHED), f"pictures out of shape at {width} px"
         for theme in THEMES:
             tab.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
             assert not (found := tab.evaluate(OVERFLOW)), f"{width} px, {theme}: {found}"
@@ -114,11 +119,14 @@ def test_theme_button(tab, site):
     assert tab.evaluate("document.documentElement.dataset.theme") == "dark" and tab.evaluate(ground) == seen["dark"][1]
 
 
-def test_pictures_keep_their_colours_in_the_dark(tab, site):
-    tab.goto(f"{site}index.html")
+@pytest.mark.parametrize("name", ["index", *CHAPTERS])
+def test_pictures_keep_their_colours_in_the_dark(tab, site, name):
+    "No white box behind a transparent figure, no filter over a photograph: what an output shows stands on the page itself."
+    tab.goto(f"{site}{name}.html")
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
-    style = tab.evaluate("(({filter, backgroundColor}) => [filter, backgroundColor])(getComputedStyle(document.querySelector('img.hero')))")
-    assert style == ["none", "rgba(0, 0, 0, 0)"]
+    styles = tab.evaluate("""[...document.querySelectorAll('article :is(img, .cell_output, .cell_output .output)')].map(e => {
+        const style = getComputedStyle(e); return [style.filter, style.backgroundColor].join(' ') })""")
+    assert set(styles) <= {"none rgba(0, 0, 0, 0)"}
 
 
 def test_keyboard_opens_folded_code(tab, site, book):
