@@ -15,7 +15,8 @@ import importlib, json, pkgutil, tutorial_lib
 found = {}
 for m in pkgutil.iter_modules(tutorial_lib.__path__):
     module = importlib.import_module(f"tutorial_lib.{m.name}")
-    found[m.name] = dict(file=module.__file__, missing=[n for n in getattr(module, "__all__", []) if not hasattr(module, n)])
+    missing = [n for n in getattr(module, "__all__", []) if not hasattr(module, n)]
+    found[m.name] = dict(file=module.__file__, missing=missing)
 import matplotlib.pyplot as plt
 plt.style.use("tutorial_lib.book")
 print(json.dumps(found))
@@ -26,7 +27,8 @@ print(json.dumps(found))
 def metadata(wheel):
     "The wheel's own metadata, read from the file."
     names = zipfile.ZipFile(wheel).namelist()
-    return PathDistribution(zipfile.Path(wheel, next(n for n in names if n.endswith(".dist-info/METADATA")).removesuffix("METADATA")))
+    info = next(n for n in names if n.endswith(".dist-info/METADATA")).removesuffix("METADATA")
+    return PathDistribution(zipfile.Path(wheel, info))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def test_every_module_imports_from_an_empty_folder(wheel, links, tmp_path):
     found = json.loads(run(python, "-W", "ignore", "-c", IMPORT_ALL, env=env, cwd=tmp_path/"empty").splitlines()[-1])
     assert found.keys() == {p.stem for p in MODULES} - {"__init__"}
     for name, module in found.items():
-        assert module["file"].startswith(str(tmp_path/"venv")), f"{name} comes from {module['file']}, not from the wheel"
+        assert str(tmp_path/"venv") in module["file"], f"{name} comes from {module['file']}, not from the wheel"
         assert not module["missing"], f"tutorial_lib.{name}: __all__ names {module['missing']}, which the module lacks"
     assert not list((tmp_path/"empty").iterdir()), "an import wrote into the folder that it ran in"
 

@@ -15,7 +15,8 @@ SOURCES = ["pyproject.toml", "README.md", "LICENSE", "settings.ini", "tutorial_l
 
 def run(*command, **kwargs):
     "Run `command` and return its output; a failure raises an error that shows the output."
-    done = subprocess.run([str(o) for o in command], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs)
+    command = [str(o) for o in command]
+    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs)
     if done.returncode: raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}")
     return done.stdout
 
@@ -26,14 +27,17 @@ def offline(wheel=None):
     return env | dict(PIP_FIND_LINKS=str(Path(wheel).parent)) if wheel else env
 
 def build_wheel(folder):
-    "The wheel of the working tree, built in `folder` from a copy; where WHEEL names a finished wheel, a copy of that one."
+    "The wheel of the working tree, built in `folder` from a copy, or a copy of the one that the variable WHEEL names."
     folder = Path(folder)
     if "WHEEL" in os.environ: return Path(shutil.copy(ROOT/os.environ["WHEEL"], folder))
     copy = folder/"source"
+    copy.mkdir(parents=True)
     for name in SOURCES:
-        if (ROOT/name).is_dir(): shutil.copytree(ROOT/name, copy/name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        else: copy.mkdir(parents=True, exist_ok=True), shutil.copy(ROOT/name, copy)
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, copy, env=offline())
+        source = ROOT/name
+        if source.is_dir(): shutil.copytree(source, copy/name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        else: shutil.copy(source, copy)
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    run(*pip, "-w", folder, copy, env=offline())
     return next(folder.glob("*.whl"))
 
 def link_dependencies(folder):
@@ -42,11 +46,12 @@ def link_dependencies(folder):
     folder.mkdir(parents=True)
     for site in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for entry in Path(site).iterdir():
-            if "tutorial_lib" not in entry.name and entry.name != "__pycache__": (folder/entry.name).symlink_to(entry, entry.is_dir())
+            if "tutorial_lib" in entry.name or entry.name == "__pycache__": continue
+            (folder/entry.name).symlink_to(entry, entry.is_dir())
     return folder
 
 def make_venv(folder, links):
-    "A new environment at `folder` that sees the dependencies (pip too) through `links`; returns the path of its Python."
+    "A new environment at `folder` that sees the dependencies, and pip, through `links`: the path of its Python."
     venv.EnvBuilder(symlinks=os.name != "nt").create(folder)
     next(Path(folder).rglob("site-packages")).joinpath("dependencies.pth").write_text(str(links), encoding="utf-8")
     return Path(folder)/("Scripts/python.exe" if os.name == "nt" else "bin/python")
