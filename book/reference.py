@@ -3,6 +3,7 @@ import json, re, sys, warnings
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from docutils import nodes
 from fastcore.docments import docments
 from sphinx import addnodes
@@ -120,6 +121,23 @@ def public_names(env):
     return found
 
 
+@cache
+def own_names(root, page):
+    "The names of the library that a chapter's code exports or imports."
+    path = Path(root, f"{page}.ipynb")
+    if not path.exists(): return set()
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    imported = re.findall(rf"^from {PACKAGE}\.\w+ import \(?([\w\s,]+)", code, re.M)
+    return {n for names in imported for n in re.findall(r"\w+", names)} | {
+        name.rpartition(".")[2] for name, (taught, _) in lessons(root).items() if taught == page}
+
+
+def is_ours(root, page, name):
+    "Whether a name in a page's prose is the library's: `split` may be NumPy's, where a chapter has not got ours."
+    return page.startswith("book/reference/") or not hasattr(np, name) or name in own_names(root, page)
+
+
 def is_inside(node, kinds):
     "Whether a node stands anywhere inside one of these kinds."
     while node := node.parent:
@@ -131,8 +149,9 @@ def link_names(app, doctree, docname):
     "On `doctree-resolved`: inline code that names something of the library links to its entry."
     known = public_names(app.env)
     for node in list(doctree.findall(nodes.literal)):
-        full, entry = known.get(node.astext().removesuffix("()"), ("", None))
-        if not full or is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)): continue
+        name = node.astext().removesuffix("()")
+        full, entry = known.get(name, ("", None))
+        if not full or not is_ours(str(app.srcdir), docname, name) or is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)): continue
         uri = app.builder.get_relative_uri(docname, entry.docname) + f"#{entry.node_id}"
         link = nodes.reference("", "", internal=True, refuri=uri, reftitle=full, classes=["api"])
         node.replace_self(link)

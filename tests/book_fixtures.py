@@ -1,18 +1,23 @@
 """The built book and a browser, once for all tests that look at them; `pytest_plugins = ["book_fixtures"]` brings them."""
-import shutil
+import json, os, shutil
 
 import pytest
+from filelock import FileLock
 
 from book_site import ROOT, build, served
 
 
 @pytest.fixture(scope="session")
 def book(tmp_path_factory):
-    "The folder of the strictly built book."
-    out = tmp_path_factory.mktemp("book")
-    said, status = build(ROOT, out, "-W", "--keep-going")
+    "The folder of the strictly built book. It is built once, however many workers pytest-xdist starts."
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ: shared = shared.parent
+    result = shared/"book.json"
+    with FileLock(shared/"book.lock"):
+        if not result.exists(): result.write_text(json.dumps(build(ROOT, shared/"book", "-W", "--keep-going")))
+    said, status = json.loads(result.read_text())
     assert status == 0, f"the strict build of the book failed:\n{said}"
-    return out/"_build"/"html"
+    return shared/"book"/"_build"/"html"
 
 
 @pytest.fixture(scope="session")

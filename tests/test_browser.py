@@ -6,7 +6,6 @@ import pytest
 from book_site import CHAPTERS, PAGES
 
 pytest_plugins = ["book_fixtures"]
-pytestmark = pytest.mark.xdist_group("book")
 WIDTHS, THEMES = (1400, 390), ("light", "dark")
 
 # What sticks out of the window sideways, and does not scroll in a box of its own.
