@@ -45,7 +45,7 @@ def links(name): return re.findall(r"\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)", read(n
 @pytest.mark.parametrize("name", PAGES)
 def test_links_of_a_page_follow_settings(name):
     for url in filter(None, sum(links(name), ())):
-        if url.startswith("https://github.com/"): assert url.startswith(f"{ME.repo_url}/"), f"not in {ME.repo_url}: {url}"
+        if url.startswith("https://github.com/"): assert url.startswith(f"{ME.repo_url}/"), f"{url} is elsewhere"
         elif "github.io" in url: assert url.startswith(ME.book_url), f"{url} is not in the book, {ME.book_url}"
         elif url.startswith("https://colab.research.google.com/github/"):
             assert url.startswith(f"{ME.colab_url}/") and (ROOT/url.removeprefix(f"{ME.colab_url}/")).is_file(), url
