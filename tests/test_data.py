@@ -134,7 +134,7 @@ BAD = {
     "empty.jpg": (b"", "empty file"), "page.jpg": (b"<!DOCTYPE html><html>404", "a web page, not an image"),
     "notes.txt": (b"buy milk", "not an image"), "text.jpg": (b"buy milk", "not an image"),
     "Thumbs.db": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "not an image"), ".DS_Store": (b"\0\0\0\1Bud1", "hidden"),
-    "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(50), "not an image that Pillow reads (HEIC or video): save it as JPEG"),
+    "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(50), "not an image that Pillow reads (HEIC, a video, a damaged AVIF): save it as JPEG"),
     "zeros.jpg": (bytes(5000), "not an image")}
 
 

@@ -287,7 +287,7 @@ def _strict():
         try: yield
         finally: ImageFile.LOAD_TRUNCATED_IMAGES = truncated
 
-# %% ../nbs/01_data.ipynb #122832fc
+# %% ../nbs/01_data.ipynb #249cdd91
 def _reason(
     path,  # file that could not be opened or decoded
     error,  # what Pillow raised
@@ -299,7 +299,7 @@ def _reason(
     with open(path, "rb") as f: head = f.read(512).lower()
     if not head: return "empty file"
     if b"<html" in head or b"<!doctype html" in head: return "a web page, not an image"
-    if head[4:8] == b"ftyp": return "not an image that Pillow reads (HEIC or video): save it as JPEG"
+    if head[4:8] == b"ftyp": return "not an image that Pillow reads (HEIC, a video, a damaged AVIF): save it as JPEG"
     return "not an image"
 
 # %% ../nbs/01_data.ipynb #5b20be59
