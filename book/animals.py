@@ -5,8 +5,11 @@ from PIL import Image, ImageDraw
 
 from tutorial_lib.sample import draw
 
-ROWS = (("striped_pointy", 32), ("masked_round", 30), ("spotted_floppy", 21), ("striped_long", 19), ("patched_pointy", 24), ("spotted_round", 22)), \
-       (("masked_long", 15), ("patched_round", 10), ("spotted_pointy", 20), ("striped_floppy", 17), ("patched_long", 11), ("masked_pointy", 12))
+ROWS = [                # (breed, seed)
+    [("striped_pointy", 32), ("masked_round", 30), ("spotted_floppy", 21),
+     ("striped_long", 19), ("patched_pointy", 24), ("spotted_round", 22)],
+    [("masked_long", 15), ("patched_round", 10), ("spotted_pointy", 20),
+     ("striped_floppy", 17), ("patched_long", 11), ("masked_pointy", 12)]]
 SIDE, GAP = 232, 20
 
 

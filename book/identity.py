@@ -1,4 +1,4 @@
-"""Who publishes the book: settings.ini, and on GitHub Actions GITHUB_REPOSITORY, so that a fork's book links to the fork."""
+"""Who publishes the book: settings.ini, and on GitHub Actions GITHUB_REPOSITORY, so that a fork links to itself."""
 import os
 from urllib.parse import urlsplit
 

@@ -20,7 +20,8 @@ def promise(doctree):
 def chapter(app, docname, page):
     title = nodes.reference("", "", *[n.deepcopy() for n in app.env.titles[page].children], internal=True,
                             refuri=app.builder.get_relative_uri(docname, page), classes=["chapter"])
-    return nodes.list_item("", nodes.paragraph("", "", title), nodes.paragraph("", "", *promise(app.env.get_doctree(page))))
+    words = promise(app.env.get_doctree(page))
+    return nodes.list_item("", nodes.paragraph("", "", title), nodes.paragraph("", "", *words))
 
 
 def draw(app, doctree, docname):
@@ -31,7 +32,8 @@ def draw(app, doctree, docname):
             pages = [str(item).removesuffix(".ipynb") for item in part.items if str(item).startswith("nbs/")]
             if not pages: continue
             parts.append(nodes.rubric("", part.caption))
-            parts.append(nodes.bullet_list("", *[chapter(app, docname, page) for page in pages], classes=["chapter-map"]))
+            chapters = [chapter(app, docname, page) for page in pages]
+            parts.append(nodes.bullet_list("", *chapters, classes=["chapter-map"]))
         place.replace_self(parts)
 
 

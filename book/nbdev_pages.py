@@ -1,4 +1,4 @@
-"""Notebooks as pages: nbdev's directives become tags, the file's number stands before the title, the stamp closes the page."""
+"""Notebooks as pages: nbdev's directives become tags, the file's number opens the title, the stamp closes the page."""
 import ast, json, re
 from pathlib import PurePosixPath
 
@@ -30,7 +30,8 @@ def tags(directives, code):
 
 def is_imports(directives, code):
     "Whether a cell exports imports and nothing else: a module needs them, a reader of the page seldom."
-    return "export" in directives and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(code).body)
+    imports = ast.Import, ast.ImportFrom
+    return "export" in directives and all(isinstance(node, imports) for node in ast.parse(code).body)
 
 
 def names(code, inside=""):
@@ -58,8 +59,9 @@ def prepare(app, docname, source):
         cell["source"] = code
         meta = cell["metadata"]
         meta["tags"] = sorted({*meta.get("tags", []), *tags(directives, code)})
-        summary = directives.get("code-summary", "Show the imports" if is_imports(directives, code) else "").strip("\"'")
-        if summary: meta["mystnb"] = {"code_prompt_show": summary}
+        default = "Show the imports" if is_imports(directives, code) else ""
+        if summary := directives.get("code-summary", default).strip("\"'"):
+            meta["mystnb"] = {"code_prompt_show": summary}
         if "export" in directives: exports[i] = f"cell-{cell['id']}"
     app.env.temp_data.update(stamp=nb["metadata"].get("stamp"), exports=exports)
     source[0] = json.dumps(nb)
@@ -69,7 +71,8 @@ def stamp_line(stamp):
     "A stamp as a reader likes it: what made the outputs of a page, in one line."
     versions = ", ".join(f"{name} {stamp['versions'][name]}" for name in ("torch", "fastai"))
     minutes = max(1, round(stamp["minutes"]))
-    return f"Outputs: {stamp['data']}; {stamp['device']}; {versions}; {stamp['date']}; {minutes} minute{'s'*(minutes > 1)}."
+    time = f"{minutes} minute{'s'*(minutes > 1)}"
+    return f"Outputs: {stamp['data']}; {stamp['device']}; {versions}; {stamp['date']}; {time}."
 
 
 def finish(app, doctree):
@@ -81,7 +84,8 @@ def finish(app, doctree):
     for cell in doctree.findall(nodes.container):
         if cell.get("nb_element") == "cell_code" and (anchor := data.get("exports", {}).get(cell["cell_index"])):
             cell["ids"].append(anchor)
-            app.env.get_domain("std").note_hyperlink_target(f"{docname}#{anchor}".lower(), docname, anchor, title.astext())
+            label = f"{docname}#{anchor}".lower()
+            app.env.get_domain("std").note_hyperlink_target(label, docname, anchor, title.astext())
     if data.get("stamp"):
         doctree.next_node(nodes.section).append(nodes.paragraph("", stamp_line(data["stamp"]), classes=["stamp"]))
 

@@ -1,4 +1,4 @@
-"""The reference: docments and Markdown docstrings for autodoc, links to source and lesson, and links from names in prose."""
+"""The reference: docments and docstrings for autodoc, links to source and lesson, and links from names in prose."""
 import json, re, sys, warnings
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ PACKAGE = "tutorial_lib"
 
 
 def as_rst(lines):
-    "Markdown lines as reStructuredText: `code` in double backticks, fences as code blocks, other marks as plain characters."
+    "Markdown lines as reStructuredText: `code` in double backticks, fences as code blocks, other marks as they stand."
     out, fence = [], False
     for line in lines:
         if line.lstrip().startswith("```"):
@@ -27,14 +27,15 @@ def as_rst(lines):
         else:
             bullet, text = re.match(r"(\s*(?:[-*] )?)(.*)", line).groups()
             if bullet.strip() and out and out[-1].strip() and not re.match(r"\s*[-*] |  ", out[-1]): out.append("")
-            parts = re.split(r"(`[^`]+`)", text)
-            out.append(bullet + "".join(f"`{p}`" if p.startswith("`") else re.sub(r"[*|\\]|_\b", r"\\\g<0>", p) for p in parts))
+            parts = (f"`{part}`" if part.startswith("`") else re.sub(r"[*|\\]|_\b", r"\\\g<0>", part)
+                     for part in re.split(r"(`[^`]+`)", text))
+            out.append(bullet + "".join(parts))
     return out
 
 
 @cache
 def lessons(root):
-    "Where the book teaches each module and each exported name: {dotted name: (page, anchor of its cell; \"\" where hidden)}."
+    "Where the book teaches each module and exported name: {dotted name: (page, its cell's anchor or \"\" if hidden)}."
     found = {}
     for path in sorted(Path(root, "nbs").glob("[0-9][0-9]_*.ipynb")):
         module, page = None, f"nbs/{path.stem}"
@@ -52,7 +53,7 @@ def lessons(root):
 
 def arguments(obj):
     "The comments beside a signature, as a field for the arguments and one for what comes back."
-    docs = {arg: " ".join(as_rst(doc.docment.splitlines())) for arg, doc in docments(obj, full=True).items() if doc.docment}
+    docs = {arg: " ".join(as_rst(text.splitlines())) for arg, text in docments(obj).items() if text}
     back = [] if isinstance(obj, type) or "return" not in docs else [f":Returns: {docs['return']}"]
     rows = [row for arg, text in docs.items() if arg != "return" for row in (f"  **{arg}**", f"    {text}")]
     return ([":Arguments:", *rows] if rows else []) + back
@@ -151,7 +152,8 @@ def link_names(app, doctree, docname):
     for node in list(doctree.findall(nodes.literal)):
         name = node.astext().removesuffix("()")
         full, entry = known.get(name, ("", None))
-        if not full or not is_ours(str(app.srcdir), docname, name) or is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)): continue
+        if not full or not is_ours(str(app.srcdir), docname, name): continue
+        if is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)): continue
         uri = app.builder.get_relative_uri(docname, entry.docname) + f"#{entry.node_id}"
         link = nodes.reference("", "", internal=True, refuri=uri, reftitle=full, classes=["api"])
         node.replace_self(link)

@@ -1,4 +1,4 @@
-"""The built book and a browser, once for all tests that look at them; `pytest_plugins = ["book_fixtures"]` brings them."""
+"""The built book and a browser, once for all tests of them: `pytest_plugins = ["book_fixtures"]` brings them."""
 import json, os, shutil
 
 import pytest
@@ -32,7 +32,8 @@ def chromium():
     driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if not path: pytest.skip("no Chromium on this machine: apt-get install chromium")
-    flags = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+    flags = """--no-sandbox --disable-gpu --disable-quic --no-first-run
+               --disable-background-networking --disable-component-update --disable-sync"""
     with driver.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=flags.split())
         yield browser

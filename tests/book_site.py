@@ -8,7 +8,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from book.identity import identity      # noqa: E402
+from book.identity import identity
 
 ME = identity(ROOT)
 PREFIX = urlsplit(ME.book_url).path     # where GitHub Pages serves the book
@@ -26,8 +26,10 @@ PAGES = [*toc_pages(), "search", "404"]
 
 def build(source, out, *flags, **env):
     "Build the book; returns what the command printed and its exit status."
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--path-output", out, "--all", "-q", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1", **env})
+    tool = Path(sys.executable).with_name("jupyter-book")
+    command = [tool, "build", source, "--path-output", out, "--all", "-q", *flags]
+    env = {**os.environ, "NO_COLOR": "1", **env}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     return done.stdout + done.stderr, done.returncode
 
 
