@@ -1,0 +1,118 @@
+"""Three recipes for the same pictures, side by side in one process: how long does each take, and how accurate is it?
+
+old     as it was commonly written: softmax before the loss, and the test set judged at once, with dropout and gradients on
+mended  the same network and training, without the three mistakes
+better  `FastClassifier` with `FastNet`
+
+The recipes take turns, seed by seed, and their order moves on by one with each seed. Each trains on the first 80 % of CIFAR-10's training
+pictures (shuffled with one seed), validates with the rest after each epoch, and is judged on the test set once. Seconds cover all of that,
+but not reading the files. `ratio` compares with the old recipe of the same seed.
+"""
+import argparse, csv, platform, time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tutorial_lib.classifier import Classifier, FastClassifier, FastNet, ImageArrays, bf16_is_fast
+from tutorial_lib.data import load
+
+FIELDS = "seed recipe seconds ratio accuracy epochs torch device bf16 threads data".split()
+
+
+class ConvNet(nn.Module):
+    "The network of chapter 04; `old` puts a softmax behind it."
+    def __init__(self, n_out, old=False):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(32, 64, 3, padding=1)
+        self.fc1, self.fc2 = nn.Linear(4096, 100), nn.Linear(100, n_out)
+        self.drop1, self.drop2 = nn.Dropout(0.25), nn.Dropout(0.5)
+        self.old = old
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = self.drop1(F.max_pool2d(F.relu(self.conv2(x)), 2))
+        x = self.fc2(self.drop2(F.relu(self.fc1(x.flatten(1)))))
+        return x.softmax(1) if self.old else x
+
+
+class OldClassifier(Classifier):
+    "Judges a whole set at once, in training mode, and keeps what `backward` would need."
+    def logits(self, ds):
+        xb, yb = ds[list(range(len(ds)))]
+        return self.model(xb.to(self.device)).cpu(), yb
+
+
+RECIPES = {
+    "old": lambda n_out: OldClassifier(ConvNet(n_out, old=True)),
+    "mended": lambda n_out: Classifier(ConvNet(n_out)),
+    "better": lambda n_out: FastClassifier(FastNet(n_out)),
+}
+
+
+def run(recipe, seed, n_epoch, train, test):
+    "Train and judge once: seconds, test accuracy, device, and whether it multiplied bfloat16."
+    torch.manual_seed(seed)
+    start = time.perf_counter()
+    clf = RECIPES[recipe](len(train.classes))
+    clf.train(train, n_epoch)
+    accuracy = clf.evaluate(test)[1]
+    bf16 = recipe == "better" and bf16_is_fast(clf.device)
+    return time.perf_counter() - start, accuracy, clf.device, bf16
+
+
+def processor(device):
+    "The name of the processor or of the GPU."
+    if device.type == "cuda": return torch.cuda.get_device_name(device)
+    return getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name") or platform.machine()
+
+
+def read(path):
+    "The rows that were written before."
+    if not path.exists(): return []
+    with open(path, newline="") as f: return list(csv.DictReader(f))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="how many seeds (default 3)")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs of the old and the mended recipe (default 5)")
+    parser.add_argument("--epochs-better", type=int, default=12, help="epochs of the better recipe (default 12)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default 2)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    rows = read(args.out)
+    done = {(int(r["seed"]), r["recipe"]): r for r in rows}
+    names = list(RECIPES)
+    todo = [(seed, recipe) for seed in range(args.seeds) for recipe in names[seed % 3:] + names[:seed % 3] if (seed, recipe) not in done]
+    if not todo: return print(f"{args.out} is complete: delete it to run again")
+
+    path = load("cifar10")
+    train, test = ImageArrays.from_folder(path/"train").shuffled(seed=42), ImageArrays.from_folder(path/"test")
+    for seed, recipe in todo:
+        n_epoch = args.epochs_better if recipe == "better" else args.epochs
+        seconds, accuracy, device, bf16 = run(recipe, seed, n_epoch, train, test)
+        row = dict(seed=seed, recipe=recipe, seconds=f"{seconds:.1f}", accuracy=f"{accuracy:.4f}", epochs=n_epoch, torch=torch.__version__,
+                   device=processor(device), bf16=bf16, threads=args.threads, data=f"{path.name}: {len(train)} + {len(test)}")
+        done[seed, recipe] = row
+        print(row, flush=True)
+        write(args.out, done)
+
+
+def write(path, done):
+    "Write all rows, each with its ratio to the old recipe of its seed, once that is known."
+    for (seed, _), row in done.items():
+        old = done.get((seed, "old"))
+        row["ratio"] = f"{float(row['seconds'])/float(old['seconds']):.3f}" if old else ""
+    part = path.with_suffix(".part")
+    with open(part, "w", newline="") as f:
+        writer = csv.DictWriter(f, FIELDS)
+        writer.writeheader()
+        writer.writerows(row for _, row in sorted(done.items()))
+    part.replace(path)
+
+
+if __name__ == "__main__": main()
