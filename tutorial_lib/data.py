@@ -447,7 +447,7 @@ def _lot(
     "Draw a lot from seed, class and name alone, so that no other file can change it."
     return hashlib.blake2b(f"{seed}/{label}/{name}".encode(errors="surrogateescape")).digest()
 
-# %% ../nbs/01_data.ipynb #cbae0ab4
+# %% ../nbs/01_data.ipynb #76e951b3
 def _hold_out(
     groups,  # of positions, in the order of their lots
     valid,  # share to take
@@ -455,7 +455,7 @@ def _hold_out(
     "Take groups while they fit into the share; from two groups on at least one is taken and one is left."
     if len(groups) < 2: return []
     n = sum(map(len, groups))
-    room, taken = min(max(round(valid*n), 1), n - 1), []
+    room, taken = min(round(valid*n), n - 1), []
     for group in groups:
         if len(taken) + len(group) <= room: taken += group
     return taken or min(groups, key=len)
