@@ -32,7 +32,7 @@ book: $(READY) ## build the book, strictly, from the committed outputs
 
 test: $(READY) ## export and clean, every chapter on the drawn set, package, book, browser, stamps
 	@echo "==> Testing: sources, chapters without a network, package, strict book, browser, stamps"
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 5
+	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 5
 
 outputs: $(READY) ## run the stale chapters on the real sets and stamp them (ALL=1: every chapter)
 	@echo "==> Running chapters on the real sets"

@@ -37,7 +37,6 @@ def runtime(metadata):
     return [r for r in map(Requirement, metadata.requires) if "extra" not in str(r.marker or "")]
 
 
-@pytest.mark.xdist_group("package")
 def test_wheel_holds_the_library_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     package = {n.removeprefix("tutorial_lib/") for n in names if n.startswith("tutorial_lib/")}
@@ -47,7 +46,6 @@ def test_wheel_holds_the_library_and_nothing_else(wheel):
     assert any(n.endswith("licenses/LICENSE") for n in names)
 
 
-@pytest.mark.xdist_group("package")
 def test_every_module_imports_from_an_empty_folder(wheel, links, tmp_path):
     python = make_venv(tmp_path/"venv", links)
     env = offline(wheel)
@@ -63,7 +61,6 @@ def test_every_module_imports_from_an_empty_folder(wheel, links, tmp_path):
     assert not list((tmp_path/"empty").iterdir()), "an import wrote into the folder that it ran in"
 
 
-@pytest.mark.xdist_group("package")
 def test_requirements_have_floors_and_no_caps(runtime):
     for r in runtime:
         operators = [s.operator for s in r.specifier]
@@ -95,7 +92,6 @@ def imported(path):
     return {n.split(".")[0] for n in names} - set(sys.stdlib_module_names) - {"tutorial_lib"}
 
 
-@pytest.mark.xdist_group("package")
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
 def test_requirements_cover_what_modules_import(path, runtime, owners):
     missing = {name for name in imported(path) if not owners[name] & brought(runtime)}
