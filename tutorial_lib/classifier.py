@@ -88,7 +88,7 @@ class ImageArrays(Dataset):
         x = torch.from_numpy(np.asarray(self.x[i])).movedim(-1, -3)
         return x/255 if x.dtype == torch.uint8 else x, torch.as_tensor(self.y[i], dtype=torch.int64)
 
-# %% ../nbs/04_classifier.ipynb #3e1edc7b
+# %% ../nbs/04_classifier.ipynb #0b0db797
 def show_images(
     x,  # images: uint8 or float (n, h, w, 3), or a tensor (n, 3, h, w)
     titles=None,  # one text for each image
@@ -102,7 +102,7 @@ def show_images(
     for ax in axs.flat: ax.axis("off")
     for i, (ax, im) in enumerate(zip(axs.flat, x)):
         ax.imshow(im, interpolation="nearest")
-        if titles is not None: ax.set_title(titles[i], fontsize=8, color="C1" if i in wrong else plt.rcParams["axes.titlecolor"])
+        if titles is not None: ax.set_title(titles[i], fontsize=8, color="C1" if i in wrong else plt.rcParams["text.color"])
 
 # %% ../nbs/04_classifier.ipynb #1aba3dba
 @contextmanager
@@ -120,7 +120,7 @@ def evaluating(
 # %% ../nbs/04_classifier.ipynb #fca8aa89
 def _default_device(): return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-# %% ../nbs/04_classifier.ipynb #3b74dd5e
+# %% ../nbs/04_classifier.ipynb #fdacc42a
 class Classifier:
     """Train an image classifier and judge it.
 
@@ -148,8 +148,10 @@ class Classifier:
         ds,  # an `ImageArrays`, or a `Subset` of one
         shuffle=False,  # in a new order each time?
     ):  # an iterator over batches, on the device
+        "Read `ds` in batches. Only shuffling draws random numbers: a `DataLoader` without a generator would draw one at each start."
         sampler = RandomSampler(ds) if shuffle else SequentialSampler(ds)
-        dl = DataLoader(ds, sampler=BatchSampler(sampler, self.bs, drop_last=False), batch_size=None)
+        batches = BatchSampler(sampler, self.bs, drop_last=False)
+        dl = DataLoader(ds, sampler=batches, batch_size=None, generator=torch.Generator())
         return ((xb.to(self.device), yb.to(self.device)) for xb, yb in dl)
 
     def hold_out(self,
