@@ -5,7 +5,7 @@ INSTALL ?= $(BIN)/python -m pip install -q
 READY   := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test outputs bench clean
+.PHONY: help setup book test outputs practice bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: $(READY) ## export and clean, every chapter on the drawn set, package, boo
 outputs: $(READY) ## run the stale chapters on the real sets and stamp them (ALL=1: every chapter)
 	@echo "==> Running chapters on the real sets"
 	@$(BIN)/python book/outputs.py $(if $(ALL),--all)
+
+practice: $(READY) ## write practice/ anew from the chapters' exercises
+	@$(BIN)/python book/practice.py
 
 bench: $(READY) ## the long experiments and timings; each writes its CSV beside it
 	@for f in benchmarks/[a-z]*.py; do echo "==> $$f"; $(BIN)/python $$f || exit 1; done

@@ -1,4 +1,6 @@
 """The landing page's map: every chapter of the table of contents, by part, each with the promise that it opens with."""
+import re
+
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -29,7 +31,7 @@ def draw(app, doctree, docname):
     for place in list(doctree.findall(ChapterMap)):
         parts = []
         for part in app.config.external_site_map.root.subtrees:
-            pages = [str(item).removesuffix(".ipynb") for item in part.items if str(item).startswith("nbs/")]
+            pages = [str(item).removesuffix(".ipynb") for item in part.items if re.match(r"nbs/\d\d_", str(item))]
             if not pages: continue
             parts.append(nodes.rubric("", part.caption))
             chapters = [chapter(app, docname, page) for page in pages]

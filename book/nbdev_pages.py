@@ -1,11 +1,17 @@
-"""Notebooks as pages: nbdev's directives become tags, the file's number opens the title, the stamp closes the page."""
+"""Notebooks as pages: nbdev's directives become tags, the file's number opens the title, the stamp closes the page.
+
+Exercises: a statement gets its name and a frame, hints and solutions wait behind a click, and the section links to the
+chapter's practice notebook on Colab."""
 import ast, json, re
+from html import escape
 from pathlib import PurePosixPath
 
 from docutils import nodes
+from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput
 
 DIRECTIVE = re.compile(r"#\s*\|\s*(\w[\w-]*):?\s*(.*)")
 NUMBER = re.compile(r"(\d\d)_")
+CHECK = re.compile(r'check\("(\d\d\.[a-z])", ')
 TAGS = {("hide", ""): "remove-cell", ("include", "false"): "remove-cell", ("echo", "false"): "remove-input",
         ("output", "false"): "remove-output", ("code-fold", "true"): "hide-input"}
 
@@ -49,10 +55,27 @@ def names(code, inside=""):
     return found
 
 
+def frame_exercises(cells, docname):
+    "Turn the cells of exercises, known by their tags, into what the page shows."
+    name = ""
+    for cell in reversed(cells):        # the name of an exercise stands in its last cell, the check
+        kinds, text = cell["metadata"].get("tags", []), "".join(cell["source"])
+        if "check" in kinds: name = CHECK.match(text)[1]
+        elif "exercise" in kinds:
+            heading, _, statement = text.partition("\n")
+            cell["source"] = f"{heading.replace('### ', f'### {name} ', 1)}\n\n::::{{div}} exercise\n{statement.strip()}\n::::"
+        elif "hint" in kinds: cell["source"] = f":::{{dropdown}} Hint for {name}\n{text}\n:::"
+        elif "solution" in kinds and cell["cell_type"] == "code":
+            cell["metadata"] = {**cell["metadata"], "tags": [*kinds, "hide-input"], "mystnb": {"code_prompt_show": f"Solution of {name}"}}
+        elif text.startswith("## Things to try") and name:
+            cell["source"] = f"{text}\n\n{{colab}}`Solve them on Colab <practice/{PurePosixPath(docname).name}.ipynb>`"
+
+
 def prepare(app, docname, source):
     "On `source-read`: a notebook as Jupyter Book reads it."
     if not app.env.doc2path(docname).endswith(".ipynb"): return
     nb, exports = json.loads(source[0]), {}
+    frame_exercises(nb["cells"], docname)
     for i, cell in enumerate(nb["cells"]):
         if cell["cell_type"] != "code": continue
         directives, code = read_cell("".join(cell["source"]))
@@ -90,7 +113,14 @@ def finish(app, doctree):
         doctree.next_node(nodes.section).append(nodes.paragraph("", stamp_line(data["stamp"]), classes=["stamp"]))
 
 
+def visit_folded(self, node):
+    "A folded cell. Its label is what a screen reader says: MyST-NB gives every one the same hidden name."
+    self.body.append(f'<details class="admonition hide {" ".join(node["classes"])}">\n'
+                     f'<summary><p class="admonition-title">{escape(node["prompt_show"])}</p></summary>\n')
+
+
 def setup(app):
+    app.add_node(HideCodeCellNode, override=True, html=(visit_folded, depart_HideCellInput))
     app.connect("source-read", prepare)
     app.connect("doctree-read", finish, priority=400)       # before Sphinx collects the titles
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -37,7 +37,7 @@ def as_rst(lines):
 def lessons(root):
     "Where the book teaches each module and exported name: {dotted name: (page, its cell's anchor or \"\" if hidden)}."
     found = {}
-    for path in sorted(Path(root, "nbs").glob("[0-9][0-9]_*.ipynb")):
+    for path in sorted(Path(root, "nbs").glob("*.ipynb")):
         module, page = None, f"nbs/{path.stem}"
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             if cell["cell_type"] != "code": continue

@@ -1,5 +1,5 @@
 """What the tests of the book share: which pages it has, how it is built, and how it is served."""
-import functools, http.server, os, subprocess, sys, threading
+import functools, http.server, os, re, subprocess, sys, threading
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ def toc_pages(root=ROOT):
     return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
 
 
-CHAPTERS = [page for page in toc_pages() if page.startswith("nbs/")]
+CHAPTERS = [page for page in toc_pages() if re.match(r"nbs/\d\d_", page)]
 PAGES = [*toc_pages(), "search", "404"]
 
 

@@ -7,8 +7,12 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from wheelhouse import ROOT, make_venv, offline, run
 
-CHAPTERS = sorted((ROOT/"nbs").glob("[0-9][0-9]_*.ipynb"))
-SECONDS = 120       # a chapter takes at most a minute on two cores; a machine that runs two at once may take two
+sys.path.insert(0, str(ROOT))
+from book.practice import practice
+
+CHAPTERS = sorted((ROOT/"nbs").glob("*.ipynb"))
+PRACTICE = sorted((ROOT/"practice").glob("*.ipynb"))
+SECONDS = 120       # for one cell
 
 
 @pytest.fixture
@@ -20,9 +24,8 @@ def colab(tmp_path, wheel, links):
     (site/"google"/"colab"/"__init__.py").touch()
     shutil.copy(ROOT/"tests"/"offline.py", site)
     (site/"stand_in.pth").write_text("import offline, google.colab\n")
-    env = offline(wheel) | {"TUTORIAL_DATA": "sample", "FASTAI_HOME": str(tmp_path/"fastai"), "OFFLINE_LOG": str(tmp_path/"asked.txt"),
-                            "TORCH_HOME": str(tmp_path/"torch")}
-    return python, env
+    return python, offline(wheel) | {"TUTORIAL_DATA": "sample", "FASTAI_HOME": str(tmp_path/"fastai"), "TORCH_HOME": str(tmp_path/"torch"),
+                                     "OFFLINE_LOG": str(tmp_path/"asked.txt")}
 
 
 class OneKernel(KernelSpecManager):
@@ -32,19 +35,36 @@ class OneKernel(KernelSpecManager):
         return KernelSpec(argv=[str(self.python), "-m", "ipykernel_launcher", "-f", "{connection_file}"], language="python")
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
-def test_chapter_runs_as_on_colab(path, colab, tmp_path):
+def play(nb, colab, tmp_path):
+    "Run a notebook to its end in a folder that holds nothing else; what its cells showed last."
     python, env = colab
     (tmp_path/"content").mkdir()
-    shutil.copy(path, tmp_path/"content")
-    nb = nbformat.read(tmp_path/"content"/path.name, 4)
     km = AsyncKernelManager(kernel_name="colab", kernel_spec_manager=OneKernel(python))
-    client = NotebookClient(nb, km=km, timeout=SECONDS, resources={"metadata": {"path": str(tmp_path/"content")}})
-    client.execute(env=env)
+    NotebookClient(nb, km=km, timeout=SECONDS, resources={"metadata": {"path": str(tmp_path/"content")}}).execute(env=env)
     asked = tmp_path/"asked.txt"
-    assert not asked.exists(), f"{path.name} asked for the network: {asked.read_text()}"
+    assert not asked.exists(), f"it asked for the network: {asked.read_text()}"
     where = run(python, "-c", "import tutorial_lib; print(tutorial_lib.__file__)", env=env, cwd=tmp_path)
-    assert str(tmp_path/"venv") in where, "the chapter's first cell did not install the package"
+    assert str(tmp_path/"venv") in where, "its first cell did not install the package"
+    shown = [o for c in nb.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "execute_result"]
+    return [o["data"]["text/plain"] for o in shown]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+def test_chapter_runs_as_on_colab(path, colab, tmp_path):
+    colab[1]["TUTORIAL_CHECK"] = "raise"
+    play(nbformat.read(path, 4), colab, tmp_path)
+
+
+@pytest.mark.parametrize("path", PRACTICE, ids=lambda p: p.stem)
+def test_practice_runs_unsolved(path, colab, tmp_path):
+    verdicts = play(nbformat.read(path, 4), colab, tmp_path)
+    assert len(verdicts) >= 2 and all(re.match(r"… \d\d\.[a-z]\n  Not answered yet", v) for v in verdicts), verdicts
+
+
+@pytest.mark.parametrize("path", PRACTICE, ids=lambda p: p.stem)
+def test_practice_runs_solved(path, colab, tmp_path):
+    verdicts = play(practice(ROOT/"nbs"/path.name, solved=True), colab, tmp_path)
+    assert len(verdicts) >= 2 and all(v.startswith("✓") for v in verdicts), verdicts
 
 
 def test_network_is_blocked(colab, tmp_path):
@@ -55,7 +75,7 @@ def test_network_is_blocked(colab, tmp_path):
     assert "example.org" in (tmp_path/"asked.txt").read_text()
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", CHAPTERS + PRACTICE, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_first_cell_does_nothing_elsewhere(path):
     first = next(c for c in nbformat.read(path, 4).cells if c.cell_type == "code")
     assert re.match(r"import sys\nif \"google\.colab\" in sys\.modules:\n    %pip install -q tutorial_lib\b.*$", first.source)
