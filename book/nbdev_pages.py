@@ -55,16 +55,26 @@ def names(code, inside=""):
     return found
 
 
+def exercise_names(cells):
+    "For each cell the name of the first exercise that ends at it or after it, which stands in the exercise's check."
+    found, name = [], ""
+    for cell in reversed(cells):
+        if "check" in cell["metadata"].get("tags", []): name = CHECK.match("".join(cell["source"]))[1]
+        found.append(name)
+    return found[::-1]
+
+
 def frame_exercises(cells, docname):
     "Turn the cells of exercises, known by their tags, into what the page shows."
-    name = ""
-    for cell in reversed(cells):        # the name of an exercise stands in its last cell, the check
+    for cell, name in zip(cells, exercise_names(cells)):
         kinds, text = cell["metadata"].get("tags", []), "".join(cell["source"])
-        if "check" in kinds: name = CHECK.match(text)[1]
-        elif "exercise" in kinds:
+        if "exercise" in kinds:
             heading, _, statement = text.partition("\n")
             cell["source"] = f"{heading.replace('### ', f'### {name} ', 1)}\n\n::::{{div}} exercise\n{statement.strip()}\n::::"
-        elif "hint" in kinds: cell["source"] = f":::{{dropdown}} Hint for {name}\n{text}\n:::"
+            n_hint = 0
+        elif "hint" in kinds:
+            n_hint += 1
+            cell["source"] = f":::{{dropdown}} Hint {n_hint} for {name}\n{text}\n:::"
         elif "solution" in kinds and cell["cell_type"] == "code":
             cell["metadata"] = {**cell["metadata"], "tags": [*kinds, "hide-input"], "mystnb": {"code_prompt_show": f"Solution of {name}"}}
         elif text.startswith("## Things to try") and name:

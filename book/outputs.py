@@ -3,7 +3,7 @@
 A stamp in a notebook's metadata says which code made its outputs, on what, when, and how long it took. An output whose
 code has changed since is stale: `--check` (and the tests) name it, and a run makes it anew.
 """
-import argparse, ast, hashlib, io, os, platform, re, subprocess, sys, time, tokenize
+import argparse, ast, hashlib, io, os, platform, re, subprocess, sys, time, tokenize, warnings
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -68,6 +68,7 @@ def data_used(nb):
 
 def run(path):
     "Run a chapter from a fresh kernel and write it back whole, with its stamp."
+    warnings.simplefilter("ignore", FutureWarning)      # of libraries, not of ours
     import torch
     nb, start = nbformat.read(path, 4), time.time()
     os.environ["TUTORIAL_CHECK"] = "raise"      # an exercise whose solution is wrong stops the run
