@@ -47,7 +47,9 @@ def stub(source):
 
 def _stub(node, lines):
     if isinstance(node, (ast.Import, ast.ImportFrom)): return "\n".join(lines[node.lineno - 1:node.end_lineno])
-    if isinstance(node, ast.Assign): return " = ".join(map(ast.unparse, node.targets)) + " = " + _dots(node.targets[0])
+    if isinstance(node, ast.Assign):
+        names = [t.id for t in getattr(node.targets[0], "elts", node.targets[:1])]
+        return ", ".join(names) + " = " + ", ".join("..." for _ in names)
     first, *rest = node.body
     head = "\n".join([*lines[node.lineno - 1:first.lineno - 1], lines[first.lineno - 1][:first.col_offset]]).rstrip()
     parts = [head]
@@ -56,9 +58,6 @@ def _stub(node, lines):
     methods = [n for n in rest if isinstance(n, ast.FunctionDef)] if isinstance(node, ast.ClassDef) else []
     if methods: return "\n".join([*parts, *(_stub(n, lines) for n in methods)])
     return f"{head} ..." if len(parts) == 1 else "\n".join([*parts, " "*(node.col_offset + 4) + "..."])
-
-
-def _dots(target): return ", ".join(["..."]*len(target.elts)) if isinstance(target, ast.Tuple) else "..."
 
 
 def practice(path, solved=False):

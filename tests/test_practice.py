@@ -81,7 +81,7 @@ def test_wrong_answers_hear_what_they_lack(name, answers):
         said = " ".join(repr(verdict).split())
         assert verdict.right is False, f"{answer} passes"
         assert words in said, f"{answer}: {words!r} is not in {said!r}"
-        assert "Traceback" not in said and "tutorial_lib" not in said and solution not in said
+        assert "Traceback" not in said and "tutorial_lib/" not in said and solution not in said
 
 
 def test_an_exercise_that_does_not_exist_is_named():
