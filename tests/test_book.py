@@ -90,11 +90,11 @@ def test_links_and_images_resolve(page, book):
 def test_folded_code_and_hidden_cells(book, name):
     "A cell that hides stays off the page, a folded one is closed: as many as the notebook says."
     cells = [cell for cell in notebook(name)["cells"] if cell["cell_type"] == "code"]
-    kinds = [tags(*read_cell("".join(cell["source"]))) for cell in cells]
+    kinds = [[*tags(*read_cell("".join(cell["source"]))), *cell["metadata"].get("tags", [])] for cell in cells]
     shown = [kind for kind in kinds if "remove-cell" not in kind]
     page = soup(book/f"{name}.html")
     assert len(page.select("div.cell")) == len(shown)
-    assert len(page.select("div.cell details.above-input")) == sum("hide-input" in kind for kind in shown)
+    assert len(page.select("div.cell details.above-input")) == sum("hide-input" in kind or "solution" in kind for kind in shown)
     assert not page.select("div.cell details[open]")
 
 

@@ -1,4 +1,5 @@
 """Every page of the book in a real Chromium: nothing from outside, no error, no overflow, readable in both themes."""
+import re
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,26 @@ def test_keyboard_opens_folded_code(tab, site, book):
     tab.keyboard.press("Enter")
     code = tab.locator("article details[open]")
     assert code.locator("pre").is_visible()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_hints_and_solutions_open_by_keyboard_and_say_what_they_are(tab, site, name):
+    "On a phone, in the dark: closed at first, each with a name of its own, opened with Enter, and no wider than the page."
+    tab.set_viewport_size({"width": 390, "height": 900})
+    tab.goto(f"{site}{name}.html")
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    number = Path(name).name[:2]
+    folds = tab.locator("#things-to-try details")
+    labels = [label.strip() for label in folds.locator("summary").all_inner_texts()]
+    assert len(labels) >= 4 and len(set(labels)) == len(labels)
+    for i, label in enumerate(labels):
+        assert re.fullmatch(rf"(Hint \d for|Solution of) {number}\.[a-z]", label), label
+        summary = folds.nth(i).locator("summary")
+        assert summary.get_attribute("aria-label") is None and folds.nth(i).get_attribute("open") is None
+        summary.focus()
+        tab.keyboard.press("Enter")
+        assert folds.nth(i).get_attribute("open") is not None
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_narrow_window_opens_the_table_of_contents(tab, site):

@@ -176,6 +176,7 @@ def fetch(
 # %% ../nbs/01_data.ipynb #38b335d3
 _fastai_check = partial(check, checks_module(fastai.data))  # size and md5 of the first megabyte, from fastai's own table
 
+# Oxford-IIIT Pet and its hosts, for `fetch`.
 PETS = Source("pets", "oxford-iiit-pet", {"images": 7390}, (
     Mirror(URLs.PETS, partial(_fastai_check, URLs.PETS), lambda folder: folder/"oxford-iiit-pet"),
     Mirror("https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
@@ -208,6 +209,7 @@ def _binary_to_folders(
 # %% ../nbs/01_data.ipynb #fb598139
 _classes = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
+# CIFAR-10 and its hosts, for `fetch`.
 CIFAR10 = Source("cifar10", "cifar10", {f"{part}/{c}": n for part, n in (("train", 5000), ("test", 1000)) for c in _classes}, (
     Mirror(URLs.CIFAR, partial(_fastai_check, URLs.CIFAR), lambda folder: folder/"cifar10"),
     Mirror("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",

@@ -23,7 +23,7 @@ class Lacks(Exception):
     "An answer lacks a property."
     def __init__(self, what, got, hint): self.what, self.got, self.hint = what, got, hint
 
-# %% ../nbs/practice.ipynb #92a78908
+# %% ../nbs/practice.ipynb #42037185
 _NOTHING = object()
 
 def require(
@@ -32,7 +32,9 @@ def require(
     got=_NOTHING,  # what the answer gave, to be shown to the reader
     hint: str = "",  # where to look; never the answer
 ):
-    "State a property of the answer under judgement. Where it does not hold, the check ends here, and `check` tells the reader."
+    """State a property of the answer under judgement.
+
+    Where it does not hold, the check ends here, and `check` tells the reader."""
     if not ok: raise Lacks(what, got, hint)
 
 # %% ../nbs/practice.ipynb #b3f7eebd
@@ -59,8 +61,9 @@ def _is_empty(answer) -> bool:  # is there nothing to judge yet?
     if isinstance(answer, (tuple, list)): return any(map(_is_empty, answer))
     return answer is ...
 
-# %% ../nbs/practice.ipynb #4f860a07
-_LIBRARIES = (tutorial_lib.__path__[0], *(sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib")))
+# %% ../nbs/practice.ipynb #e6279d56
+_LIBRARIES = (tutorial_lib.__path__[0],
+              *(sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib")))
 
 def _their_lines(
     error: BaseException,
@@ -72,15 +75,17 @@ def _their_lines(
     last = [line.rstrip() for line in traceback.format_exception_only(error)]
     return "\n".join([*(f"line {f.lineno} of {f.name}: {f.line}" for f in frames), *last]) if frames else ""
 
-# %% ../nbs/practice.ipynb #7921562e
+# %% ../nbs/practice.ipynb #b6047c7b
 class Verdict:
     "What `check` found: `right` is True or False, or None for an answer that is not there yet."
     def __init__(self, name, right, *lines): self.name, self.right, self.lines = name, right, lines
     def __bool__(self): return self.right is True
     def __repr__(self):
         mark = {True: "✓", False: "✗", None: "…"}[self.right]
-        wrap = functools.partial(textwrap.fill, width=84, initial_indent="  ", subsequent_indent="  ", replace_whitespace=False)
-        return "\n".join([f"{mark} {self.name}", *(wrap(part) for line in self.lines for part in line.splitlines())])
+        wrap = functools.partial(textwrap.fill, width=84, initial_indent="  ", subsequent_indent="  ",
+                                 replace_whitespace=False)
+        parts = [wrap(part) for line in self.lines for part in line.splitlines()]
+        return "\n".join([f"{mark} {self.name}", *parts])
 
 # %% ../nbs/practice.ipynb #2c3fc139
 def _show(value) -> str:  # at most a few lines
@@ -91,37 +96,44 @@ def _show(value) -> str:  # at most a few lines
         return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {value.dtype}"
     return textwrap.shorten(text, 300, placeholder=" ...")
 
-# %% ../nbs/practice.ipynb #61d86865
+# %% ../nbs/practice.ipynb #006ead9b
 def check(
     name: str,  # the exercise, such as "03.a"
     answer,  # a value, a function or a class, as the exercise asks
 ) -> Verdict:  # shows itself in a notebook; true when the answer is right
     """Judge an answer by its properties, on inputs of the check's own. Needs no network.
 
-    An error in the answer's own code is shown as its author's, and never raised. With `TUTORIAL_CHECK=raise` in the
-    environment, as in the tests of this book, anything but a right answer raises AssertionError. Raises ValueError for
-    an exercise that does not exist."""
+    An error in the answer's own code is shown as its author's, and never raised. With
+    `TUTORIAL_CHECK=raise` in the environment, as in the tests of this book, anything but a right
+    answer raises AssertionError. Raises ValueError for an exercise that does not exist."""
     verdict = _judge(name, answer)
-    if os.environ.get("TUTORIAL_CHECK") == "raise" and not verdict: raise AssertionError(repr(verdict))
+    if os.environ.get("TUTORIAL_CHECK") == "raise" and not verdict:
+        raise AssertionError(repr(verdict))
     return verdict
 
-# %% ../nbs/practice.ipynb #c63aa94c
+# %% ../nbs/practice.ipynb #ae707af1
 def _judge(name, answer) -> Verdict:
     "The verdict on an answer."
     if name not in _CHECKS:
         near = get_close_matches(str(name), _CHECKS, n=1)
-        raise ValueError(f"there is no exercise {name!r}: choose one of {', '.join(_CHECKS)}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+        raise ValueError(f"there is no exercise {name!r}: choose one of {', '.join(_CHECKS)}"
+                         + (f" (did you mean {near[0]!r}?)" if near else ""))
     judge = _CHECKS[name]
     try: empty = _is_empty(answer) or judge(answer)
     except NotImplementedError: empty = True
     except Lacks as e:
-        gave = [] if e.got is _NOTHING else [f"Your answer gave: {_show(e.got)}"]
-        return Verdict(name, False, f"This has to hold, and does not: {e.what}.", *gave, *([f"Hint: {e.hint}"] if e.hint else []))
+        lines = [f"This has to hold, and does not: {e.what}."]
+        if e.got is not _NOTHING: lines.append(f"Your answer gave: {_show(e.got)}")
+        if e.hint: lines.append(f"Hint: {e.hint}")
+        return Verdict(name, False, *lines)
     except (Exception, SystemExit) as e:
-        ours = {_judge.__code__.co_filename, judge.__code__.co_filename}
-        if theirs := _their_lines(e, ours): return Verdict(name, False, "Your code raised an error:", theirs)
-        return Verdict(name, False, f"Your answer is not of the kind that the exercise asks for ({type(e).__name__}: {e}). Read once more what it has to be.")
-    if empty: return Verdict(name, None, "Not answered yet: write your answer in place of `...`, run its cell, then this one.")
+        theirs = _their_lines(e, {_judge.__code__.co_filename, judge.__code__.co_filename})
+        if theirs: return Verdict(name, False, "Your code raised an error:", theirs)
+        return Verdict(name, False, "Your answer is not of the kind that the exercise asks for "
+                                    f"({type(e).__name__}: {e}). Read once more what it has to be.")
+    if empty:
+        return Verdict(name, None, "Not answered yet: write your answer in place of `...`, "
+                                   "run its cell, then this one.")
     return Verdict(name, True, " ".join(judge.__doc__.split()))
 
 # %% ../nbs/practice.ipynb #471fc243
