@@ -123,7 +123,7 @@ def write(path, done):
         row["ratio"] = f"{float(row['seconds'])/float(old['seconds']):.3f}" if old else ""
     part = path.with_suffix(".part")
     with open(part, "w", newline="") as f:
-        writer = csv.DictWriter(f, FIELDS)
+        writer = csv.DictWriter(f, FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(row for _, row in sorted(done.items()))
     part.replace(path)

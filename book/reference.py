@@ -62,7 +62,8 @@ def arguments(obj):
 def process_docstring(app, what, name, obj, options, lines):
     "On `autodoc-process-docstring`: the docstring in its own words, then the arguments, then the lesson."
     if what == "module":    # nbdev writes the chapter's whole opening there: its first paragraph is enough
-        lines[:] = "\n".join(lines).split("\n\n")[0].splitlines()
+        promise = re.sub(r"^You will (be able to )?", "", "\n".join(lines).split("\n\n")[0])
+        lines[:] = (promise[:1].upper() + promise[1:]).splitlines()
     lines[:] = [*as_rst(lines), ""]
     if what in ("class", "exception", "function", "method"): lines += arguments(obj)
     page, anchor = lessons(str(app.srcdir)).get(name, ("", ""))

@@ -13,6 +13,7 @@ import time
 import weakref
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,9 +69,18 @@ class ImageArrays(Dataset):
         size=None,  # side in pixels, as in `read_images`; None: all pictures have one size
         classes=None,  # names of the sub-folders to take; None: all
     ):
-        "Read the images of `folder`; the class of each is the name of the folder that it is in. Items come sorted by class."
-        files = [f for f in image_files(folder) if classes is None or f.parent.name in classes]
-        classes = classes or sorted({f.parent.name for f in files})
+        """Read the images of `folder`; the class of each is the name of the folder that it is in. Items come sorted by class.
+
+        Raises `ValueError` for a picture that lies elsewhere than in a sub-folder, and for a class without pictures."""
+        folder = Path(folder).expanduser()
+        files = image_files(folder)
+        for f in files:
+            if f.parent.parent != folder: raise ValueError(f"{f} does not lie in {folder}/<class>/: give each class one sub-folder, and no deeper ones")
+        found = sorted({f.parent.name for f in files})
+        classes = found if classes is None else list(classes)
+        for c in classes:
+            if c not in found: raise ValueError(f"{folder} has no pictures of a class {c!r}: its classes are {', '.join(found)}")
+        files = [f for f in files if f.parent.name in classes]
         return cls(read_images(files, size), [classes.index(f.parent.name) for f in files], classes)
 
     def shuffled(self,
@@ -248,11 +258,11 @@ def plot_confusion(
     "Draw the confusion matrix as a heatmap: of each true class (row), which percentage was predicted as what (column)."
     n = confusion_matrix(y, pred, labels=range(len(classes)))
     percent = 100*n/np.maximum(n.sum(1, keepdims=True), 1)
-    see_through = LinearSegmentedColormap.from_list("ink", ["#2f7ebc00", "#2f7ebcff"])
+    ink = LinearSegmentedColormap.from_list("ink", [(0, "#2f7ebc00"), (.3, "#2f7ebc60"), (.3, "#2f7ebcc0"), (1, "#2f7ebcff")])
     fig, ax = plt.subplots(figsize=(6.4, 5.4))
-    ax.imshow(percent, cmap=see_through, vmin=0, vmax=100)
+    ax.imshow(percent, cmap=ink, vmin=0, vmax=100)
     for i, j in zip(*percent.round().nonzero()):
-        ax.text(j, i, f"{percent[i, j]:.0f}", ha="center", va="center", fontsize=8, color="w" if percent[i, j] > 50 else plt.rcParams["text.color"])
+        ax.text(j, i, f"{percent[i, j]:.0f}", ha="center", va="center", fontsize=8, color="w" if percent[i, j] > 30 else plt.rcParams["text.color"])
     ax.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
     ax.set_yticks(range(len(classes)), classes)
     ax.set(xlabel="predicted", ylabel="true")
