@@ -335,7 +335,23 @@ def test_a_save_that_fails_keeps_the_old_file_and_leaves_nothing_else(tmp_path, 
             patch.setattr(os, name, full_disk)
             assert "No space left" in error(OSError, save_weights, SmallNet(2), path)
         assert path.read_bytes() == old and os.listdir(tmp_path) == [path.name]
-    with pytest.raises(FileNotFoundError): save_weights(net, tmp_path / "no such folder" / "w.safetensors")
+
+
+def test_a_wrong_path_is_named_and_nothing_is_written(tmp_path, net):
+    path = tmp_path / "new" / "w.safetensors"
+    assert error(FileNotFoundError, save_weights, net, path) == f"{path}: there is no folder {path.parent}: make it first"
+    assert error(IsADirectoryError, save_weights, net, tmp_path) == f"{tmp_path} is a folder: give the name of a file in it"
+    assert not os.listdir(tmp_path)
+
+
+def test_a_note_may_have_the_name_of_an_argument(tmp_path, net):
+    path = save_weights(net, tmp_path / "w.safetensors", path="here", model="SmallNet")
+    assert read_weights(path)[1] == {"model": "SmallNet", "path": "here"}
+
+
+def test_load_weights_asks_for_the_model(tmp_path, net):
+    path = save_weights(net, tmp_path / "w.safetensors")
+    assert "got OrderedDict: give the model" in error(TypeError, load_weights, net.state_dict(), path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")

@@ -235,6 +235,7 @@ def _tied(state):
 def save_weights(
     model, # a model or a state dict
     path, # the file to write, usually *.safetensors; one that is there is replaced
+    /,
     **metadata, # notes to keep in the file, such as arch="SmallNet" or n_out=2; values become text
 ) -> Path: # `path`
     """Write the weights of `model` in the safetensors format: the whole file, or nothing.
@@ -242,9 +243,12 @@ def save_weights(
     The bytes go to a temporary file in the same folder, to the disk, and then to their name in one step. Of names that share
     memory one is written; the others are noted in the metadata, as `safetensors.torch.save_model` does.
 
-    Raises ValueError if a name is wanted for a tensor and for metadata, and TypeError for a value that the format cannot hold.
+    Raises ValueError if a name is wanted for a tensor and for metadata, TypeError for a value that the format cannot hold,
+    FileNotFoundError if the folder is not there, and IsADirectoryError if `path` is a folder.
     """
     path, state = Path(path), _state(model)
+    if not path.parent.is_dir(): raise FileNotFoundError(f"{path}: there is no folder {path.parent}: make it first")
+    if path.is_dir(): raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
     if clash := sorted(state.keys() & {"__metadata__", *metadata}):
         raise ValueError(f"{path}: {clash} name tensors, so they cannot name metadata")
     tied = _tied(state)
@@ -296,8 +300,11 @@ def load_weights(
     Names and shapes are compared before the first tensor is copied. Values are converted to the model's dtype where that is
     safe (a float never becomes an integer). Shapes must agree also with `strict=False`.
 
-    Raises what `read_weights` raises, and ValueError with the table of differences when the file does not fit.
+    Raises what `read_weights` raises, ValueError with the table of differences when the file does not fit, and TypeError if
+    `model` is not a module.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"weights are loaded into a model, got {type(model).__name__}: give the model")
     want, (state, metadata) = model.state_dict(), read_weights(path)
     state |= {k: state[metadata[k]] for k in want if k not in state and metadata.get(k) in state}
     for name, first in _tied(want).items():
