@@ -310,6 +310,26 @@ def test_reading_to_one_size(folder):
     with pytest.raises(FileNotFoundError, match="nowhere"): read_images([folder/"nowhere.jpg"])
 
 
+@pytest.mark.parametrize("size", [0, -1, 32.5, (32, 32), "32"])
+def test_a_size_that_is_none(folder, size):
+    fill(folder, {"a.jpg": GOOD["a.jpg"]})
+    with pytest.raises(ValueError) as e: read_images([folder/"a.jpg"], size=size)
+    assert str(e.value) == f"size is {size!r}: give a number of pixels, whole and 1 or more, such as size=128"
+    assert read_images([folder/"a.jpg"], size=np.int64(8)).shape == (1, 8, 8, 3)
+
+
+@pytest.mark.parametrize("to_files", [str, lambda path: path])
+def test_one_path_is_no_list(folder, to_files):
+    for call in (read_images, lambda files: split(files, ["cat"])):
+        with pytest.raises(TypeError, match="files is one path: give a list, such as image_files"): call(to_files(folder))
+
+
+def test_a_folder_may_begin_at_home(tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"): monkeypatch.setenv(name, str(tmp_path))
+    fill(tmp_path, {"set/a.jpg": GOOD["a.jpg"]})
+    assert image_files("~/set") == [tmp_path/"set"/"a.jpg"] and list(verify_images("~/set").file) == ["a.jpg"]
+
+
 def test_no_files_give_no_images():
     assert read_images([]).shape == (0, 0, 0, 3) and read_images([], size=8).shape == (0, 8, 8, 3)
     assert read_images([], size=8).dtype == np.uint8

@@ -109,11 +109,29 @@ def test_a_file_is_not_overwritten(tmp_path):
     (dict(size=31), "size is 31: it must be a whole number of pixels from 32 to 256"),
     (dict(size=257), "size is 257"), (dict(size=64.), "size is 64.0"), (dict(size="64"), "size is '64'"),
     (dict(n=0), "n is 0 and test is 0: n must be 1 or more"), (dict(test=-1), "test is -1"),
+    (dict(n=2.5), "n is 2.5: give a whole number of images, 1 or more"), (dict(n="5"), "n is '5': give a whole number"),
+    (dict(test=.2), "test is 0.2: give a number of images, not a share"),
+    (dict(breeds=5), "No breed is called 5. The breeds are striped_pointy"),
     (dict(breeds="striped_pointed"), "No breed is called 'striped_pointed'. Did you mean 'striped_pointy'?"),
-    (dict(breeds=["masked_long", "cat"]), "No breed is called 'cat'.*The breeds are striped_pointy, .*masked_long")])
+    (dict(breeds=["masked_long", "cat"]), "No breed is called 'cat'. The breeds are striped_pointy, .*masked_long")])
 def test_errors_say_what_to_do(tmp_path, kw, text):
     with pytest.raises(ValueError, match=text): sample(tmp_path/"set", **kw)
     assert not any(tmp_path.iterdir())
+
+
+def test_no_breed_is_suggested_for_what_is_no_name():
+    with pytest.raises(ValueError, match="No breed is called None. The breeds are"): draw(None)
+
+
+def test_whole_numbers_of_numpy_are_taken(tmp_path):
+    a = sample(tmp_path/"a", n=np.int64(4), size=np.int64(32), test=np.int32(2))
+    assert digest(a) == digest(sample(tmp_path/"b", n=4, size=32, test=2))
+    assert draw("masked_long", np.uint8(200)).size == (200, 200)
+
+
+def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"): monkeypatch.setenv(name, str(tmp_path))
+    assert sample("~/set", n=2, size=32) == tmp_path/"set"
 
 
 def test_a_relative_path_and_a_text_path_work(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import partial
 from http.client import HTTPException
+from operator import index
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -260,7 +261,7 @@ def _walk(
     folder,  # folder to look through, with its sub-folders
 ) -> tuple[list, dict]:  # regular files; path -> reason for everything that is passed over
     "Find the files of `folder`. Links, hidden names and special files are passed over."
-    folder, files, skipped = Path(folder), [], {}
+    folder, files, skipped = Path(folder).expanduser(), [], {}
     if not folder.exists(): raise FileNotFoundError(f"there is no folder {folder}: check the name")
     if not folder.is_dir(): raise NotADirectoryError(f"{folder} is a file: give the folder that it is in")
     def unreadable(e): skipped[Path(e.filename)] = f"folder that cannot be read: {e.strerror}"
@@ -389,6 +390,7 @@ def verify_images(
 
     `file` is the path inside `folder`; `reason` is "" for a picture that `read_images` can read; `width` and `height` are pixels as stored,
     before EXIF turns them. Never raises for a file, whatever is in it; for the folder, as `image_files` does."""
+    folder = Path(folder).expanduser()
     files, skipped = _walk(folder)
     rows = dict(zip(files, _map(_verify, files)))
     for path, reason in skipped.items(): rows[path] = dict(reason=reason, format="", mode="")
@@ -407,6 +409,23 @@ def _readable(
     except Exception as e:
         raise ValueError(f"{path} cannot be read ({_reason(path, e)}): leave it out, or make it anew; `verify_images` lists such files") from e
 
+# %% ../nbs/01_data.ipynb #e7d5309c
+def _no_single(
+    files,  # what a caller gave as its list of paths
+):
+    "Raise `TypeError` for a single path, which would be read letter by letter."
+    if isinstance(files, (str, Path)): raise TypeError("files is one path: give a list, such as image_files(folder)")
+
+def _pixels(
+    size,  # what a caller gave as a side
+) -> int:  # 1 or more
+    "The side in pixels; raise `ValueError` where it is no whole number."
+    error = f"size is {size!r}: give a number of pixels, whole and 1 or more, such as size=128"
+    try: pixels = index(size)
+    except TypeError: raise ValueError(error) from None
+    if pixels < 1: raise ValueError(error)
+    return pixels
+
 # %% ../nbs/01_data.ipynb #e288dcee
 def read_images(
     files,  # paths of images
@@ -416,8 +435,9 @@ def read_images(
 
     Transparent pixels show white, 16-bit grey is scaled to 8 bits, CMYK and palettes are converted, of an animation the first picture is
     taken. No files give an array of length 0. Raises `ValueError`, naming the file, for one that cannot be decoded, and when `size` is None
-    and sizes differ."""
-    if size is not None and size < 1: raise ValueError(f"size is {size}: give a number of pixels, such as size=128")
+    and sizes differ; `TypeError` for a single path."""
+    _no_single(files)
+    if size is not None: size = _pixels(size)
     files = [Path(f) for f in files]
     out = None
     for i, im in enumerate(_map(partial(_readable, size=size), files)):
@@ -474,7 +494,8 @@ def split(
     A class gives round(valid*n) of its n files, at least one and never all; twins can make that inexact. A class of one file, or of nothing
     but twins, stays in training. Twins with different labels count for the class that comes first. Which side a file falls on depends on
     the seed and on names, labels and bytes in its own class: not on the order of `files`, not on their folder, not on other classes.
-    Raises `ValueError` for lengths that differ and for a share outside of 0..1."""
+    Raises `ValueError` for lengths that differ and for a share outside of 0..1, `TypeError` for a single path."""
+    _no_single(files)
     files, labels = [Path(f) for f in files], [str(l) for l in np.asarray(list(labels)).tolist()]
     if len(files) != len(labels): raise ValueError(f"{len(files)} files and {len(labels)} labels: give one label a file")
     if not 0 < valid < 1: raise ValueError(f"valid is {valid}: give the share to hold out, above 0 and below 1")

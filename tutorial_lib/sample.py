@@ -10,6 +10,7 @@ import hashlib, math, random, shutil, tempfile
 from difflib import get_close_matches
 from functools import lru_cache
 from io import BytesIO
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -457,12 +458,20 @@ def _develop(im, rng, size):
     return Image.fromarray(x.clip(0, 255).astype(np.uint8))
 
 # %% ../nbs/00_sample.ipynb #61cae7a0
+def _whole_number(x, error):
+    "`x` as an int, also from NumPy; a `ValueError` with the text `error` where it is none"
+    try: return index(x)
+    except TypeError: raise ValueError(error) from None
+
 def _check(breed, size):
-    if not isinstance(size, int) or not 32 <= size <= 256:
-        raise ValueError(f"size is {size!r}: it must be a whole number of pixels from 32 to 256.")
+    "The size as an int; a `ValueError` for a breed or a size that cannot be drawn"
+    error = f"size is {size!r}: it must be a whole number of pixels from 32 to 256."
+    if not 32 <= (pixels := _whole_number(size, error)) <= 256: raise ValueError(error)
     if breed not in BREEDS:
-        near, = get_close_matches(str(breed), BREEDS, 1, 0)
-        raise ValueError(f"No breed is called {breed!r}. Did you mean {near!r}? The breeds are {', '.join(BREEDS)}.")
+        near = get_close_matches(breed, BREEDS, 1, .4) if isinstance(breed, str) else []
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"No breed is called {breed!r}. {hint}The breeds are {', '.join(BREEDS)}.")
+    return pixels
 
 # %% ../nbs/00_sample.ipynb #6049b3a2
 def draw(
@@ -470,11 +479,12 @@ def draw(
     size=128,  # height and width in pixels, 32 to 256
     seed=0,    # int or str: fixes everything that the breed does not
 ):             # a `PIL.Image` in RGB
-    """Draw one animal. One seed gives every breed the same scene, pose, colours and face.
+    """Draw one animal. One seed gives every breed the same scene, pose, colours and face; place and
+    size shift a little with the ears.
 
     The same arguments give the same pixels, under the same versions of Pillow and NumPy. A `ValueError` names a breed
     that is unknown, or a size out of range."""
-    _check(breed, size)
+    size = _check(breed, size)
     coat, ears = breed.split("_")
     rng = random.Random(f"animal {seed}")
     im = Image.new("RGB", [size * (2 if size >= 96 else 4)] * 2)
@@ -540,10 +550,12 @@ def sample(
     the same bytes, under the same versions of Pillow and NumPy, and a larger set begins with a smaller one. A
     `FileExistsError` says that `path` holds something else, a `ValueError` that an argument is out of range."""
     breeds = tuple(dict.fromkeys(listify(breeds))) or BREEDS
-    for breed in breeds: _check(breed, size)
+    for breed in breeds: size = _check(breed, size)
+    n = _whole_number(n, f"n is {n!r}: give a whole number of images, 1 or more")
+    test = _whole_number(test, f"test is {test!r}: give a number of images, not a share")
     if n < 1 or test < 0: raise ValueError(f"n is {n} and test is {test}: n must be 1 or more, test 0 or more.")
     cached, plan = path is None, list(_plan(n, test, breeds))
-    path = _cache(n, size, seed, breeds, test) if cached else Path(path)
+    path = _cache(n, size, seed, breeds, test) if cached else Path(path).expanduser()
     if path.is_dir() and _whole(path, plan, size, seed): return path
     _make_way(path, cached)
     path.parent.mkdir(parents=True, exist_ok=True)
