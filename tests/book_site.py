@@ -1,6 +1,6 @@
 """What the tests of the book share: which pages it has, how it is built, and how it is served."""
 import functools, http.server, os, re, subprocess, sys, threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,6 +36,9 @@ def build(source, out, *flags, **env):
 class Pages(http.server.SimpleHTTPRequestHandler):
     "Serves the book as GitHub Pages does: under its prefix, and 404.html for what is not there."
     def log_message(self, *args): pass
+
+    def copyfile(self, source, out):
+        with suppress(ConnectionError): super().copyfile(source, out)       # the browser went on to another page
 
     def translate_path(self, path):
         return super().translate_path(path.removeprefix(PREFIX)) if path.startswith(PREFIX) else os.devnull + "/outside"
