@@ -485,3 +485,7 @@ def test_safetensors_cannot_carry_a_call_and_its_header_is_plain_json(tmp_path, 
     data = save_weights(net, path).read_bytes()
     header = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
     assert header.keys() - {"__metadata__"} == net.state_dict().keys()
+
+
+def test_rename_keys_wants_a_dictionary():
+    with pytest.raises(TypeError, match=r"expected a state dict, got Linear: give model.state_dict\(\)"): rename_keys(nn.Linear(1, 1), [])

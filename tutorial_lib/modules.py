@@ -209,8 +209,10 @@ def rename_keys(
 ) -> dict: # the same tensors in the same order under their new names
     """Rename the keys of a state dict by regular expressions, to load a checkpoint whose names differ.
 
-    Raises ValueError if two keys become the same (it names them) or if a rule is not a regular expression.
+    Raises ValueError if two keys become the same (it names them) or if a rule is not a regular expression, and
+    TypeError if `state` is no dictionary.
     """
+    if not isinstance(state, Mapping): raise TypeError(f"expected a state dict, got {type(state).__name__}: give model.state_dict()")
     rules = list(rules.items() if isinstance(rules, Mapping) else rules)
     renamed, origin = {}, {}
     for key, value in state.items():
