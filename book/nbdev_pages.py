@@ -9,9 +9,10 @@ from pathlib import PurePosixPath
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput
 
+from book.practice import CHECK
+
 DIRECTIVE = re.compile(r"#\s*\|\s*(\w[\w-]*):?\s*(.*)")
 NUMBER = re.compile(r"(\d\d)_")
-CHECK = re.compile(r'check\("(\d\d\.[a-z])", ')
 TAGS = {("hide", ""): "remove-cell", ("include", "false"): "remove-cell", ("echo", "false"): "remove-input",
         ("output", "false"): "remove-output", ("code-fold", "true"): "hide-input"}
 

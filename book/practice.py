@@ -12,9 +12,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from book.identity import identity  # noqa: E402
-from book.nbdev_pages import CHECK  # noqa: E402
 
 KINDS = ("exercise", "hint", "given", "solution", "check")
+CHECK = re.compile(r'check\("(\d\d\.[a-z])", ')      # the cell that ends an exercise, and the exercise's name
 
 
 def chapters():

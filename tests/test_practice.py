@@ -3,7 +3,6 @@ import importlib, io, re, sys
 from contextlib import redirect_stdout
 
 import nbformat, pytest
-from IPython.core.interactiveshell import InteractiveShell
 from wheelhouse import ROOT
 
 sys.path.insert(0, str(ROOT))
