@@ -154,3 +154,23 @@ def test_workflows_follow_settings_and_the_oldest_python():
     for workflow in test, book: assert workflow[True]["push"]["branches"] == [ME.branch]     # YAML reads `on` as true
     pythons = [row["python"] for row in test["jobs"]["make"]["strategy"]["matrix"]["include"]]
     assert f">={pythons[0]}" == PROJECT["requires-python"]
+
+
+WITHOUT_BOOK = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"docutils", "jupyter_book", "myst_nb", "sphinx"}: raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, Absent())
+for name in sys.argv[1:]: __import__(name)
+"""
+
+
+@pytest.mark.parametrize("workflow", ["colab", "release"])
+def test_workflow_without_the_book_can_import_its_tests(workflow):
+    "These workflows install `.[dev]` alone, so what they test must not need what the extra `book` brings."
+    source = read(f".github/workflows/{workflow}.yml")
+    modules = re.findall(r"tests/(\w+)\.py", source)
+    assert '.[dev]"' in source and "book]" not in source and modules
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", WITHOUT_BOOK, "conftest", *modules], cwd=ROOT/"tests", capture_output=True, text=True)
+    assert not done.returncode, done.stderr
