@@ -910,3 +910,174 @@ def _check_04c(answer):
         answer(model, list(zip(xb.split(20), yb.split(20))), torch.optim.SGD(model.parameters(), lr=0.1), 20)
         accuracy = (model.eval()(xb).argmax(1) == yb).float().mean().item()
         require(accuracy > 0.9, "three groups of points that lie apart are told apart after 20 epochs", {"accuracy": accuracy})
+
+# %% ../nbs/practice.ipynb #dbp001
+@exercise("06.a")
+def _check_06a(calls):
+    "Such a block was run, its calls were counted, and you had predicted all four."
+    from collections import Counter
+
+    import torch
+    from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
+    from fastai.data.transforms import IndexSplitter
+    from fastai.torch_core import TensorImage
+    from fastai.vision.augment import RandTransform
+
+    hints = {"get_y": "An item that is prepared needs its label once. Are the items of a dropped batch prepared?",
+             "item": "Which items are prepared: all of them, or only those of full batches?",
+             "batch": "How many full batches of 16 do 50 items give? What becomes of the rest, in training and in validation?",
+             "mirror": "In which of the two kinds of batches may a random transform act?"}
+    require(isinstance(calls, dict), "`calls` is a dict", calls)
+    require(set(calls) == set(hints), f"its keys are {', '.join(hints)}", list(calls))
+    require(all(isinstance(n, int) for n in calls.values()), "its values are whole numbers", calls)
+
+    counts = Counter()
+    def count(name, x): counts[name] += 1; return x
+    def item(x:TensorImage): return count("item", x)
+    def batch(x:TensorImage): return count("batch", x)
+    class Mirror(RandTransform):
+        def encodes(self, x:TensorImage): return count("mirror", x.flip(-1))
+    block = DataBlock(blocks=(TransformBlock, CategoryBlock), get_x=lambda o: TensorImage(torch.zeros(3, 4, 4)), get_y=lambda o: count("get_y", o) % 3,
+                      splitter=IndexSplitter(range(50, 60)), item_tfms=[item], batch_tfms=[batch, Mirror(p=1)])
+    dls = block.dataloaders(list(range(60)), bs=16, num_workers=0)
+    counts.clear()
+    for dl in dls.train, dls.valid:
+        for _ in dl: pass
+    for name, hint in hints.items():
+        require(calls[name] == counts[name], f"`{name}` is called as often as you say", {name: calls[name]}, hint)
+
+# %% ../nbs/practice.ipynb #dbp002
+@exercise("06.b")
+def _check_06b(pad_square):
+    "Wide, tall and square pictures stand in the middle of a grey square, pixel for pixel, and a label passes as it is."
+    import numpy as np
+    from fastai.torch_core import TensorCategory
+    from fastai.vision.core import PILImage
+    from fastcore.transform import Pipeline
+
+    require(callable(pad_square), "`pad_square` is a function", pad_square)
+    rng = np.random.default_rng(62)
+    def picture(w, h): return rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
+    for w, h in (40, 25), (25, 40), (31, 30), (30, 31), (1, 8), (33, 33):
+        x = picture(w, h)
+        im = PILImage.create(x)
+        got = pad_square(im)
+        require(isinstance(got, PILImage), "the result is a `PILImage`", type(got).__name__)
+        require(got is not im, "the result is a new picture, also when the one that goes in is square")
+        require(np.array_equal(np.array(im), x), "the picture that goes in stays as it was")
+        require(got.mode == "RGB", "the result has mode RGB", got.mode)
+        side, (left, top) = max(w, h), ((max(w, h) - n)//2 for n in (w, h))
+        require(tuple(got.size) == (side, side), f"a picture of {w}x{h} pixels becomes one of {side}x{side}", tuple(got.size))
+        out, inside = np.array(got), np.zeros((side, side), bool)
+        inside[top:top + h, left:left + w] = True
+        require(np.array_equal(out[inside].reshape(x.shape), x), "the picture stands in the middle, pixel for pixel", hint="Half a pixel is rounded down. And nothing is scaled.")
+        require((out[~inside] == 128).all(), "all other pixels have the colour (128, 128, 128)", out[~inside][:1].tolist())
+    x, label = picture(20, 12), TensorCategory(3)
+    try: im, y = Pipeline([pad_square])((PILImage.create(x), label))
+    except Exception as e: im, y = None, e
+    require(isinstance(y, TensorCategory) and y == label, "in `item_tfms` a label passes as it is", y, "What says that your function is for pictures only?")
+    require(isinstance(im, PILImage) and tuple(im.size) == (20, 20), "in `item_tfms` it changes the picture", im)
+
+# %% ../nbs/practice.ipynb #dbp003
+@exercise("06.c")
+def _check_06c(pad_collate):
+    "Tall, wide and equal pictures came into one tensor, each in its corner, with zeros around it and with its label."
+    import torch
+
+    require(callable(pad_collate), "`pad_collate` is a function", pad_collate)
+    generator = torch.Generator().manual_seed(63)
+    for sizes in [(9, 5), (4, 8), (3, 3)], [(3, 3), (5, 9), (6, 2)], [(7, 2)], [(4, 4), (4, 4)], [(2, 10), (12, 3), (6, 6), (1, 1)]:
+        items = [(torch.randint(1, 256, (3, h, w), dtype=torch.uint8, generator=generator), 7*i + len(sizes)) for i, (h, w) in enumerate(sizes)]
+        kept, labels = [x.clone() for x, y in items], [y for x, y in items]
+        height, width = (max(size[i] for size in sizes) for i in (0, 1))
+        try: got = pad_collate(list(items))
+        except RuntimeError as e:
+            if "stack expects" not in str(e): raise
+            require(False, "pictures of unequal sizes are collated", str(e))
+        require(isinstance(got, (tuple, list)) and len(got) == 2 and all(isinstance(t, torch.Tensor) for t in got), "the result is a pair of tensors", got)
+        xb, yb = got
+        require(xb.dtype == torch.uint8, "the pictures are uint8", xb.dtype)
+        require(yb.dtype == torch.int64, "the labels are int64", yb.dtype)
+        require(tuple(xb.shape) == (len(items), 3, height, width),
+                f"pictures of the sizes {', '.join(f'{h}x{w}' for h, w in sizes)} (height first) make a tensor of shape {len(items), 3, height, width}", tuple(xb.shape))
+        require(tuple(yb.shape) == (len(items),) and yb.tolist() == labels, "the labels are those of the items, in their order", yb)
+        for place, x in zip(xb, kept):
+            _, h, w = x.shape
+            require(torch.equal(place[:, :h, :w], x), "each picture stands in the top left corner of its place, pixel for pixel")
+            require(not place[:, h:].any() and not place[:, :, w:].any(), "the rest of each place is 0", sorted({*place[:, h:].flatten().tolist(), *place[:, :, w:].flatten().tolist()})[-3:])
+        xb.fill_(255)
+        require(all(torch.equal(x, before) for (x, y), before in zip(items, kept)), "the items stay as they were, and share no memory with the batch",
+                hint="A view is not a copy. Think of a batch with one item, too.")
+
+# %% ../nbs/practice.ipynb #dbp004
+def _named_folder(
+    folder,  # an empty one
+    n,  # pictures of each breed; the first two are copied once, and the third one twice
+):
+    "Write drawn pictures of three breeds, twins, and a web page: breeds, and groups of names with the same bytes."
+    from tutorial_lib.sample import draw
+
+    breeds, groups = ("masked_long", "spotted_floppy", "striped_pointy"), []
+    for breed in breeds:
+        for i in range(n): draw(breed, 32, f"block {i}").save(folder/f"{breed}_{i}.jpg")
+        for i, copies in enumerate((1, 1, 2)):
+            names = [f"{breed}_{i}.jpg", *(f"{breed}_{100 + 10*i + k}.jpg" for k in range(copies))]
+            for name in names[1:]: (folder/name).write_bytes((folder/names[0]).read_bytes())
+            groups.append(set(names))
+    (folder/"spotted_floppy_99.jpg").write_text("<!DOCTYPE html><html>404</html>")
+    return breeds, groups
+
+# %% ../nbs/practice.ipynb #dbp005
+@exercise("06.d")
+def _check_06d(mended_block):
+    "Only pictures are items, the breeds are the vocabulary, the split leaks nothing and moves no generator, and batches are normalised."
+    from collections import Counter
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    import numpy as np
+    from fastai.data.block import DataBlock
+    from fastai.vision.core import imagenet_stats
+    from PIL import Image, UnidentifiedImageError
+
+    web_page = "a web page is no item, whatever its name ends with"
+    require(callable(mended_block), "`mended_block` is a function", mended_block)
+    with TemporaryDirectory() as tmp:
+        folder = Path(tmp)/"pets"
+        folder.mkdir()
+        breeds, groups = _named_folder(folder, 16)
+        def datasets():
+            block = mended_block()
+            require(isinstance(block, DataBlock), "the result is a `DataBlock`", block)
+            try: return block.datasets(folder)
+            except UnidentifiedImageError: require(False, web_page, hint="Who looks into the file?")
+        state, dsets = _global_generators(), datasets()
+        moved = state != _global_generators()
+        names = [Path(f).name for f in dsets.items]
+        require("spotted_floppy_99.jpg" not in names, web_page, hint="Who looks into the file?")
+        require(sorted(names) == sorted(f.name for f in folder.iterdir() if f.name != "spotted_floppy_99.jpg"), "every picture of the folder is an item, once", f"{len(names)} items")
+        require(sorted(map(str, dsets.vocab)) == list(breeds), "the vocabulary has the names of the breeds", [str(v).replace(tmp, "...") for v in dsets.vocab],
+                "From what is the label read: from a name, or from a whole path?")
+        require(not moved, "no global generator of random numbers is moved", hint="Setting a seed moves it, too.")
+        train, valid = ({names[int(i)] for i in side} for side in dsets.splits)
+        require(not train & valid and train | valid == set(names), "every item is on one of the two sides")
+        require({names[int(i)] for i in datasets().splits[1]} == valid, "the split is the same each time")
+        of, held = (Counter(name.rpartition("_")[0] for name in side) for side in (names, valid))
+        shares = {breed: round(held[breed]/of[breed], 2) for breed in breeds}
+        require(all(.1 <= share <= .3 for share in shares.values()), "about a fifth of each breed is held out", shares)
+        cut = [sorted(group) for group in groups if group & train and group & valid]
+        require(not cut, "twins stay on one side", cut[:1], "Files that are the same byte for byte have to be found before you split.")
+
+        plain = Path(tmp)/"plain"
+        plain.mkdir()
+        for i, colour in enumerate(np.random.default_rng(64).integers(0, 256, (12, 3)).tolist()):
+            Image.new("RGB", (70 + 9*i, 80), tuple(colour)).save(plain/f"plain_{i}.jpg", "PNG")
+        dls = mended_block().dataloaders(plain, bs=4, num_workers=0, device="cpu")
+        try: xb = dls.valid.one_batch()[0]
+        except RuntimeError as e: require(False, "items of unequal sizes fit into a batch", str(e).splitlines()[0])
+        require(tuple(xb.shape[1:]) == (3, 64, 64), "batches hold pictures of 64x64 pixels", tuple(xb.shape))
+        mean, std = map(np.array, imagenet_stats)
+        colours = np.array([np.array(Image.open(f))[0, 0] for f in dls.valid_ds.items])
+        got, right = np.array(xb.float().mean((2, 3))), (colours[:len(xb)]/255 - mean)/std
+        require(np.allclose(got, right, atol=.05), "batches are normalised with `imagenet_stats`", np.round(got[0], 2).tolist(),
+                "A picture of the mean colour of ImageNet becomes 0. What becomes of it in your block?")
