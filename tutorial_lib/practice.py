@@ -951,9 +951,8 @@ def _check_06a(calls):
 def _check_06b(pad_square):
     "Wide, tall and square pictures stand in the middle of a grey square, pixel for pixel, and a label passes as it is."
     import numpy as np
-    from fastai.torch_core import TensorCategory
+    from fastai.torch_basics import Pipeline, TensorCategory
     from fastai.vision.core import PILImage
-    from fastcore.transform import Pipeline
 
     require(callable(pad_square), "`pad_square` is a function", pad_square)
     rng = np.random.default_rng(62)
