@@ -138,6 +138,16 @@ def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match="there are no items to split"): loaders(tmp_path)
 
 
+def test_one_class_is_named_unless_the_vocabulary_has_more(tmp_path, files):
+    for i in range(6): shutil.copy(files[i], tmp_path/f"cat_{i}.jpg")
+    with pytest.raises(ValueError, match="all pictures are of one class, 'cat', and a classifier needs two"): loaders(tmp_path)
+    assert list(loaders(tmp_path, bs=2, vocab=["cat", "dog"]).vocab) == ["cat", "dog"]
+
+
+def test_a_file_that_is_gone_is_named(files):
+    with pytest.raises(FileNotFoundError, match="gone_1.jpg"): loaders([*files, files[0].with_name("gone_1.jpg")], get_items=list)
+
+
 def test_batches_are_normalised_and_fixed_when_judging(drawn):
     dls = loaders(drawn)
     (xb, yb), (again, _) = dls.valid.one_batch(), dls.valid.one_batch()
@@ -166,7 +176,7 @@ def test_arguments_reach_the_augmentation(drawn):
 
 def test_pictures_of_all_sizes_fit_and_small_ones_grow(tmp_path):
     for i, size in enumerate([(20, 90), (90, 20), (10, 10), (33, 32), (200, 150), (1, 1), (64, 64), (31, 40)]):
-        Image.new("RGB", size, (i, 99, 7)).save(tmp_path/f"cat_{i}.png")
+        Image.new("RGB", size, (i, 99, 7)).save(tmp_path/f"{('cat', 'dog')[i % 2]}_{i}.png")
     assert loaders(tmp_path, bs=4).one_batch()[0].shape == (4, 3, 32, 32)
 
 

@@ -159,7 +159,7 @@ WRONG = {
     ],
     "06.d": [
         (block(), "`mended_block` is a function"),
-        (lambda: None, "the result is a `DataBlock`"),
+        (lambda: dict(get_items=image_files, get_y=breed_label), "the result is a `DataBlock`"),
         (lambda: block(get_items=get_image_files), "a web page is no item"),
         (lambda: block(get_items=lambda folder: image_files(folder)[::2]), "every picture of the folder is an item"),
         (lambda: block(get_y=RegexLabeller(r"^(.*)_\d+.jpg$")), "the vocabulary has the names of the breeds"),

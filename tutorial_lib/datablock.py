@@ -67,7 +67,7 @@ def bad_items(
     table = table.assign(reason=[reason or fault(file) for file, reason in table.itertuples(index=False)])
     return table[table.reason != ""].reset_index(drop=True)
 
-# %% ../nbs/06_datablock.ipynb #db173
+# %% ../nbs/06_datablock.ipynb #db056
 def breed_block(
     size=160,  # side of the pictures that the network gets, in pixels
     presize=None,  # side of the squares that are augmented, `size` or more; None: a quarter more than `size`
@@ -81,13 +81,19 @@ def breed_block(
 ) -> DataBlock:  # its source is a folder of pictures
     """Describe pictures of breeds for fastai: a split without leaks, presizing, augmentation in training, and the body's normalisation.
 
-    Raises `ValueError` for sizes and statistics that cannot be; what its splitter and labels raise comes when the block is used."""
+    Raises `ValueError` for sizes and statistics that cannot be. When the block is used, it raises what `LeakAwareSplitter` and `get_y` raise,
+    and `ValueError` when all pictures are of one class and no `vocab` is given."""
     if not isinstance(size, int) or size < 1: raise ValueError(f"size is {size!r}: give the side of the pictures in pixels, such as size=160")
     presize = size + size//4 if presize is None else presize
     if not isinstance(presize, int) or presize < size:
         raise ValueError(f"presize is {presize!r} and size is {size}: pictures are cut from larger ones, so give a whole number from {size} up")
     if not isinstance(stats, (tuple, list)) or [np.shape(s) for s in stats] != [(3,), (3,)] or min(stats[1]) <= 0:
         raise ValueError(f"stats are {stats}: give three means and three standard deviations above 0, such as imagenet_stats")
-    return DataBlock(blocks=(ImageBlock, CategoryBlock(vocab=vocab)), get_items=get_items, get_y=get_y,
-                     splitter=LeakAwareSplitter(get_y, valid, seed), item_tfms=Resize(presize),
+    split_items = LeakAwareSplitter(get_y, valid, seed)
+    def splitter(items):
+        classes = {get_y(f) for f in items}
+        if len(classes) == 1 and vocab is None:
+            raise ValueError(f"all pictures are of one class, {classes.pop()!r}, and a classifier needs two: check the source and get_y")
+        return split_items(items)
+    return DataBlock(blocks=(ImageBlock, CategoryBlock(vocab=vocab)), get_items=get_items, get_y=get_y, splitter=splitter, item_tfms=Resize(presize),
                      batch_tfms=[*aug_transforms(**{"size": size, "min_scale": 0.75} | kwargs), Normalize.from_stats(*stats)])
