@@ -43,7 +43,12 @@ def _statistics_kept(
     finally:
         for name, t in before.items(): setattr(norm, name, t)
 
-# %% ../nbs/05_densenet.ipynb #d015
+# %% ../nbs/05_densenet.ipynb #d105
+def _checkpointed(f, norm, *xs):
+    "`f(*xs)`, a part of a layer that holds the batch norm `norm`; for the gradient it is made again."
+    return checkpoint(f, *xs, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(norm)))
+
+# %% ../nbs/05_densenet.ipynb #d106
 class DenseLayer(nn.Module):
     """Make `growth_rate` new channels from all the channels so far (Huang and others, 2017, DenseNet-B).
 
@@ -54,7 +59,7 @@ class DenseLayer(nn.Module):
         growth_rate=32,  # new channels
         bn_size=4,  # width of the bottleneck, in growth rates
         drop_rate=0.,  # share of the new values that dropout sets to 0 in training
-        memory_efficient=False,  # forget what `bottleneck` makes on its way, and make it again for the gradients?
+        memory_efficient=False,  # keep only what the convolutions make, and make the rest again for the gradients?
     ):
         super().__init__()
         width = bn_size*growth_rate
@@ -64,11 +69,11 @@ class DenseLayer(nn.Module):
 
     def bottleneck(self, *xs): return self.conv1(self.relu1(self.norm1(torch.cat(xs, 1))))
 
+    def grow(self, x): return self.conv2(self.relu2(self.norm2(x)))
+
     def forward(self, *xs):
-        if self.memory_efficient and torch.is_grad_enabled():
-            x = checkpoint(self.bottleneck, *xs, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(self.norm1)))
-        else: x = self.bottleneck(*xs)
-        return self.drop(self.conv2(self.relu2(self.norm2(x))))
+        if not (self.memory_efficient and torch.is_grad_enabled()): return self.drop(self.grow(self.bottleneck(*xs)))
+        return self.drop(_checkpointed(self.grow, self.norm2, _checkpointed(self.bottleneck, self.norm1, *xs)))
 
 # %% ../nbs/05_densenet.ipynb #d008
 class DenseBlock(nn.ModuleDict):
@@ -364,7 +369,7 @@ def plot_reuse(
 
 # %% ../nbs/05_densenet.ipynb #d029
 class PlainNet(nn.Sequential):
-    """Only 3x3 convolutions with batch norm, to compare with: images (bs, 3, h, w) to logits (bs, n_out).
+    """Only 3x3 convolutions, each with a batch norm, to compare with: images (bs, 3, h, w) to logits (bs, n_out).
 
     Each of three stages has `n` pairs of convolutions; after a stage the sides are halved and the channels doubled. It has as many convolutions
     one after the other as a `DenseNet` with three blocks of `n` layers for small pictures."""
@@ -372,13 +377,13 @@ class PlainNet(nn.Sequential):
         n,  # pairs of convolutions in each stage
         width,  # channels in the first stage
         n_out=10,  # number of classes
-        residual=False,  # add to each pair what came into it?
+        residual=False,  # add to each pair what came into it, before its last ReLU (He and others, 2015, figure 2)?
     ):
         layers = [conv_bn(3, width)]
         for stage in range(3):
             c = width*2**stage
             if stage: layers.append(conv_bn(c//2, c, stride=2))
             for _ in range(n):
-                pair = nn.Sequential(conv_bn(c, c), conv_bn(c, c))
-                layers.append(Residual(pair) if residual else pair)
+                pair = nn.Sequential(conv_bn(c, c), conv_bn(c, c)[:-1])
+                layers += [Residual(pair) if residual else pair, nn.ReLU(inplace=True)]
         super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, n_out))
