@@ -268,7 +268,7 @@ WRONG = {
         (ARCHITECTURES["densenet_tiny"], "there are at least 28 dense layers"),
         (SLIM | {"block_config": (4, 8, 16), "num_init_features": 4}, "the classifier meets 264 channels"),
         (SLIM | {"block_config": (8, 9, 13)}, "the classifier meets 264 channels"),
-        (SLIM | {"block_config": (8, 9, 10**9)}, "the classifier meets 264 channels"),
+        (SLIM | {"block_config": (8, 9, 99_999)}, "the classifier meets 264 channels"),
         (SLIM | {"growth_rate": 11, "block_config": (5, 9, 17), "num_init_features": 56}, "an even number of channels"),
         (without("bn_size"), "parameters"),
         (SLIM | {"bn_size": 4}, "A bottleneck of `bn_size*growth_rate` channels"),
