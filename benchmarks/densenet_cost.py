@@ -10,7 +10,7 @@ rounds' ratios to torchvision's plain network. `memory` is the peak of the tenso
 gradients, which are there before; it is counted exactly, and in bfloat16 it holds the copies of the weights that autocast makes. `difference` is the
 largest between a logit and torchvision's. All of it runs on the CPU.
 """
-import argparse, copy, csv, statistics, time
+import argparse, copy, statistics, time
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from recipe import processor, read
+from _rows import processor, read, write
 from tutorial_lib.classifier import PeakMemory
 from tutorial_lib.densenet import densenet121
 
@@ -141,16 +141,6 @@ def rows_of(key, make, args):
             rounds=args.rounds, torch=torch.__version__, device=processor(x.device), threads=args.threads)
 
 
-def write(path, rows):
-    "Write all rows, or leave the file as it was."
-    part = path.with_suffix(".part")
-    with open(part, "w", newline="") as f:
-        writer = csv.DictWriter(f, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
-
-
 def batch_and_size(text):
     "`8x128` is 8 pictures of 128 pixels."
     batch, size = map(int, text.split("x"))
@@ -175,7 +165,7 @@ def main():
         for row in rows_of(key, make, args):
             rows.append(row)
             print(row, flush=True)
-        write(args.out, rows)
+        write(args.out, FIELDS, rows)
 
 
 if __name__ == "__main__": main()

@@ -9,12 +9,12 @@ the recipe of `FastClassifier`; the last 5 % of those are held out, and choose n
 network differs, and no learning rate is tuned for any of them. Seconds are of training and depend on what
 else the machine does: they are there to plan with, not to compare.
 """
-import argparse, csv, time
+import argparse, time
 from pathlib import Path
 
 import torch
 
-from pretrain import processor
+from _rows import processor, read, write
 from tutorial_lib.classifier import FastClassifier, ImageArrays
 from tutorial_lib.data import load
 from tutorial_lib.densenet import DenseNet, PlainNet
@@ -54,7 +54,7 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    rows = list(csv.DictReader(args.out.open(newline=""))) if args.out.exists() else []
+    rows = read(args.out)
     done = {(int(r["seed"]), r["family"], int(r["width"])) for r in rows}
     todo = [(seed, f, width) for seed in range(args.first, args.first + args.seeds) for f, widths in WIDTHS.items() for width in widths if (seed, f, width) not in done]
     if not todo: return print(f"{args.out} is complete: delete it to run again")
@@ -68,12 +68,7 @@ def main():
         rows.append(dict(seed=seed, family=family, width=width, params=params, accuracy=f"{accuracy:.4f}", epochs=args.epochs, seconds=f"{seconds:.0f}",
                          torch=torch.__version__, device=processor(device), bf16=bf16, threads=args.threads, data=f"{path.name}: {len(train)} + {len(test)}, 16 px"))
         print(rows[-1], flush=True)
-        part = args.out.with_suffix(".part")
-        with open(part, "w", newline="") as f:
-            writer = csv.DictWriter(f, FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        part.replace(args.out)
+        write(args.out, FIELDS, rows)
 
 
 if __name__ == "__main__": main()

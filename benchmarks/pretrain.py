@@ -5,7 +5,7 @@ benchmarks/pretrain.csv. Each epoch ends with a checkpoint beside the CSV: a run
 same random numbers, and so with the same result. The last 1,000 training pictures are held out; they choose nothing and only show how it goes.
 The test set is used once, at the end, on the weights as they are read back from the file.
 """
-import argparse, csv, hashlib, math, platform, time
+import argparse, hashlib, math, time
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +14,8 @@ import torch
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Subset
 
-from tutorial_lib.classifier import FastClassifier, ImageArrays, augment, bf16_is_fast, class_accuracy
+from _rows import processor, write
+from tutorial_lib.classifier import FastClassifier, ImageArrays, augment, class_accuracy
 from tutorial_lib.data import load
 from tutorial_lib.densenet import CIFAR10_STATS, densenet_tiny
 from tutorial_lib.modules import load_weights, n_params, save_weights
@@ -74,12 +75,6 @@ def train(clf, train_ds, valid_ds, n_epoch, path):
     return rows
 
 
-def processor(device):
-    "The name of the processor or of the GPU."
-    if device.type == "cuda": return torch.cuda.get_device_name(device)
-    return getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name") or platform.machine()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=20, help="length of the cycle of the learning rate (default 20)")
@@ -108,7 +103,7 @@ def main():
     accuracy, classes = judge(args.out, test)
     minutes = sum(float(r[-1]) for r in rows)/60
     args.out.with_suffix(".md").write_text(card(args, clf, n, len(full) - n, path, accuracy, classes, minutes), encoding="utf-8")
-    with open(args.history, "w", newline="") as f: csv.writer(f, lineterminator="\n").writerows([FIELDS, *rows])
+    write(args.history, FIELDS, [dict(zip(FIELDS, row)) for row in rows])
     checkpoint.unlink()
     print(f"test accuracy {accuracy:.4f}, {minutes:.0f} minutes")
 

@@ -9,7 +9,7 @@ The recipes take turns, seed by seed, and their order moves on by one with each 
 pictures (shuffled with one seed), validates with the rest after each epoch, and is judged on the test set once. Seconds cover all of that,
 but not reading and converting the files. `ratio` compares with the old recipe of the same seed.
 """
-import argparse, csv, platform, time
+import argparse, time
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
+from _rows import processor, read, write
 from tutorial_lib.classifier import Classifier, FastClassifier, FastNet, ImageArrays, bf16_is_fast
 from tutorial_lib.data import load
 
@@ -74,18 +75,6 @@ def run(recipe, seed, n_epoch, train, test):
     return time.perf_counter() - start, accuracy, clf.device, bf16
 
 
-def processor(device):
-    "The name of the processor or of the GPU."
-    if device.type == "cuda": return torch.cuda.get_device_name(device)
-    return getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name") or platform.machine()
-
-
-def read(path):
-    "The rows that were written before."
-    if not path.exists(): return []
-    with open(path, newline="") as f: return list(csv.DictReader(f))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds (default 3)")
@@ -113,20 +102,15 @@ def main():
                    device=processor(device), bf16=bf16, threads=args.threads, data=f"{path.name}: {len(train)} + {len(test)}")
         done[seed, recipe] = row
         print(row, flush=True)
-        write(args.out, done)
+        write_ratios(args.out, done)
 
 
-def write(path, done):
+def write_ratios(path, done):
     "Write all rows, each with its ratio to the old recipe of its seed, once that is known."
     for (seed, _), row in done.items():
         old = done.get((seed, "old"))
         row["ratio"] = f"{float(row['seconds'])/float(old['seconds']):.3f}" if old else ""
-    part = path.with_suffix(".part")
-    with open(part, "w", newline="") as f:
-        writer = csv.DictWriter(f, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(row for _, row in sorted(done.items()))
-    part.replace(path)
+    write(path, FIELDS, [row for _, row in sorted(done.items())])
 
 
 if __name__ == "__main__": main()
