@@ -274,6 +274,13 @@ def test_a_broken_file_is_named_in_a_batch(files, tmp_path):
             for _ in dl: pass
 
 
+def test_images_of_two_sizes_are_named(tmp_path):
+    for i in range(4): Image.new("RGB", (20 + i, 30)).save(tmp_path/f"{i}.png")
+    block = DataBlock(PairBlock, get_x=lambda k: (tmp_path/f"{k}.png", tmp_path/"0.png"), splitter=lambda items: ([0, 1, 2, 3], [0]))
+    with pytest.raises(RuntimeError) as e: block.dataloaders(range(4), bs=4, num_workers=0).one_batch()
+    assert "of type `ImagePair`" in str(e.value) and "((3, 30, 20), (3, 30, 20))" in str(e.value)
+
+
 def test_block_fits_any_data_block(files):
     "Two columns of a table, numbers as targets, and fastai's own loader settings."
     table = DataFrame({"left": files[:8], "right": files[8:16], "y": [0, 1]*4})
@@ -347,7 +354,7 @@ def test_normalised_and_decoded(files):
     for a, b in zip(x, z): torch.testing.assert_close((plain(a) - 0.5)/0.25, plain(b))
     back, labels = normal.decode((z, y))
     assert isinstance(back, ImagePair) and isinstance(labels, TensorCategory)
-    for a, b in zip(x, back): torch.testing.assert_close(plain(a), plain(b))
+    for a, b in zip(x, back): torch.testing.assert_close(plain(a)*255, plain(b).float(), atol=1, rtol=0)
     pair, label = normal.decode_batch((z, y))[0]
     assert isinstance(pair, ImagePair) and pair[0].shape == (3, 32, 32) and label in ("different", "same")
 
@@ -390,6 +397,7 @@ def test_batches_and_results_are_shown(files, axes_titles, n):
     dls.show_batch(max_n=n)
     titles = axes_titles()
     assert len(titles) == n and set(titles) <= {"same", "different"}
+    assert all(im.get_array().max() > 20 for ax in pairs.plt.gcf().axes for im in ax.images), "bytes are shown as bytes"
     pairs.plt.close("all")
     learn = learner(dls)
     with learn.no_bar(): learn.show_results(max_n=n)

@@ -940,10 +940,9 @@ def _check_07a(answer):
         unknown = set().union(*got) - set(rules)
         require(not unknown, "the sets hold names from the table, letter by letter", unknown)
         for (i, j, same), found in zip(given[0], got):
-            truth = {"itself": i == j, "twins": i != j and contents[i] == contents[j], "crosses": part[i] != part[j],
-                     "label": same != (labels[i] == labels[j])}
-            shown = {"pair": (i, j, same), "labels": (labels[i], labels[j]), "contents": (contents[i], contents[j]),
-                     "part": (part[i], part[j]), "your set": found}
+            (label, content, side), (label2, content2, side2) = ([values[k] for values in given[1:]] for k in (i, j))
+            truth = {"itself": i == j, "twins": i != j and content == content2, "crosses": side != side2, "label": same != (label == label2)}
+            shown = {"pair": (i, j, same), "labels": (label, label2), "contents": (content, content2), "part": (side, side2), "your set": found}
             for rule in rules:
                 require(truth[rule] or rule not in found, f'the set holds "{rule}" only where the pair breaks this rule', shown, hints[rule])
                 require(not truth[rule] or rule in found, f'the set holds "{rule}" wherever the pair breaks this rule', shown, hints[rule])
@@ -1009,7 +1008,7 @@ def _check_07c(answer):
             ([6, 1], 0.5, "an image that is alone in its class is never drawn by its own class"),
             ([100, 10, 1], 0.5, "an image that is alone in its class is always the first of a \"different\" pair"),
             ([3, 1, 1, 4], 0.3, "an image that is alone in its class is always the first of a \"different\" pair")):
-        for given in sizes, np.array(sizes):
+        for given in list(sizes), np.array(sizes):
             got = answer(given, p_same)
             shape = getattr(got, "shape", None)
             require(isinstance(got, np.ndarray) and shape == (len(sizes),), f"for {len(sizes)} classes the result is an array of {len(sizes)} numbers", got,
