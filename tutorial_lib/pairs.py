@@ -162,7 +162,7 @@ class PairLabel(Transform):
     ):  # "same" or "different"
         return self.draw.label(file)
 
-# %% ../nbs/07_pairs.ipynb #pr7037
+# %% ../nbs/07_pairs.ipynb #pr7042
 class ImagePair(fastuple):
     "Two images as one item of a `DataBlock`: of type `PILImage`, later `TensorImage`; in a batch each is (bs, 3, h, w)."
 
@@ -188,15 +188,15 @@ class ImagePair(fastuple):
         **kwargs,  # what fastai gives to all types
     ):  # the axes
         "Draw both images side by side, of one height."
-        ax = plt.subplots(figsize=figsize or (5, 2.6))[1] if ctx is None else ctx
-        left, gap = 0, 0.04
+        ax = plt.subplots(figsize=figsize or (4, 2.1))[1] if ctx is None else ctx
+        left, gap = 0, 0.03
         for im in self:
             im = im.cpu().movedim(0, -1).numpy() if isinstance(im, torch.Tensor) else np.asarray(im)
             im = im.clip(0, 1 if im.dtype.kind == "f" else 255)
             width = im.shape[1]/im.shape[0]
             ax.imshow(im, extent=(left, left + width, 0, 1))
             left += width + gap
-        ax.set(xlim=(0, left - gap), ylim=(0, 1))
+        ax.set(xlim=(-2*gap, left + gap), ylim=(0, 1))
         ax.axis("off")
         if title is not None: ax.set_title(title, color=color or plt.rcParams["text.color"])
         return ax
