@@ -5,7 +5,7 @@ INSTALL ?= $(BIN)/python -m pip install -q
 READY   := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test outputs practice bench clean
+.PHONY: help setup book test outputs practice bench pretrain clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ practice: $(READY) ## write practice/ anew from the chapters' exercises
 
 bench: $(READY) ## the long experiments and timings; each writes its CSV beside it
 	@for f in benchmarks/[a-z]*.py; do echo "==> $$f"; $(BIN)/python $$f || exit 1; done
+
+pretrain: $(READY) ## train the weights of densenet_tiny anew, if benchmarks/pretrain.csv is not there
+	@$(BIN)/python benchmarks/pretrain.py
 
 clean: ## remove what the other targets built, but not .venv
 	@rm -rf _build build dist *.egg-info .pytest_cache .hypothesis

@@ -911,6 +911,417 @@ def _check_04c(answer):
         accuracy = (model.eval()(xb).argmax(1) == yb).float().mean().item()
         require(accuracy > 0.9, "three groups of points that lie apart are told apart after 20 epochs", {"accuracy": accuracy})
 
+# %% ../nbs/practice.ipynb #p0501
+def _as_trained(model):
+    "The same model, with batch norms and a bias that are as far from fresh ones as after a training."
+    import torch
+    from torch import nn
+
+    with torch.no_grad():
+        for m in model.modules():
+            if not isinstance(m, nn.BatchNorm2d): continue
+            for v in m.weight, m.running_var: v.uniform_(0.5, 1.5)
+            for v in m.bias, m.running_mean: v.normal_(0, 0.3)
+            m.num_batches_tracked.fill_(7)
+        if hasattr(model, "classifier"): model.classifier.bias.normal_()
+    return model
+
+# %% ../nbs/practice.ipynb #p0502
+@exercise("05.a")
+def _check_05a(answer):
+    "Your network is at least twice as deep as `densenet_tiny`, has at most half its parameters, ends with as many channels, and loses none on the way."
+    import torch
+    from tutorial_lib.densenet import ARCHITECTURES, DenseNet, check_architecture, ledger
+    from tutorial_lib.modules import n_params
+
+    def params(config):
+        "The parameters of each part, which are only counted: a tensor on the device meta holds no numbers."
+        with torch.random.fork_rng(devices=[]), torch.device("meta"): model = DenseNet(**config)
+        parts = model.features.named_children()
+        return {name: n for name, part in [*parts, ("classifier", model.classifier)] if (n := n_params(part))}
+
+    tiny = ARCHITECTURES["densenet_tiny"]
+    budget, n_layers, n_end = sum(params(tiny).values())//2, 2*sum(tiny["block_config"]), int(ledger(**tiny).n_out.iloc[-1])
+    require(isinstance(answer, dict), "`slim` is a dict", answer)
+    problem = ""
+    try: check_architecture(answer, "slim")
+    except ValueError as e: problem = str(e)
+    require(not problem, "`slim` is an architecture that `DenseNet` can build", problem)
+    require(answer.get("num_classes") == 10, "the network is for 10 classes", {"num_classes": answer.get("num_classes", "the default, 1000")})
+    require(answer.get("small_images"), "the network is for small pictures", {"small_images": answer.get("small_images", "the default, False")},
+            "Which first layer do pictures of 32 pixels need?")
+    blocks = answer.get("block_config", (6, 12, 24, 16))
+    require(len(blocks) == 3, "there are three blocks", blocks)
+    require(sum(blocks) >= n_layers, f"there are at least {n_layers} dense layers", {"layers": sum(blocks)})
+    rows = ledger(**answer)
+    ends = dict(zip(rows.part, rows.n_out.tolist()))
+    require(ends[rows.part.iloc[-1]] == n_end, f"the classifier meets {n_end} channels", ends,
+            "The value shows the channels after each part. What does one layer more in the last block change, and what in the first?")
+    odd = {row.part: row.n_in for row in rows.itertuples() if row.part.startswith("transition") and row.n_in % 2}
+    require(not odd, "each transition meets an even number of channels, so that it halves them exactly", odd)
+    counts = params(answer)
+    require(sum(counts.values()) <= budget, f"there are at most {budget:,} parameters", {"all": sum(counts.values())} | counts,
+            "A bottleneck of `bn_size*growth_rate` channels stands between two convolutions. Write down what each of them costs. Which of your numbers are in both?")
+
+# %% ../nbs/practice.ipynb #p0503
+@exercise("05.b")
+def _check_05b(answer):
+    "Three networks take grey pictures, with the logits of the same picture in three channels. Only one tensor is new, and the networks that you were given stay as they were."
+    import torch
+    from torch import nn
+    from tutorial_lib.densenet import DenseNet
+
+    require(callable(answer), "`grey` is a function", answer)
+    conv0 = "features.conv0.weight"
+    small, large = dict(growth_rate=3, block_config=(2, 3), num_init_features=6, num_classes=5), dict(growth_rate=4, block_config=(2, 1, 1), num_init_features=8, num_classes=3)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(52)
+        for config, (h, w) in (small | dict(small_images=True), (16, 12)), (large, (64, 72)), (large | dict(bn_size=2, drop_rate=0.3), (67, 64)):
+            model = _as_trained(DenseNet(**config))
+            model.features.denseblock1.eval()
+            frozen = model.features.denseblock1 if "bn_size" in config else model.features.conv0 if "small_images" in config else model.classifier
+            frozen.requires_grad_(False)
+            x = torch.randn(3, 1, h, w)
+            def modes(net): return {name or "model": m.training for name, m in net.named_modules()}
+            def learned(net): return {name: p.requires_grad for name, p in net.named_parameters()}
+            before, mode, learns = _copied(model.state_dict()), modes(model), learned(model)
+            got = answer(model)
+
+            require(isinstance(got, nn.Module), "the result is a network", got)
+            require(got is not model, "the result is a new network", "the network that went in", "Change a copy of the network.")
+            moved = _changed(before, model.state_dict())
+            require(not moved, "the network that you were given keeps its weights", moved, "The value shows what changed. Are two names of yours the same object?")
+            require(modes(model) == mode and learned(model) == learns, "the network that you were given keeps the mode and the frozen parts that it had")
+            state = got.state_dict()
+            differ = [name for name in (*before, *state) if (name in before) != (name in state)]
+            require(not differ and list(state) == list(before), "its state dict has the names of the old one, in the same order", differ or list(state),
+                    "Which layer has to change? Nothing that stands before it or around it is needed.")
+            n, _, *kernel = before[conv0].shape
+            require(tuple(state[conv0].shape) == (n, 1, *kernel), f"{conv0} is of shape {n, 1, *kernel}: for one channel", tuple(state[conv0].shape))
+            others = [name for name in _changed(before, state) if name != conv0]
+            require(not others, "all tensors but that of the first convolution are those of the old network", others)
+            first = got.features.conv0
+            require(first.in_channels == 1, "the first convolution says that it takes one channel", first, "What does it say when you show it, and where does it keep that?")
+            def parts(conv): return conv.stride, conv.padding, conv.bias is None
+            require(parts(first) == parts(model.features.conv0), "the first convolution keeps its stride and its padding, and has no bias", first)
+            with torch.no_grad():
+                expected, logits = model.eval()(x.expand(-1, 3, -1, -1)), got.eval()(x)
+            model.train().features.denseblock1.eval()
+            require(logits.shape == expected.shape and torch.allclose(logits, expected, rtol=1e-3, atol=1e-4),
+                    "the logits of a grey picture are those of the old network for the picture in three channels", logits[0],
+                    "Write the sum that the convolution makes over its three channels. What can you put outside a bracket when the three are equal?")
+            fresh = answer(model)
+            wrong = {name: m for name, m in modes(fresh).items() if m != mode[name]}
+            require(not wrong, "each part of the new network is in the mode of the old one", {"training": wrong})
+            wrong = {name: learns for name, learns in learned(fresh).items() if learns != learned(model)[name]}
+            require(not wrong, "what was frozen is frozen, and the rest can be trained", {"requires_grad": wrong})
+            with torch.no_grad():
+                for v in fresh.state_dict().values(): v.add_(1)
+            moved = _changed(before, model.state_dict())
+            require(not moved, "the two networks share no tensor, so that one can be trained and the other stays", moved, "The value shows the tensors that both use.")
+
+# %% ../nbs/practice.ipynb #p0504
+@exercise("05.c")
+def _check_05c(answer):
+    "Four blocks gave what `DenseBlock` gives, from one buffer. No channel was copied to be read, and each layer's large tensor was gone before the next layer made its own."
+    import torch
+    from tutorial_lib.classifier import PeakMemory
+    from tutorial_lib.densenet import DenseBlock
+
+    class LargeTensors(PeakMemory):
+        "Count the tensors of at least `size` bytes, and of the memory only theirs."
+        def __init__(self, size):
+            super().__init__()
+            self.size, self.made = size, 0
+
+        def add(self, storage):
+            if storage in self.known or storage.nbytes() < self.size: return
+            self.made += 1
+            super().add(storage)
+
+    require(callable(answer), "`one_buffer` is a function", answer)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(53)
+        cases = [(5, 24, 4, dict(bn_size=2), (2, 9, 7), torch.float32), (1, 10, 3, dict(bn_size=2), (1, 5, 5), torch.float64),
+                 (7, 30, 5, dict(bn_size=4, drop_rate=0.4, memory_efficient=True), (3, 6, 11), torch.float32), (4, 40, 8, dict(bn_size=1), (4, 3, 5), torch.float32)]
+        for n_layers, n_in, growth_rate, kwargs, (bs, h, w), dtype in cases:
+            block = _as_trained(DenseBlock(n_layers, n_in, growth_rate, **kwargs)).to(dtype).eval()
+            x = torch.randn(bs, n_in + 2, h, w, dtype=dtype)[:, 2:]
+            if growth_rate == 5: x = x.contiguous(memory_format=torch.channels_last)
+            with torch.no_grad(): expected = block(x)
+            before, came = _copied(block.state_dict()), x.clone()
+            n_out = n_in + n_layers*growth_rate
+            got = answer(block, x)
+            grad_mode = torch.is_grad_enabled()
+            torch.set_grad_enabled(True)
+
+            require(isinstance(got, torch.Tensor), "the result is a tensor", got)
+            require(got.shape == expected.shape, f"from {n_in} channels, {n_layers} layers and a growth rate of {growth_rate} come {n_out} channels, of the same height and width", tuple(got.shape))
+            require(got.dtype == dtype, "the result has the dtype of `x`", got.dtype, "In which dtype, and on which device, is a buffer that you make from `x`?")
+            require(torch.equal(x, came), "`x` stays as it was", hint="Which line of yours writes in place, and into whose memory?")
+            require(not any(m.training for m in block.modules()), "the block stays in evaluation mode")
+            require(not _changed(before, block.state_dict()), "the block stays as it was", _changed(before, block.state_dict()), "In which mode do the statistics of batch norm move?")
+            require(not got.requires_grad, "no gradients are recorded", {"requires_grad": got.requires_grad},
+                    "A batch norm keeps its input for the gradient, and the next layer writes into the same buffer. What would `backward` say?")
+            require(grad_mode, "after the call gradients are recorded again for everybody else", {"recorded": grad_mode}, "Where does your switch go back?")
+            wrong = [c for c in range(n_out) if not torch.allclose(got[:, c], expected[:, c], rtol=1e-3, atol=1e-4)]
+            require(not [c for c in wrong if c < n_in], "the first channels of the result are those of `x`", {"wrong channels": wrong},
+                    "Is your buffer still what it was after a layer has read it? A ReLU may work in place.")
+            wrong = [1 + (c - n_in)//growth_rate for c in wrong]
+            require(not wrong, "the channels of each layer are those that `block(x)` gives", {"wrong layers": sorted(set(wrong))},
+                    f"{len(set(wrong))} of {n_layers} layers are wrong. What does the first of them read, in which mode, and where does it write?")
+
+            now = x.clone()
+            with LargeTensors(now.nbytes) as memory: answer(block, now)
+            torch.set_grad_enabled(True)
+            require(memory.made <= n_layers + 1, "beside the buffer, each layer makes one large tensor at most", {"layers": n_layers, "large tensors": memory.made},
+                    "A tensor is large if it is no smaller than `x`. Which functions of yours give a new one? Look also into `forward` of `DenseLayer`: what does `torch.cat` do with a single tensor?")
+            require(memory.peak <= 2*expected.nbytes, "a layer's large tensor is gone before the next layer makes its own",
+                    {"bytes of the result": expected.nbytes, "bytes of large tensors at once": memory.peak}, "Which names, or lists, of yours still hold it? In a loop a name holds what it has until it gets another value.")
+            first = got.clone()
+            answer(block, x.flip(0) + 1)
+            torch.set_grad_enabled(True)
+            require(torch.equal(got, first), "a second call leaves the result of the first as it was", hint="How long does your buffer live?")
+
+# %% ../nbs/practice.ipynb #p0505
+@exercise("05.d")
+def _check_05d(answer):
+    "Three networks are deeper and say the same. Their state dicts hold all of the old numbers, fit what their config describes, and all that is new can learn."
+    from copy import deepcopy
+
+    import torch
+    from torch import nn
+    from torch.nn.functional import cross_entropy
+    from tutorial_lib.densenet import DenseNet
+
+    def added(new, old):
+        "The numbers of `new` that stand outside the place of `old`; all of them where there is no old tensor."
+        outside = torch.ones_like(new, dtype=torch.bool)
+        if old is not None: outside[tuple(map(slice, old.shape))] = False
+        return new[outside]
+
+    require(callable(answer), "`deepen` is a function", answer)
+    few = dict(growth_rate=4, num_init_features=8, num_classes=5, small_images=True)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(54)
+        for config, n, size in (few | dict(block_config=(2, 3)), 1, 12), (few | dict(block_config=(1, 2, 1), bn_size=2, growth_rate=3), 2, 17), \
+                               (dict(growth_rate=5, block_config=(2,), num_init_features=10, num_classes=4, drop_rate=0.2), 3, 33):
+            model, x = _as_trained(DenseNet(**config)).eval(), torch.randn(8, 3, size, size)
+            before, was = _copied(model.state_dict()), dict(model.config)
+            *first, last = was["block_config"]
+            wanted = was | dict(block_config=(*first, last + n))
+            got = answer(model, n)
+
+            require(isinstance(got, nn.Module), "the result is a network", got)
+            require(got is not model, "the result is a new network", "the network that went in", "Make a second network, and copy into it.")
+            moved = _changed(before, model.state_dict()) + [name for name in model.state_dict() if name not in before]
+            require(not moved and model.config == was, "the network that you were given stays as it was", moved or model.config)
+            require(not any(m.training for m in model.modules()), "the network that you were given stays in evaluation mode")
+            require(getattr(got, "config", None) == wanted, f"its `config` says what it is: for block_config={was['block_config']} and n={n} the new one is {wanted['block_config']}, and the rest stays",
+                    getattr(got, "config", None), "A file of weights is worth little without the architecture that it fits.")
+            twin, state = DenseNet(**wanted), got.state_dict()
+            fits = {name: tuple(v.shape) for name, v in twin.state_dict().items()}
+            differ = {name: tuple(state[name].shape) if name in state else "missing" for name in [*fits, *(k for k in state if k not in fits)]
+                      if name not in state or tuple(state[name].shape) != fits.get(name)}
+            require(not differ, "its state dict has the names and shapes of a `DenseNet` made from its config", differ,
+                    "Follow the new channels to the end of the network. Who reads them, and who normalises them before?")
+            lost = [name for name, v in before.items() if not torch.equal(state[name][tuple(map(slice, v.shape))], v)]
+            require(not lost, "the numbers of the old network stand where they stood, first in each tensor", lost,
+                    "The value shows the tensors that are not right. Remember that a state dict also holds what is not learned, and that new channels come last.")
+            with torch.no_grad(): expected, logits = model(x), got.eval()(x)
+            require(logits.shape == expected.shape and torch.allclose(logits, expected, rtol=1e-3, atol=1e-4),
+                    "in evaluation mode the logits are those of the old network", {"yours": logits[0].tolist(), "old": expected[0].tolist()},
+                    "What do the new channels add to the logits, and by which numbers is it multiplied?")
+            twin.load_state_dict(state)
+            with torch.no_grad(): again = twin.eval()(x)
+            require(torch.allclose(again, logits, rtol=1e-3, atol=1e-4), "a `DenseNet` made from its config, with its state dict, gives the same logits", again[0],
+                    "Is there anything in your network that its file of weights does not hold?")
+
+            deeper, y = deepcopy(got).train(), torch.arange(8) % config["num_classes"]
+            opt = torch.optim.SGD(deeper.parameters(), lr=0.1)
+            for step in range(2):
+                opt.zero_grad()
+                cross_entropy(deeper(x), y).backward()
+                if not step: opt.step()
+            grads = {name: p.grad for name, p in deeper.named_parameters() if name not in before or p.shape != before[name].shape}
+            still = [name for name, grad in grads.items() if grad is None or not added(grad, before.get(name)).any()]
+            require(not still, "from the second step on, gradients reach all that is new", still,
+                    "The value shows what never learns. If a product of two numbers is 0, one of them has to be another number, or neither gets a gradient.")
+            with torch.no_grad():
+                for v in got.state_dict().values(): v.add_(1)
+            moved = _changed(before, model.state_dict())
+            require(not moved, "the two networks share no tensor, so that one can be trained and the other stays", moved, "The value shows the tensors that both use.")
+
+# %% ../nbs/practice.ipynb #dbp001
+@exercise("06.a")
+def _check_06a(calls):
+    "Such a block was run, its calls were counted, and you had predicted all four."
+    from collections import Counter
+
+    import torch
+    from fastai.data.block import CategoryBlock, DataBlock, TransformBlock
+    from fastai.data.transforms import IndexSplitter
+    from fastai.torch_core import TensorImage
+    from fastai.vision.augment import RandTransform
+
+    hints = {"get_y": "An item that is prepared needs its label once. Are the items of a dropped batch prepared?",
+             "item": "Which items are prepared: all of them, or only those of full batches?",
+             "batch": "How many full batches of 16 do 50 items give? What becomes of the rest, in training and in validation?",
+             "mirror": "In which of the two kinds of batches may a random transform act?"}
+    require(isinstance(calls, dict), "`calls` is a dict", calls)
+    require(set(calls) == set(hints), f"its keys are {', '.join(hints)}", list(calls))
+    require(all(isinstance(n, int) for n in calls.values()), "its values are whole numbers", calls)
+
+    counts = Counter()
+    def count(name, x): counts[name] += 1; return x
+    def item(x:TensorImage): return count("item", x)
+    def batch(x:TensorImage): return count("batch", x)
+    class Mirror(RandTransform):
+        def encodes(self, x:TensorImage): return count("mirror", x.flip(-1))
+    block = DataBlock(blocks=(TransformBlock, CategoryBlock), get_x=lambda o: TensorImage(torch.zeros(3, 4, 4)), get_y=lambda o: count("get_y", o) % 3,
+                      splitter=IndexSplitter(range(50, 60)), item_tfms=[item], batch_tfms=[batch, Mirror(p=1)])
+    dls = block.dataloaders(list(range(60)), bs=16, num_workers=0)
+    counts.clear()
+    for dl in dls.train, dls.valid:
+        for _ in dl: pass
+    for name, hint in hints.items():
+        require(calls[name] == counts[name], f"`{name}` is called as often as you say", {name: calls[name]}, hint)
+
+# %% ../nbs/practice.ipynb #dbp002
+@exercise("06.b")
+def _check_06b(pad_square):
+    "Wide, tall and square pictures stand in the middle of a grey square, pixel for pixel, and a label passes as it is."
+    import numpy as np
+    from fastai.torch_basics import Pipeline, TensorCategory
+    from fastai.vision.core import PILImage
+
+    require(callable(pad_square), "`pad_square` is a function", pad_square)
+    rng = np.random.default_rng(62)
+    def picture(w, h): return rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
+    for w, h in (40, 25), (25, 40), (31, 30), (30, 31), (1, 8), (33, 33):
+        x = picture(w, h)
+        im = PILImage.create(x)
+        got = pad_square(im)
+        require(isinstance(got, PILImage), "the result is a `PILImage`", type(got).__name__)
+        require(got is not im, "the result is a new picture, also when the one that goes in is square")
+        require(np.array_equal(np.array(im), x), "the picture that goes in stays as it was")
+        require(got.mode == "RGB", "the result has mode RGB", got.mode)
+        side, (left, top) = max(w, h), ((max(w, h) - n)//2 for n in (w, h))
+        require(tuple(got.size) == (side, side), f"a picture of {w}x{h} pixels becomes one of {side}x{side}", tuple(got.size))
+        out, inside = np.array(got), np.zeros((side, side), bool)
+        inside[top:top + h, left:left + w] = True
+        require(np.array_equal(out[inside].reshape(x.shape), x), "the picture stands in the middle, pixel for pixel", hint="Half a pixel is rounded down. And nothing is scaled.")
+        require((out[~inside] == 128).all(), "all other pixels have the colour (128, 128, 128)", out[~inside][:1].tolist())
+    x, label = picture(20, 12), TensorCategory(3)
+    try: im, y = Pipeline([pad_square])((PILImage.create(x), label))
+    except Exception as e: im, y = None, e
+    require(isinstance(y, TensorCategory) and y == label, "in `item_tfms` a label passes as it is", y, "What says that your function is for pictures only?")
+    require(isinstance(im, PILImage) and tuple(im.size) == (20, 20), "in `item_tfms` it changes the picture", im)
+
+# %% ../nbs/practice.ipynb #dbp003
+@exercise("06.c")
+def _check_06c(pad_collate):
+    "Tall, wide and equal pictures came into one tensor, each in its corner, with zeros around it and with its label."
+    import torch
+
+    require(callable(pad_collate), "`pad_collate` is a function", pad_collate)
+    generator = torch.Generator().manual_seed(63)
+    for sizes in [(9, 5), (4, 8), (3, 3)], [(3, 3), (5, 9), (6, 2)], [(7, 2)], [(4, 4), (4, 4)], [(2, 10), (12, 3), (6, 6), (1, 1)]:
+        items = [(torch.randint(1, 256, (3, h, w), dtype=torch.uint8, generator=generator), 7*i + len(sizes)) for i, (h, w) in enumerate(sizes)]
+        kept, labels = [x.clone() for x, y in items], [y for x, y in items]
+        height, width = (max(size[i] for size in sizes) for i in (0, 1))
+        try: got = pad_collate(list(items))
+        except RuntimeError as e:
+            if "stack expects" not in str(e): raise
+            require(False, "pictures of unequal sizes are collated", str(e))
+        require(isinstance(got, (tuple, list)) and len(got) == 2 and all(isinstance(t, torch.Tensor) for t in got), "the result is a pair of tensors", got)
+        xb, yb = got
+        require(xb.dtype == torch.uint8, "the pictures are uint8", xb.dtype)
+        require(yb.dtype == torch.int64, "the labels are int64", yb.dtype)
+        require(tuple(xb.shape) == (len(items), 3, height, width),
+                f"pictures of the sizes {', '.join(f'{h}x{w}' for h, w in sizes)} (height first) make a tensor of shape {len(items), 3, height, width}", tuple(xb.shape))
+        require(tuple(yb.shape) == (len(items),) and yb.tolist() == labels, "the labels are those of the items, in their order", yb)
+        for place, x in zip(xb, kept):
+            _, h, w = x.shape
+            require(torch.equal(place[:, :h, :w], x), "each picture stands in the top left corner of its place, pixel for pixel")
+            require(not place[:, h:].any() and not place[:, :, w:].any(), "the rest of each place is 0", sorted({*place[:, h:].flatten().tolist(), *place[:, :, w:].flatten().tolist()})[-3:])
+        xb.fill_(255)
+        require(all(torch.equal(x, before) for (x, y), before in zip(items, kept)), "the items stay as they were, and share no memory with the batch",
+                hint="A view is not a copy. Think of a batch with one item, too.")
+
+# %% ../nbs/practice.ipynb #dbp004
+def _named_folder(
+    folder,  # an empty one
+    n,  # pictures of each breed; the first two are copied once, and the third one twice
+):
+    "Write drawn pictures of three breeds, twins, and a web page: breeds, and groups of names with the same bytes."
+    from tutorial_lib.sample import draw
+
+    breeds, groups = ("masked_long", "spotted_floppy", "striped_pointy"), []
+    for breed in breeds:
+        for i in range(n): draw(breed, 32, f"block {i}").save(folder/f"{breed}_{i}.jpg")
+        for i, copies in enumerate((1, 1, 2)):
+            names = [f"{breed}_{i}.jpg", *(f"{breed}_{100 + 10*i + k}.jpg" for k in range(copies))]
+            for name in names[1:]: (folder/name).write_bytes((folder/names[0]).read_bytes())
+            groups.append(set(names))
+    (folder/"spotted_floppy_99.jpg").write_text("<!DOCTYPE html><html>404</html>")
+    return breeds, groups
+
+# %% ../nbs/practice.ipynb #dbp005
+@exercise("06.d")
+def _check_06d(mended_block):
+    "Only pictures are items, the breeds are the vocabulary, the split leaks nothing and moves no generator, and batches are normalised."
+    from collections import Counter
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    import numpy as np
+    from fastai.data.block import DataBlock
+    from fastai.vision.core import imagenet_stats
+    from PIL import Image, UnidentifiedImageError
+
+    web_page = "a web page is no item, whatever its name ends with"
+    require(callable(mended_block), "`mended_block` is a function", mended_block)
+    with TemporaryDirectory() as tmp:
+        folder = Path(tmp)/"pets"
+        folder.mkdir()
+        breeds, groups = _named_folder(folder, 16)
+        def datasets():
+            block = mended_block()
+            require(isinstance(block, DataBlock), "the result is a `DataBlock`", block)
+            try: return block.datasets(folder)
+            except UnidentifiedImageError: require(False, web_page, hint="Who looks into the file?")
+        state, dsets = _global_generators(), datasets()
+        moved = state != _global_generators()
+        names = [Path(f).name for f in dsets.items]
+        require("spotted_floppy_99.jpg" not in names, web_page, hint="Who looks into the file?")
+        require(sorted(names) == sorted(f.name for f in folder.iterdir() if f.name != "spotted_floppy_99.jpg"), "every picture of the folder is an item, once", f"{len(names)} items")
+        require(sorted(map(str, dsets.vocab)) == list(breeds), "the vocabulary has the names of the breeds", [str(v).replace(tmp, "...") for v in dsets.vocab],
+                "From what is the label read: from a name, or from a whole path?")
+        require(not moved, "no global generator of random numbers is moved", hint="Setting a seed moves it, too.")
+        train, valid = ({names[int(i)] for i in side} for side in dsets.splits)
+        require(not train & valid and train | valid == set(names), "every item is on one of the two sides")
+        require({names[int(i)] for i in datasets().splits[1]} == valid, "the split is the same each time")
+        of, held = (Counter(name.rpartition("_")[0] for name in side) for side in (names, valid))
+        shares = {breed: round(held[breed]/of[breed], 2) for breed in breeds}
+        require(all(.1 <= share <= .3 for share in shares.values()), "about a fifth of each breed is held out", shares)
+        cut = [sorted(group) for group in groups if group & train and group & valid]
+        require(not cut, "twins stay on one side", cut[:1], "Files that are the same byte for byte have to be found before you split.")
+
+        plain = Path(tmp)/"plain"
+        plain.mkdir()
+        for i, colour in enumerate(np.random.default_rng(64).integers(0, 256, (12, 3)).tolist()):
+            Image.new("RGB", (70 + 9*i, 80), tuple(colour)).save(plain/f"plain_{i}.jpg", "PNG")
+        dls = mended_block().dataloaders(plain, bs=4, num_workers=0, device="cpu")
+        try: xb = dls.valid.one_batch()[0]
+        except RuntimeError as e: require(False, "items of unequal sizes fit into a batch", str(e).splitlines()[0])
+        require(tuple(xb.shape[1:]) == (3, 64, 64), "batches hold pictures of 64x64 pixels", tuple(xb.shape))
+        mean, std = map(np.array, imagenet_stats)
+        colours = np.array([np.array(Image.open(f))[0, 0] for f in dls.valid_ds.items])
+        got, right = np.array(xb.float().mean((2, 3))), (colours[:len(xb)]/255 - mean)/std
+        require(np.allclose(got, right, atol=.05), "batches are normalised with `imagenet_stats`", np.round(got[0], 2).tolist(),
+                "A picture of the mean colour of ImageNet becomes 0. What becomes of it in your block?")
+
 # %% ../nbs/practice.ipynb #px701
 @exercise("07.a")
 def _check_07a(answer):
