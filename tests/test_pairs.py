@@ -290,7 +290,8 @@ def test_block_fits_any_data_block(files):
     xb, yb = dls.one_batch()
     assert isinstance(dls.train, PairDL) and isinstance(dls.valid, PairDL)
     assert isinstance(xb, ImagePair) and [im.shape for im in xb] == [(2, 3, 24, 24)]*2 and isinstance(yb, TensorCategory)
-    block = DataBlock((PairBlock, ImageBlock, CategoryBlock), n_inp=2, get_x=[lambda f: (f, f), lambda f: f], get_y=breed, item_tfms=Resize(24), batch_tfms=aug_transforms())
+    block = DataBlock((PairBlock, ImageBlock, CategoryBlock), n_inp=2, get_x=[lambda f: (f, f), lambda f: f], get_y=breed, item_tfms=Resize(24),
+                      batch_tfms=aug_transforms())
     xb, x3, yb = block.dataloaders(files, bs=2, num_workers=0).one_batch()
     assert isinstance(xb, ImagePair) and isinstance(x3, TensorImage) and x3.shape == (2, 3, 24, 24)
 
@@ -361,7 +362,8 @@ def test_normalised_and_decoded(files):
 
 def test_summary_goes_through(files, capsys):
     draw = DrawPairs(breed)
-    block = DataBlock((PairBlock, CategoryBlock), splitter=splitter, get_x=draw, get_y=PairLabel(draw), item_tfms=RandomResizedCrop(24), batch_tfms=aug_transforms())
+    block = DataBlock((PairBlock, CategoryBlock), splitter=splitter, get_x=draw, get_y=PairLabel(draw),
+                      item_tfms=RandomResizedCrop(24), batch_tfms=aug_transforms())
     block.summary(files, bs=2)
     said = capsys.readouterr().out
     assert "DrawPairs" in said and "ToPair" in said and "RandomResizedCrop" in said and "TensorImage of size 2x3x24x24, TensorImage of size 2x3x24x24" in said

@@ -23,7 +23,7 @@ from fasttransform import ItemTransform, Pipeline, Transform
 
 from .data import read_images, twins
 
-# %% ../nbs/07_pairs.ipynb #pr7019
+# %% ../nbs/07_pairs.ipynb #pr7073
 class PairSampler:
     """Draw a partner for each of n images: from its own class with probability `p_same`, else from another class.
 
@@ -36,15 +36,16 @@ class PairSampler:
         p_same=0.5,  # probability of a "same" pair, from 0 to 1
         contents=None,  # (n,): equal values mark twins, images that are the same byte for byte; None: there are none
     ):
-        """Raises `ValueError` for fewer than two classes, for a probability outside of 0..1, where no "same" pair exists and `p_same` is above 0,
-        and for twins with two labels."""
+        """Raises `ValueError` for fewer than two classes, for a probability outside of 0..1, for twins with two labels, and where `p_same` is
+        above 0 and there is no "same" pair."""
         classes, self.label, self.size = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
         n = len(self.label)
         if not n: raise ValueError("there are no images: is the list empty?")
         if len(classes) < 2: raise ValueError(f"all {n} images are of one class ({classes[0]!s}): pairs need two classes or more")
         if not 0 <= p_same <= 1: raise ValueError(f"p_same is {p_same}: give a probability from 0 to 1")
         contents = np.arange(n) if contents is None else np.asarray(contents)
-        if contents.shape != (n,): raise ValueError(f"there are {n} labels, but contents have shape {contents.shape}: give one value for each image")
+        if contents.shape != (n,):
+            raise ValueError(f"there are {n} labels, but contents have shape {contents.shape}: give one value for each image")
         _, content, n_twin = np.unique(contents, return_inverse=True, return_counts=True)
         self.order = np.lexsort((content, self.label))
         first = np.full(len(n_twin), n)
@@ -52,11 +53,13 @@ class PairSampler:
         original = self.order[first[content]]
         for i in np.flatnonzero(self.label != self.label[original])[:1]:
             a, b = (classes[self.label[k]] for k in (original[i], i))
-            raise ValueError(f"images {original[i]} and {i} are the same byte for byte, and have the labels {a!s} and {b!s}: leave one of them out")
+            raise ValueError(f"images {original[i]} and {i} are the same byte for byte, and have the labels {a!s} and {b!s}: "
+                             "leave one of them out")
         self.p_same, self.n_twin, self.start = p_same, n_twin[content], self.size.cumsum() - self.size
         self.first, self.n_same = first[content] - self.start[self.label], self.size[self.label] - self.n_twin
         if p_same > 0 and not self.n_same.any():
-            raise ValueError(f"no class has two different images, so there is no pair of one class: add images, or set p_same=0 (it is {p_same})")
+            raise ValueError("no class has two different images, so there is no pair of one class: add images, or set p_same=0 "
+                             f"(it is {p_same})")
 
     def draw(self,
         seed,  # a whole number, or a list of them; equal seeds give equal draws
@@ -71,7 +74,7 @@ class PairSampler:
         place += np.where(same & (place >= self.first), self.n_twin, 0)
         return self.order[self.start[label] + place], same
 
-# %% ../nbs/07_pairs.ipynb #pr7026
+# %% ../nbs/07_pairs.ipynb #pr7101
 class DrawPairs(Transform):
     """A transform from a file to the two files of a pair, for `get_x` of a `DataBlock`. `PairLabel` is its partner, for `get_y`.
 
@@ -135,7 +138,8 @@ class DrawPairs(Transform):
     ):  # its position
         i = self.position.get(file)
         if i is None or self.part[i] < 0:
-            raise ValueError(f"{file} has no partner: it is not among the files that pairs were drawn from. Give two files, such as (file1, file2)")
+            raise ValueError(f"{file} has no partner: it is not among the files that pairs were drawn from. "
+                             "Give two files, such as (file1, file2)")
         return i
 
     def encodes(self,
@@ -162,7 +166,7 @@ class PairLabel(Transform):
     ):  # "same" or "different"
         return self.draw.label(file)
 
-# %% ../nbs/07_pairs.ipynb #pr7042
+# %% ../nbs/07_pairs.ipynb #pr7106
 class ImagePair(fastuple):
     "Two images as one item of a `DataBlock`: of type `PILImage`, later `TensorImage`; in a batch each is (bs, 3, h, w)."
 
@@ -173,7 +177,8 @@ class ImagePair(fastuple):
         """Read two images, turned as their EXIF data say, in RGB. Raises `ValueError` where there are not two, and, naming it, for a file that
         cannot be decoded; `FileNotFoundError` for a file that is not there."""
         try: first, second = (pair,) if isinstance(pair, str) else pair
-        except (TypeError, ValueError): raise ValueError(f"a pair is made from two images, such as (file1, file2), not from {pair!r}") from None
+        except (TypeError, ValueError):
+            raise ValueError(f"a pair is made from two images, such as (file1, file2), not from {pair!r}") from None
         return cls(*(PILImage.create(read_images([im])[0] if isinstance(im, (str, Path)) else im) for im in (first, second)))
 
     @property
@@ -228,9 +233,9 @@ class EachImage(Transform):
 
     def decode(self, b, **kwargs): return self.tfm.decode(b, **kwargs)
 
-# %% ../nbs/07_pairs.ipynb #pr7071
+# %% ../nbs/07_pairs.ipynb #pr7108
 class PairDL(TfmdDL):
-    """A data loader for `ImagePair`s. Each image of a pair gets its own random augmentation, and training pairs are drawn anew when an epoch starts.
+    """A data loader for `ImagePair`s: each image gets its own random augmentation, and training pairs are drawn anew when an epoch starts.
 
     Only transforms that it is given when it is made are wrapped in `EachImage`, not those that `add_tfms` adds later."""
     def __init__(self,
