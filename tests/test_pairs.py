@@ -186,7 +186,10 @@ def test_parts_epochs_and_seeds(files):
         assert ((labels[draw.partner] == labels) == draw.same).all()
         assert all(draw.files[i].read_bytes() != draw.files[j].read_bytes() for i, j in enumerate(draw.partner))
         assert (draw.partner[~train] == valid).all()
-        for f in draw.files: assert draw(f) == (f, draw.files[draw.partner[draw.position[f]]])
+        for f in draw.files:
+            first, second = draw(f)
+            assert first == f and second == draw.files[draw.partner[draw.position[f]]]
+            assert draw.label(f) == PairLabel(draw)(f) == ("same" if breed(first) == breed(second) else "different")
         next(iter(dls.train))
     assert draw.epoch == 5 and all((a != b).any() for a, b in zip(seen, seen[1:]))
     again, dls = parts(seed=1, valid_seed=5)
@@ -197,6 +200,25 @@ def test_parts_epochs_and_seeds(files):
     assert (other.partner[train] != seen[0]).any() and (other.partner[~train] == valid).all()
     other, _ = parts(seed=1, valid_seed=7)
     assert (other.partner[train] == seen[0]).all() and (other.partner[~train] != valid).any()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_labels_of_batches_are_true(tmp_path, num_workers):
+    "The class of these images is how much red they have, and their number how much green."
+    for c in range(3):
+        for k in range(8): Image.new("RGB", (8, 8), (100*c, 20*k, 0)).save(tmp_path/f"{'abc'[c]}_{k}.png")
+    dls = loaders(image_files(tmp_path), num_workers=num_workers)
+    parts = []
+    for dl in dls:
+        seen = set()
+        for epoch in range(3):
+            for (x1, x2), y in dl:
+                (red1, green1), (red2, green2) = (plain(x)[:, :2, 0, 0].T for x in (x1, x2))
+                assert torch.equal((red1 - red2).abs() < 0.1, plain(y) == 1)
+                assert ((red1 != red2) | (green1 != green2)).all()
+                seen |= {*zip(red1.tolist(), green1.tolist()), *zip(red2.tolist(), green2.tolist())}
+        parts.append(seen)
+    assert len(parts[0]) > 12 and len(parts[1]) == 6 and not parts[0] & parts[1]
 
 
 def test_validation_does_not_draw(files):
