@@ -1321,3 +1321,110 @@ def _check_06d(mended_block):
         got, right = np.array(xb.float().mean((2, 3))), (colours[:len(xb)]/255 - mean)/std
         require(np.allclose(got, right, atol=.05), "batches are normalised with `imagenet_stats`", np.round(got[0], 2).tolist(),
                 "A picture of the mean colour of ImageNet becomes 0. What becomes of it in your block?")
+
+# %% ../nbs/practice.ipynb #px701
+@exercise("07.a")
+def _check_07a(answer):
+    "You named every rule that a pair breaks, and left the good pairs alone."
+    from random import Random
+
+    rules = "itself", "twins", "crosses", "label"
+    hints = {"itself": "Which two numbers of a pair tell you that it is one image?",
+             "twins": "Twins are two images. What do they share, and what do they not share?",
+             "crosses": "What does `part` say of the first image, and of the second?",
+             "label": "There are two ways in which this can be wrong. Is a pair of two classes that is called \"different\" wrong?"}
+    require(callable(answer), "`broken` is a function", answer)
+    draw = Random(7)
+    for n in 3, 5, 9, 30:
+        labels = [draw.choice(["cat", "dog", "owl"]) for _ in range(n)]
+        labels[:2] = ["cat", "cat"]
+        contents = list(range(n))
+        contents[1] = contents[0]
+        part = [draw.randrange(2) for _ in range(n)]
+        part[:2] = [0, 1]
+        pairs = [(i, j, draw.random() < 0.5) for i in range(n) for j in range(n)]
+        draw.shuffle(pairs)
+        given = [list(pairs), list(labels), list(contents), list(part)]
+        got = answer(pairs, labels, contents, part)
+        require(isinstance(got, list) and len(got) == len(pairs), f"for {len(pairs)} pairs the result is a list of {len(pairs)} sets", got)
+        require(all(isinstance(s, set) for s in got), "each entry of the list is a set, which is empty for a good pair", got)
+        unknown = set().union(*got) - set(rules)
+        require(not unknown, "the sets hold names from the table, letter by letter", unknown)
+        for (i, j, same), found in zip(given[0], got):
+            (label, content, side), (label2, content2, side2) = ([values[k] for values in given[1:]] for k in (i, j))
+            truth = {"itself": i == j, "twins": i != j and content == content2, "crosses": side != side2, "label": same != (label == label2)}
+            shown = {"pair": (i, j, same), "labels": (label, label2), "contents": (content, content2), "part": (side, side2), "your set": found}
+            for rule in rules:
+                require(truth[rule] or rule not in found, f'the set holds "{rule}" only where the pair breaks this rule', shown, hints[rule])
+                require(not truth[rule] or rule in found, f'the set holds "{rule}" wherever the pair breaks this rule', shown, hints[rule])
+        require([pairs, labels, contents, part] == given, "the lists that you were given stay as they were")
+    require(answer([], [], [], []) == [], "no pairs give an empty list", answer([], [], [], []))
+
+# %% ../nbs/practice.ipynb #px702
+@exercise("07.b")
+def _check_07b(answer):
+    "Every allowed place came from exactly one number, for single numbers and for arrays."
+    import numpy as np
+
+    def whole(v): return isinstance(v, (int, np.integer)) or (isinstance(v, np.ndarray) and v.shape == () and np.issubdtype(v.dtype, np.integer))
+
+    require(callable(answer), "`allowed_place` is a function", answer)
+    cases = [(start, size, start + before, n_twin) for start in (0, 10, 7) for size in (2, 5, 6)
+             for n_twin in (1, 2, 4) for before in range(size - n_twin + 1) if n_twin < size]
+    for start, size, first, n_twin in cases:
+        shown = dict(start=start, first=first, n_twin=n_twin)
+        numbers = range(size - n_twin)
+        places = [answer(r, start, first, n_twin) for r in numbers]
+        require(all(map(whole, places)), "for four numbers the result is a whole number", places[0])
+        places = list(map(int, places))
+        outside = [k for k in places if not start <= k < start + size]
+        require(not outside, f"all places lie in the class: here from {start} to {start + size - 1}", {**shown, "your places": places},
+                "Where does the class begin? Does each number say a place, or how far it is from the first place?")
+        hit = [k for k in places if first <= k < first + n_twin]
+        require(not hit, "no place is one of the twins'", {**shown, "your places": places}, "From which place on do you jump, and how far?")
+        require(len(set(places)) == len(places), "different numbers give different places", {**shown, "your places": places},
+                "If two numbers share a place, another place is never drawn.")
+    start, size, first, n_twin = (np.array(column) for column in zip(*cases))
+    r = np.random.default_rng(7).integers(size - n_twin)
+    given = [a.copy() for a in (r, start, first, n_twin)]
+    got = answer(r, start, first, n_twin)
+    require(isinstance(got, np.ndarray) and got.shape == r.shape, "for arrays of one length the result is an array of that length", got)
+    one_by_one = [int(answer(*map(int, row))) for row in zip(*given)]
+    require(np.array_equal(got, one_by_one), "arrays give the same places as their numbers one by one", got)
+    require(all(map(np.array_equal, (r, start, first, n_twin), given)), "the arrays that you were given stay as they were", hint="`+=` changes an array.")
+
+# %% ../nbs/practice.ipynb #px703
+@exercise("07.c")
+def _check_07c(answer):
+    "Your numbers are those of the rule, for classes of all sizes, also for a class of one image."
+    import numpy as np
+
+    def uses(sizes, p_same):
+        "Add up the chances of every image, pair of classes by pair of classes."
+        n_other, out = len(sizes) - 1, []
+        for k, size in enumerate(sizes):
+            own = p_same if size > 1 else 0     # size - 1 images draw this one, each with p_same/(size - 1)
+            out.append(own + sum(m*(1 - p_same if m > 1 else 1)/n_other/size for c, m in enumerate(sizes) if c != k))
+        return np.array(out)
+
+    require(callable(answer), "`expected_uses` is a function", answer)
+    for sizes, p_same, what in (
+            ([5, 5], 0.5, "if all classes have one size, each image is a partner once on average"),
+            ([4, 4, 4, 4], 0.25, "if all classes have one size, each image is a partner once on average"),
+            ([8, 2], 1.0, "if all pairs are \"same\", each image is a partner once on average, whatever the sizes are"),
+            ([8, 2], 0.0, "if all pairs are \"different\", two classes draw from each other: each of the larger one's images from the smaller one"),
+            ([90, 30, 60], 0.0, "if all pairs are \"different\", an image is drawn by the images of all other classes, which choose among all classes but their own"),
+            ([90, 30, 60], 0.5, "both kinds of pairs count, each with its probability"),
+            ([90, 30, 60, 7, 7], 0.8, "both kinds of pairs count, each with its probability"),
+            ([6, 1], 0.5, "an image that is alone in its class is never drawn by its own class"),
+            ([100, 10, 1], 0.5, "an image that is alone in its class is always the first of a \"different\" pair"),
+            ([3, 1, 1, 4], 0.3, "an image that is alone in its class is always the first of a \"different\" pair")):
+        for given in list(sizes), np.array(sizes):
+            got = answer(given, p_same)
+            shape = getattr(got, "shape", None)
+            require(isinstance(got, np.ndarray) and shape == (len(sizes),), f"for {len(sizes)} classes the result is an array of {len(sizes)} numbers", got,
+                    "`sizes` may come as a list. What does `np.asarray` do with it?")
+            shown = {"sizes": sizes, "p_same": p_same, "your result": got}
+            require(np.allclose(got, uses(sizes, p_same)), what, shown,
+                    f"All images together are partners {np.round(np.dot(sizes, got), 3)} times. How many pairs are there in an epoch?")
+            require(list(given) == sizes, "the sizes that you were given stay as they were", given)
