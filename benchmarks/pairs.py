@@ -10,12 +10,13 @@ The first three draw for images that are chosen at random, for at least half a s
 four take turns, round by round. `ratio` says how many times as many draws `arithmetic` makes in its round. `bytes_per_file` is what
 `arithmetic` holds at most while it is made and draws once, divided by the number of files; it is counted in a run of its own.
 """
-import argparse, csv, platform, random, time, tracemalloc
+import argparse, random, time, tracemalloc
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from _rows import processor, read, write
 from tutorial_lib.pairs import PairSampler
 
 FIELDS = "round files classes recipe draws_per_second ratio bytes_per_file numpy device".split()
@@ -89,14 +90,12 @@ def main():
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
     args = parser.parse_args()
 
-    rows = []
-    if args.out.exists():
-        with open(args.out, newline="") as f: rows = list(csv.DictReader(f))
+    rows = read(args.out)
     done = {(int(r["files"]), int(r["classes"]), int(r["round"])) for r in rows}
     todo = [(files, k) for files in args.files for k in range(args.rounds) if (files, args.classes, k) not in done]
     if not todo: return print(f"{args.out} is complete: delete it to run again")
 
-    device = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name") or platform.machine()
+    device = processor(torch.device("cpu"))
     for files, k in todo:
         labels = np.random.default_rng(k).integers(args.classes, size=files).tolist()
         random.seed(k)
@@ -109,12 +108,7 @@ def main():
             rows.append({"round": k, "files": files, "classes": args.classes, "recipe": name, "draws_per_second": f"{rate:.0f}",
                          "ratio": f"{rates['arithmetic']/rate:.0f}", "bytes_per_file": held, "numpy": np.__version__, "device": device})
             print(rows[-1], flush=True)
-        part = args.out.with_suffix(".part")
-        with open(part, "w", newline="") as f:
-            writer = csv.DictWriter(f, FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        part.replace(args.out)
+        write(args.out, FIELDS, rows)
 
 
 if __name__ == "__main__": main()
