@@ -82,6 +82,12 @@ def frame_exercises(cells, docname):
             cell["source"] = f"{text}\n\n{{colab}}`Solve them on Colab <practice/{PurePosixPath(docname).name}.ipynb>`"
 
 
+def show_doc_text(text):
+    "Markdown of nbdev's `show_doc` as the page can read it: no rule above it, a name that opens no section, a link without pandoc's attributes."
+    link = r"\[source\]\((.*?)(?:#LNone)?\)(?:\{[^}]*\})?"
+    return re.sub(rf"\A(?:---\n+)?{link}\n+#+ (.+)$", r"**`\2`** ([source](\1))", text, flags=re.M)
+
+
 def prepare(app, docname, source):
     "On `source-read`: a notebook as Jupyter Book reads it."
     if not app.env.doc2path(docname).endswith(".ipynb"): return
@@ -91,6 +97,9 @@ def prepare(app, docname, source):
         if cell["cell_type"] != "code": continue
         directives, code = read_cell("".join(cell["source"]))
         cell["source"] = code
+        for output in cell.get("outputs", []):
+            if "show_doc(" in code and (text := output.get("data", {}).get("text/markdown")):
+                output["data"]["text/markdown"] = show_doc_text("".join(text))
         meta = cell["metadata"]
         meta["tags"] = sorted({*meta.get("tags", []), *tags(directives, code)})
         default = "Show the imports" if is_imports(directives, code) else ""

@@ -13,7 +13,7 @@ from fastcore.basics import AttrDict
 
 from book_site import CHAPTERS, ME, PAGES, PREFIX, ROOT, build, toc_pages
 from book.identity import configure, identity
-from book.nbdev_pages import names, read_cell, stamp_line, tags
+from book.nbdev_pages import names, read_cell, show_doc_text, stamp_line, tags
 from book.reference import as_rst, is_ours
 
 pytest_plugins = ["book_fixtures"]
@@ -237,6 +237,12 @@ def test_as_rst():
     assert as_rst(["Takes `x`, *all* of `**kw`, a_b and c_."]) == [r"Takes ``x``, \*all\* of ``**kw``, a_b and c\_."]
     assert as_rst(["These:", "- one", "  more", "- two"]) == ["These:", "", "- one", "  more", "- two"]
     assert as_rst(["```", "f(*x)", "```"]) == ["", ".. code-block:: python", "", "    f(*x)", ""]
+
+
+def test_show_doc_opens_no_section_and_links_to_a_file():
+    stored = "---\n\n[source](https://h/learner.py#LNone){target=\"_blank\" style=\"float:right\"}\n\n### create_body\n\n```python\n# a\n```\n\n*Cut.*"
+    assert show_doc_text(stored) == "**`create_body`** ([source](https://h/learner.py))\n\n```python\n# a\n```\n\n*Cut.*"
+    assert show_doc_text("[source](https://h/a.py#L12){x}\n\n#### f") == "**`f`** ([source](https://h/a.py#L12))"
 
 
 def test_stamp_line():

@@ -120,17 +120,17 @@ def _judge(name, answer) -> Verdict:
                          + (f" (did you mean {near[0]!r}?)" if near else ""))
     judge = _CHECKS[name]
     try: empty = _is_empty(answer) or judge(answer)
-    except NotImplementedError: empty = True
     except Lacks as e:
         lines = [f"This has to hold, and does not: {e.what}."]
         if e.got is not _NOTHING: lines.append(f"Your answer gave: {_show(e.got)}")
         if e.hint: lines.append(f"Hint: {e.hint}")
         return Verdict(name, False, *lines)
     except (Exception, SystemExit) as e:
+        empty = isinstance(e, NotImplementedError) and not e.args
         theirs = _their_lines(e, {_judge.__code__.co_filename, judge.__code__.co_filename})
-        if theirs: return Verdict(name, False, "Your code raised an error:", theirs)
-        return Verdict(name, False, "Your answer is not of the kind that the exercise asks for "
-                                    f"({type(e).__name__}: {e}). Read once more what it has to be.")
+        if theirs and not empty: return Verdict(name, False, "Your code raised an error:", theirs)
+        if not empty: return Verdict(name, False, "Your answer is not of the kind that the exercise asks for "
+                                                  f"({type(e).__name__}: {e}). Read once more what it has to be.")
     if empty:
         return Verdict(name, None, "Not answered yet: write your answer in place of `...`, "
                                    "run its cell, then this one.")
@@ -1428,3 +1428,164 @@ def _check_07c(answer):
             require(np.allclose(got, uses(sizes, p_same)), what, shown,
                     f"All images together are partners {np.round(np.dot(sizes, got), 3)} times. How many pairs are there in an epoch?")
             require(list(given) == sizes, "the sizes that you were given stay as they were", given)
+
+# %% ../nbs/practice.ipynb #px801
+@exercise("08.a")
+def _check_08a(answer):
+    "Each pair paid what its kind has to pay, for one pair and for many, and the gradients pull and push as they should."
+    import torch
+
+    def pays(d, same, margin): return d**2 if same else max(0, margin - d)**2
+
+    def pulls(d, same, margin): return 2*d if same else -2*max(0, margin - d)
+
+    require(callable(answer), "`contrastive_loss` is a function", answer)
+    equal, other = "a \"same\" pair pays the square of its distance", "a \"different\" pair pays the square of what its distance lacks to the margin"
+    mean = "the loss is the mean of what the pairs pay, each pair with the same weight"
+    cases = [(equal, [0.5], [True], 1.0), (equal, [3.0], [True], 1.5), ("a \"same\" pair without distance pays nothing", [0.0], [True], 2.0),
+             (other, [0.5], [False], 2.0), (other, [0.0], [False], 0.6), (other, [0.75], [False], 1.0),
+             ("a \"different\" pair that lacks nothing to the margin pays nothing", [2.5], [False], 1.5),
+             ("a \"different\" pair that lacks nothing to the margin pays nothing", [4.0, 1.5, 9.0], [False]*3, 1.5),
+             (mean, [0.5, 2.0, 1.0], [True]*3, 1.0), (mean, [0.5, 0.25], [False]*2, 1.0), (mean, [0.5, 1.0], [True, False], 3.0),
+             (mean, [0.2, 1.5, 0.4, 2.5], [True, True, False, False], 1.0), (mean, [0.2, 3.0, 0.4, 2.5, 0.1], [True, False, False, False, False], 2.0)]
+    draw = torch.Generator().manual_seed(81)
+    cases += [(mean, (3*torch.rand(n, generator=draw)).tolist(), (torch.rand(n, generator=draw) < 0.3).tolist(), margin) for n, margin in ((7, 1.5), (64, 0.7), (200, 2.5))]
+    for what, ds, kinds, margin in cases:
+        n, distance, same = len(ds), torch.tensor(ds), torch.tensor(kinds)
+        given = distance.clone(), same.clone()
+        shown = {"distance": ds, "same": kinds, "margin": margin} if n < 8 else {"pairs": n, "margin": margin}
+        got = answer(distance, same, margin)
+        require(isinstance(got, torch.Tensor) and got.is_floating_point(), "the loss is a tensor of floats", got)
+        require(got.shape == (), "the loss is a tensor without dimensions", tuple(got.shape), "How many losses does a step of training need?")
+        require(torch.equal(distance, given[0]) and torch.equal(same, given[1]), "`distance` and `same` stay as they were", hint="Which line of yours writes in place?")
+        require(not got.isnan(), "the loss is a number, also where all pairs are of one kind", {**shown, "your loss": got.item()}, "What is the mean of no numbers?")
+        right = sum(pays(d, k, margin) for d, k in zip(ds, kinds))/n
+        hint = {equal: "The rule for this pair has one number in it. What does your code do with it?", other: "How far is it from this distance to the margin? And what do you square?",
+                mean: "What does each of these pairs pay? And by how many pairs do you divide?"}
+        require(abs(got.item() - right) < 1e-4*max(1, right), what, {**shown, "your loss": round(got.item(), 4)}, hint.get(what, "On which side of the margin is this pair?"))
+    for what, ds, kinds, margin in cases:
+        with torch.enable_grad():
+            distance = torch.tensor(ds, requires_grad=True)
+            loss = answer(distance, torch.tensor(kinds), margin)
+            require(loss.requires_grad, "gradients reach `distance`", loss, "Where do your numbers leave the tensors, or the record of what was done with them?")
+            grad, = torch.autograd.grad(loss, distance)
+        right = torch.tensor([pulls(d, k, margin) for d, k in zip(ds, kinds)])/len(ds)
+        shown = {"distance": ds, "same": kinds, "margin": margin, "your gradient": grad} if len(ds) < 8 else {"your gradient": grad}
+        require(torch.allclose(grad, right, atol=1e-5), "each distance gets the gradient of what its pair pays", shown, "Which of your steps do the gradients not pass?")
+
+# %% ../nbs/practice.ipynb #px802
+@exercise("08.b")
+def _check_08b(answer):
+    "Four heads forgot the order, to the last bit. Each was asked once in each order, and a head that was symmetric before gave its own logits."
+    import torch
+    from torch import nn
+
+    class Joined(nn.Module):
+        def __init__(self, n_in, n_out):
+            super().__init__()
+            self.layers = nn.Sequential(nn.BatchNorm1d(2*n_in), nn.Linear(2*n_in, 24), nn.ReLU(), nn.Dropout(0.5), nn.Linear(24, n_out))
+        def forward(self, e1, e2): return self.layers(torch.cat([e1, e2], 1))
+
+    class Alike(Joined):
+        def forward(self, e1, e2): return super().forward((e1 - e2).abs(), e1*e2)
+
+    def listening(head):
+        "The head as a function, and what it was asked so far."
+        calls = []
+        def listen(e1, e2):
+            calls.append((e1.detach().clone(), e2.detach().clone()))
+            return head(e1, e2)
+        return listen, calls
+
+    def same(pair, other): return all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(pair, other))
+
+    require(callable(answer), "`symmetric` is a function", answer)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(82)
+        heads = [Joined(6, 2).eval(), Joined(9, 3).eval(), lambda e1, e2: 5*e1.sin().sum(1) - e2.sum(1), Alike(6, 2).eval()]
+        n_ins, before = (6, 9, 4, 6), [_copied(h.state_dict()) if isinstance(h, nn.Module) else {} for h in heads]
+        listeners = [listening(h) for h in heads]
+        results = []
+        for listen, calls in listeners:
+            results.append(result := answer(listen))
+            require(not calls, "`symmetric` itself does not call the head", f"{len(calls)} calls of the head", "When are there encodings to call it with?")
+            require(callable(result), "the result is a function", result, "What does `symmetric` return: a function, or what a function gives?")
+        for k, (head, n_in, result, (_, calls)) in enumerate(zip(heads, n_ins, results, listeners)):
+            for bs in 1, 256:
+                e1, e2 = torch.randn(bs, n_in), torch.randn(bs, n_in)
+                given = e1.clone(), e2.clone()
+                expected = head(e1, e2), head(e2, e1)
+                calls.clear()
+                got = result(e1, e2)
+                asked = list(calls)
+                require(isinstance(got, torch.Tensor), "the result gives a tensor of logits", got)
+                require(got.shape == expected[0].shape, "the logits have the shape that those of the head have", tuple(got.shape))
+                require(same((e1, e2), given), "the encodings stay as they were", hint="Which line of yours writes in place?")
+                orders = sum(same(call, given) for call in asked), sum(same(call, given[::-1]) for call in asked)
+                require(len(asked) == 2 and orders == (1, 1), "in a call of the result the head is called twice, once for each order, with the encodings as they are",
+                        {"calls": len(asked), "(e1, e2)": orders[0], "(e2, e1)": orders[1]}, "Which question do you ask the head too often, or not at all?")
+                mean = (expected[0] + expected[1])/2
+                require(torch.allclose(got, mean, rtol=1e-4, atol=1e-5), "the logits are the mean of the head's logits for both orders",
+                        {"head(e1, e2)": expected[0][0].detach(), "head(e2, e1)": expected[1][0].detach(), "your logits": got[0].detach()},
+                        "Of what do you take the mean, and over which numbers?")
+                differ = (result(e2, e1) != got).sum().item()
+                require(not differ, "swapped encodings give the same logits, bit for bit", f"{differ} of {got.numel()} logits differ, if only in the last bit",
+                        "Computers round after each step. Which of your steps treats one order in another way than the other?")
+                if isinstance(head, Alike):
+                    require(torch.equal(got, expected[0]), "for a head that is symmetric already the result gives the logits of the head, bit for bit",
+                            f"the largest difference is {(got - expected[0]).abs().max().item():.1e}", "What does each of your steps do with two numbers that are equal?")
+            leaves = [torch.randn(8, n_in, requires_grad=True) for _ in range(2)]
+            weights = list(head.parameters()) if isinstance(head, nn.Module) else []
+            got, right = result(*leaves).square().sum(), ((head(*leaves) + head(*leaves[::-1]))/2).square().sum()
+            require(got.requires_grad, "gradients reach the encodings and the weights of the head", hint="Where does the record of what was done end?")
+            grads, right = (torch.autograd.grad(v, [*leaves, *weights], allow_unused=True, materialize_grads=True) for v in (got, right))
+            require(all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(grads, right)), "gradients pass through both orders",
+                    hint="For which of the two orders does the record of what was done end?")
+        for head, state in zip(heads, before):
+            if not isinstance(head, nn.Module): continue
+            for mode in False, True:
+                head.train(mode)
+                result = answer(head)
+                result(torch.randn(4, head.layers[0].num_features//2), torch.randn(4, head.layers[0].num_features//2))
+                require(head.training == mode and head.layers.training == mode, "the head stays in its mode", {"training": head.training})
+                moved = [] if mode else _changed(state, head.state_dict())
+                require(not moved, "the weights of the head stay as they were", moved)
+
+# %% ../nbs/practice.ipynb #px803
+@exercise("08.c")
+def _check_08c(answer):
+    "Your threshold kept the rule each time, and no lower score would have kept it. Equal scores and a rule that no score can keep were among the cases."
+    import numpy as np
+
+    def share(t, scores, same): return float((scores[~same] >= t).mean())
+
+    require(callable(answer), "`threshold_for` is a function", answer)
+    yes, no = True, False
+    cases = [([.9, .8, .7, .6, .4, .3, .2, .1], [yes, yes, no, yes, no, yes, no, no], .25), ([.9, .8, .7, .6, .4, .3, .2, .1], [yes, yes, no, yes, no, yes, no, no], .5),
+             ([.1, .9, .2, .8, .3, .7], [no, yes, no, yes, no, yes], 0), ([.1, .9, .2, .8, .3, .7], [no, yes, no, yes, no, yes], 1),
+             ([.6, .2, .7], [yes, yes, no], 0), ([.7, .2, .7], [yes, yes, no], 0), ([.5, .5, .5, .5], [no, yes, no, yes], .5), ([.5, .5, .5, .5], [no, yes, no, yes], 1),
+             ([.8, .6, .6, .6, .3, .2], [yes, no, no, yes, no, no], .3), ([.8, .6, .6, .6, .3, .2], [yes, no, no, yes, no, no], .5), ([.4, .2, .9], [no]*3, .4), ([.4], [no], 0)]
+    rng = np.random.default_rng(83)
+    for n, step, max_false in (40, 0, .25), (40, 0, .1), (60, .1, .3), (60, .25, .05), (300, .01, .05), (300, 0, .01), (300, .01, .6):
+        same = rng.permutation(np.arange(n) < n//3)
+        scores = rng.random(n)*.7 + same*.3
+        cases.append((np.round(scores/step)*step if step else scores, same, max_false))
+    for scores, same, max_false in cases:
+        for dtype in np.float64, np.float32:
+            scores, same = np.array(scores, dtype), np.array(same)
+            given = scores.copy(), same.copy()
+            got = answer(scores, same, max_false)
+            shown = {"scores": scores.round(2).tolist(), "same": same.astype(int).tolist()} if len(scores) < 10 else {"pairs": len(scores)}
+            require(np.array_equal(scores, given[0]) and np.array_equal(same, given[1]), "`scores` and `same` stay as they were", hint="Which line of yours writes in place?")
+            require(isinstance(got, (int, float, np.number)), "the result is a number", got)
+            shown |= {"max_false": max_false, "your threshold": round(float(got), 4)}
+            keeps = [t for t in np.unique(scores) if share(t, scores, same) <= max_false]
+            if not keeps: require(np.isposinf(got), "if no score keeps the rule, the result is infinity", shown, "Which threshold calls nothing \"same\", however high a score may be?")
+            else: require(not np.isposinf(got), "the result is infinity only if no score keeps the rule", {**shown, "highest score": round(float(scores.max()), 4)},
+                          "How many different pairs would the highest score call \"same\", and how many may it?")
+            require(np.isposinf(got) or (scores == got).any(), "the threshold is one of the scores, or infinity", shown, "Between two scores there is much room. Which of your steps leaves the scores?")
+            found = share(got, scores, same)
+            require(found <= max_false, "at most the share `max_false` of the different pairs is called \"same\"", {**shown, "share": round(found, 4)},
+                    "Of which pairs is it a share? And what is a pair called whose score is the threshold?")
+            require(not keeps or got == keeps[0], "no lower score keeps the rule", {**shown, "a lower one": round(float(keeps[0]), 4) if keeps else None},
+                    "Which pairs do you count, and of which do you try the scores? And is a share of just `max_false` too much?")
