@@ -1,8 +1,10 @@
 """Siamese networks at their edges: any body, symmetric answers, heads that train by themselves, files that come back the same, bad input by name."""
 import json, math, os, random, shutil, subprocess, sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np, pytest, torch
+from fastai.callback.core import Callback
 from fastai.vision.all import CategoryBlock, DataBlock, Normalize, Resize, set_seed
 from hypothesis import given, settings, strategies as st
 from safetensors.torch import load_file
@@ -351,11 +353,11 @@ RECIPES = [("joined", False, 0.65), ("symmetric", False, 0.75), ("cosine", False
 @pytest.mark.parametrize("name, all_pairs, least", RECIPES, ids=["joined", "symmetric", "cosine", "cosine, all pairs"])
 def test_heads_learn_by_seed_and_move_nothing_else(encoded, name, all_pairs, least):
     encodings, labels, train, _ = encoded
-    def fitted(seed):
+    def fitted(seed, state):
         torch.manual_seed(3)
         head = HEADS[name](N_TINY)
         given = encodings[train].clone()
-        random.seed(5), np.random.seed(5), torch.manual_seed(5)
+        random.seed(state), np.random.seed(state), torch.manual_seed(state)
         before = random.getstate(), np.random.get_state()[1].tobytes(), torch.get_rng_state()
         assert fit_head(head, given, labels[train], all_pairs, n_epoch=20, bs=32, seed=seed) is head and not head.training
         assert random.getstate() == before[0] and np.random.get_state()[1].tobytes() == before[1] and torch.equal(torch.get_rng_state(), before[2])
@@ -363,7 +365,7 @@ def test_heads_learn_by_seed_and_move_nothing_else(encoded, name, all_pairs, lea
         return head
     torch.manual_seed(3)
     chance = held_out(HEADS[name](N_TINY), encoded)
-    first, again, other = fitted(0), fitted(0), fitted(1)
+    first, again, other = fitted(0, 5), fitted(0, 6), fitted(1, 5)
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values()))
     assert not any(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters()))
     assert held_out(first, encoded) > least and held_out(first, encoded) > chance
@@ -552,8 +554,8 @@ def test_one_class_is_named(files, encoded):
     (CosineHead, torch.rand(6, 7), {}, ValueError, "encodings have shape (6, 7), and the head wants (6, 8) for 6 labels"),
     (JoinedHead, torch.rand(5, 8), {}, ValueError, "encodings have shape (5, 8), and the head wants (6, 8) for 6 labels"),
     (SymmetricHead, torch.rand(6, 8, 1), {}, ValueError, "encodings have shape (6, 8, 1), and the head wants (6, 8)"),
-    (JoinedHead, torch.rand(6, 8), dict(all_pairs=True), TypeError, "JoinedHead has no embeddings, so it cannot compare all pairs of a batch: give a "
-                                                                    "CosineHead, or all_pairs=False"),
+    (JoinedHead, torch.rand(6, 8), dict(all_pairs=True), TypeError,
+     "JoinedHead has no embeddings, so it cannot compare all pairs of a batch: give a CosineHead, or all_pairs=False"),
     (SymmetricHead, torch.rand(6, 8), dict(all_pairs=True), TypeError, "SymmetricHead has no embeddings"),
     (CosineHead, torch.rand(6, 8), dict(contents=[0, 1, 2]), ValueError, "there are 6 labels, but contents have shape (3,)"),
     (CosineHead, torch.rand(6, 8), dict(contents=[0, 0, 0, 1, 1, 1]), ValueError, "no class has two different images"),
@@ -575,7 +577,8 @@ def test_a_head_that_does_not_fit_its_body_is_named(head):
 def test_unknown_heads_and_bodies_are_named(few):
     dls = loaders(few, siamese.CIFAR10_STATS)
     with pytest.raises(ValueError, match="^head is 'euclid': give one of joined, symmetric, cosine$"): siamese_learner(dls, densenet_tiny, "euclid")
-    with pytest.raises(TypeError, match="^arch is DenseNet: give the function that makes the network, such as resnet34$"): siamese_learner(dls, densenet_tiny())
+    with pytest.raises(TypeError, match="^arch is DenseNet: give the function that makes the network, such as resnet34$"):
+        siamese_learner(dls, densenet_tiny())
     with pytest.raises(TypeError, match="^arch is str: give the function"): Encoder("resnet34")
     with pytest.raises(TypeError, match="^arch is NoneType: give the function"): Encoder(None)
 
@@ -705,3 +708,76 @@ def test_an_unknown_head_is_named(saved, head):
     config.write_text(json.dumps(keys))
     with pytest.raises(ValueError) as e: load_siamese(path)
     assert str(e.value) == f"{config}: head cannot be {head!r}: write the model again with save_siamese"
+
+
+def test_what_is_no_function_is_named_in_a_file_too(saved):
+    for arch, kind in ((densenet_tiny(), "DenseNet"), ("densenet_tiny", "str"), (partial(densenet_tiny), "partial")):
+        for call in (lambda: load_siamese(saved[0], arch=arch), lambda: Encoder(arch, False)):
+            with pytest.raises(TypeError, match=f"^arch is {kind}: give the function that makes the network, such as resnet34$"): call()
+
+
+def test_a_network_without_pooling_is_named():
+    with pytest.raises(ValueError, match=r"^vit_b_16 cannot be cut into body and head \(it has no pooling layer\): "): Encoder(models.vit_b_16, False)
+
+
+def test_callbacks_are_added(few):
+    seen = []
+    class Watch(Callback):
+        def after_pred(self): seen.append(len(self.xb))
+    for cbs in Watch, [Watch()]:
+        quiet(siamese_learner(loaders(few, siamese.CIFAR10_STATS), densenet_tiny, pretrained=False, cbs=cbs)).validate()
+    assert set(seen) == {2}
+
+
+def test_a_vocabulary_in_the_other_order_is_named(few):
+    dls = loaders(few, siamese.CIFAR10_STATS)
+    dls.vocab = ["same", "different"]
+    with pytest.raises(ValueError, match=r"^the vocabulary of dls is \['same', 'different'\]: give CategoryBlock\(vocab=\['different', 'same'\]\)"):
+        siamese_learner(dls, densenet_tiny, pretrained=False)
+
+
+@pytest.mark.parametrize("all_pairs", [False, True])
+def test_contents_may_be_words(all_pairs):
+    encodings = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    def head(contents):
+        torch.manual_seed(0)
+        return fit_head(CosineHead(8), encodings, list("aaabbb"), all_pairs, contents=contents, n_epoch=3).state_dict().values()
+    assert all(torch.equal(a, b) for a, b in zip(head([0, 0, 1, 2, 3, 4]), head(list("uuvwxy"))))
+
+
+def test_batches_without_a_pair_and_the_smallest_batches():
+    "Of six images two are twins: in a batch of two they are no pair. Seven images in batches of two leave one over."
+    encodings, labels, contents = torch.randn(7, 8, generator=torch.Generator().manual_seed(0)), list("aaabbbb"), [0, 0, 1, 2, 3, 4, 5]
+    for head, all_pairs, n, bs in ((CosineHead(8), True, 6, 2), (JoinedHead(8), False, 7, 2), (JoinedHead(8), False, 7, 1)):
+        fit_head(head, encodings[:n], labels[:n], all_pairs, contents=contents[:n], n_epoch=40, bs=bs)
+        assert all(t.isfinite().all() for t in head.state_dict().values())
+
+
+@pytest.mark.parametrize("key, value", [("threshold", math.inf), ("threshold", -1), ("size", (48, 48)), ("size", 0), ("size", 48.)])
+def test_what_could_not_be_loaded_is_not_saved(tmp_path, key, value):
+    model = siamese_of("joined")
+    setattr(model, key, value)
+    with pytest.raises(ValueError) as e: save_siamese(model, tmp_path/"a.safetensors")
+    said = float(value) if key == "threshold" else value
+    assert str(e.value) == f"{tmp_path/'a.safetensors'}: {key} cannot be {said!r}; nothing was written" and not list(tmp_path.iterdir())
+
+
+def test_numbers_of_numpy_can_be_saved(tmp_path):
+    model = siamese_of("joined")
+    model.threshold = np.float32(0.3)
+    assert load_siamese(save_siamese(model, tmp_path/"a.safetensors")).threshold == np.float32(0.3)
+
+
+def test_more_files_that_cannot_be_loaded_are_named(saved):
+    path, config = saved
+    with pytest.raises(ValueError, match=r"pets.json: the name of the file has to end in .safetensors$"): load_siamese(config)
+    keys = json.loads(config.read_text())
+    config.write_text(json.dumps(keys | {"arch": "fasterrcnn_resnet50_fpn"}))
+    with pytest.raises(ValueError, match="for the body fasterrcnn_resnet50_fpn, which torchvision does not have: give arch"): load_siamese(path)
+    config.write_text("["*100_000)
+    with pytest.raises(ValueError, match="pets.json is not JSON .*: write the model again with save_siamese"): load_siamese(path)
+
+
+def test_one_path_is_named(files):
+    for one in files[0], str(files[0]):
+        with pytest.raises(TypeError, match="^files is one path: give a list, such as image_files.folder.$"): encode_files(siamese_of(), one)

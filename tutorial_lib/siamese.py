@@ -7,7 +7,7 @@ __all__ = ['HEADS', 'Encoder', 'JoinedHead', 'SymmetricHead', 'CosineHead', 'Sia
            'encode_files', 'score_pairs', 'compare', 'fit_head', 'best_threshold', 'nearest', 'save_siamese',
            'load_siamese']
 
-# %% ../nbs/08_siamese.ipynb #si003
+# %% ../nbs/08_siamese.ipynb #si026
 import hashlib
 import inspect
 import json
@@ -25,6 +25,7 @@ from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from fastai.vision.core import imagenet_stats
 from fastai.vision.learner import create_body, create_head, default_split, model_meta
+from fastcore.basics import listify
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import nn
 from torch.nn import functional as F
@@ -35,10 +36,19 @@ from .densenet import CIFAR10_STATS, densenet_tiny
 from .modules import load_weights, save_weights
 from .pairs import ImagePair, PairSampler, UnpackPair
 
-# %% ../nbs/08_siamese.ipynb #si038
-model_meta.setdefault(densenet_tiny, dict(cut=-1, split=default_split, stats=CIFAR10_STATS))
+# %% ../nbs/08_siamese.ipynb #si049
+model_meta[densenet_tiny] = dict(cut=-1, split=default_split, stats=CIFAR10_STATS)
 
-# %% ../nbs/08_siamese.ipynb #si110
+# %% ../nbs/08_siamese.ipynb #si038
+def _name(
+    arch,  # what a caller gave as the function that makes a network
+) -> str:  # its name
+    "Raises `TypeError` for what is no such function."
+    if not callable(arch) or not hasattr(arch, "__name__"):
+        raise TypeError(f"arch is {type(arch).__name__}: give the function that makes the network, such as resnet34")
+    return arch.__name__
+
+# %% ../nbs/08_siamese.ipynb #si051
 class Encoder(nn.Module):
     """The body of a network, and the maximum and the mean of each of its channels: an encoding of `n_out` numbers for each image.
 
@@ -51,9 +61,7 @@ class Encoder(nn.Module):
         """Raises `TypeError` when `arch` is no such function, and `ValueError` for a network that cannot be cut into body and head: its body has
         to give maps, (bs, channels, h, w)."""
         super().__init__()
-        if isinstance(arch, nn.Module) or not callable(arch):
-            raise TypeError(f"arch is {type(arch).__name__}: give the function that makes the network, such as resnet34")
-        meta = model_meta.get(arch, dict(cut=None, split=default_split))
+        name, meta = _name(arch), model_meta.get(arch, dict(cut=None, split=default_split))
         by_weights = "weights" in inspect.signature(arch).parameters
         model = arch(weights=meta.get("weights", "DEFAULT") if pretrained else None) if by_weights else arch(pretrained=pretrained)
         try:
@@ -61,8 +69,8 @@ class Encoder(nn.Module):
             with evaluating(self.body): channels = self.body(torch.zeros(2, 3, 64, 64)).shape[1:-2].numel()
             if not list(self.body.parameters()): raise ValueError("nothing is left of it")
         except Exception as e:
-            raise ValueError(f"{arch.__name__} cannot be cut into body and head ({e}): take a convolutional network, and tell "
-                             "fastai's model_meta where to cut it") from e
+            raise ValueError(f"{name} cannot be cut into body and head ({str(e) or 'it has no pooling layer'}): take a convolutional network, "
+                             "and tell fastai's model_meta where to cut it") from e
         self.arch, self.split, self.pool = arch, meta["split"], AdaptiveConcatPool2d()
         self.stats, self.n_out = meta.get("stats", imagenet_stats), 2*channels
 
@@ -155,24 +163,26 @@ def siamese_groups(
     "Group the parameters as fastai does for this body, with the head as last group: the `splitter` of a `Learner`."
     return model.encoder.split(nn.Sequential(model.encoder.body, model.head))
 
-# %% ../nbs/08_siamese.ipynb #si010
+# %% ../nbs/08_siamese.ipynb #si068
 def siamese_learner(
     dls,  # of pairs, with the vocabulary ["different", "same"]
     arch,  # a function that makes a network, such as `resnet34`
     head="joined",  # "joined", "symmetric" or "cosine"
     size=224,  # side of the images in `dls`, in pixels
     pretrained=True,  # with the weights that fastai would take?
-    **kwargs,  # for the `Learner`
+    **kwargs,  # for the `Learner`; its callbacks come after `UnpackPair`
 ):  # a `Learner` with a frozen body
-    "Raises `ValueError` for a head that is not known, and what `Encoder` raises."
+    "Raises `ValueError` for a head that is not known and for another vocabulary, and what `Encoder` raises."
     if head not in HEADS: raise ValueError(f"head is {head!r}: give one of {', '.join(HEADS)}")
+    if (vocab := list(getattr(dls, "vocab", []))) != ["different", "same"]:
+        raise ValueError(f"the vocabulary of dls is {vocab}: give CategoryBlock(vocab=['different', 'same']) in the DataBlock")
     encoder = Encoder(arch, pretrained)
     learn = Learner(dls, Siamese(encoder, HEADS[head](encoder.n_out), size), loss_func=CrossEntropyLossFlat(),
-                    splitter=siamese_groups, **{"metrics": accuracy, "cbs": UnpackPair} | kwargs)
+                    splitter=siamese_groups, cbs=[UnpackPair, *listify(kwargs.pop("cbs", None))], **{"metrics": accuracy} | kwargs)
     learn.freeze()
     return learn
 
-# %% ../nbs/08_siamese.ipynb #si011
+# %% ../nbs/08_siamese.ipynb #si070
 def encode_files(
     model,  # a `Siamese`
     files,  # paths of images
@@ -180,7 +190,8 @@ def encode_files(
 ):  # encodings, float32 (n, n_out), on the CPU
     """Encode each image once, at the model's size and with its body's normalisation. In bfloat16 where the device is fast in it.
 
-    Raises what `read_images` raises: `FileNotFoundError` or `ValueError`, naming the file."""
+    Raises what `read_images` raises: `FileNotFoundError` or `ValueError`, naming the file, and `TypeError` for a single path."""
+    if isinstance(files, (str, Path)): raise TypeError("files is one path: give a list, such as image_files(folder)")
     device, out = next(model.parameters()).device, []
     mean, std = (torch.tensor(s, device=device).view(3, 1, 1) for s in model.encoder.stats)
     with evaluating(model.encoder), torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device)):
@@ -212,7 +223,7 @@ def compare(
     if show: ImagePair.create((file1, file2)).show(title=f"{answer} ({score:.2f})")
     return answer, score
 
-# %% ../nbs/08_siamese.ipynb #si012
+# %% ../nbs/08_siamese.ipynb #si076
 def fit_head(
     head,  # `JoinedHead`, `SymmetricHead` or `CosineHead`; it is trained in place
     encodings,  # of the training images, float32 (n, n_in)
@@ -235,9 +246,10 @@ def fit_head(
         raise TypeError(f"{type(head).__name__} has no embeddings, so it cannot compare all pairs of a batch: give a CosineHead, or all_pairs=False")
     contents = np.arange(len(labels)) if contents is None else np.asarray(contents)
     sampler, device = PairSampler(labels, contents=contents), next(head.parameters()).device
-    encodings, label, content = (torch.as_tensor(t).to(device) for t in (encodings, sampler.label, contents))
+    content = np.unique(contents, return_inverse=True)[1]
+    encodings, label, content = (torch.as_tensor(t).to(device) for t in (encodings, sampler.label, content))
     opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=wd)
-    n_batch = math.ceil(len(labels)/bs)
+    n_batch = min(math.ceil(len(labels)/bs), len(labels)//2)    # batch norm needs two images
     schedule = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=n_epoch*n_batch)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -249,7 +261,9 @@ def fit_head(
                     embeddings = head.embed(encodings[i])
                     logits, y = head.logits(embeddings@embeddings.T), (label[i, None] == label[i]).long()
                     y = y.masked_fill(content[i, None] == content[i], -1)
-                    loss = torch.stack([F.cross_entropy(logits[y == k], y[y == k]) for k in (0, 1) if (y == k).any()]).mean()
+                    losses = [F.cross_entropy(logits[y == k], y[y == k]) for k in (0, 1) if (y == k).any()]
+                    if not losses: continue
+                    loss = sum(losses)/len(losses)
                 else: loss = F.cross_entropy(head(encodings[i], encodings[partner[i]]), same[i].long())
                 opt.zero_grad()
                 loss.backward()
@@ -279,29 +293,7 @@ def nearest(
     cosine, i = (embeddings@query).topk(min(k, len(embeddings)))
     return i, cosine
 
-# %% ../nbs/08_siamese.ipynb #si017
-def save_siamese(
-    model,  # a `Siamese` whose head is one of `HEADS`
-    path,  # file to write, *.safetensors; beside it comes a *.json of the same name
-):  # `path`
-    """Write the weights, and a small JSON file that says how to build the model and which weights belong to it.
-
-    Raises `ValueError` for another ending or a head of your own, and what `save_weights` raises."""
-    path, head = Path(path), model.head
-    if path.suffix != ".safetensors": raise ValueError(f"{path}: the name of the file has to end in .safetensors")
-    name = next((k for k, v in HEADS.items() if v is type(head)), None)
-    if name is None: raise ValueError(f"{path}: {type(head).__name__} is not one of {', '.join(HEADS)}, so a file could not say how to build it; "
-                                      "nothing was written. Use save_weights")
-    kwargs = dict(n_embed=head.layers[-1].out_features) if name == "cosine" else {}
-    save_weights(model, path)
-    config = dict(arch=model.encoder.arch.__name__, head=name, **kwargs, size=model.size, threshold=model.threshold,
-                  sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    part = path.with_suffix(".json.part")
-    part.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path.with_suffix(".json"))
-    return path
-
-# %% ../nbs/08_siamese.ipynb #si018
+# %% ../nbs/08_siamese.ipynb #si077
 _KEYS = dict(arch=lambda v: isinstance(v, str), head=lambda v: isinstance(v, str) and v in HEADS, n_embed=lambda v: type(v) is int and v > 0,
              size=lambda v: type(v) is int and v > 0, threshold=lambda v: type(v) in (int, float) and 0 <= v <= 1, sha256=lambda v: isinstance(v, str))
 
@@ -310,7 +302,7 @@ def _read_config(
 ) -> dict:  # with the keys of `_KEYS`; n_embed only for a cosine head
     "Raises `ValueError` that names the file and the key."
     try: config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e: raise ValueError(f"{path} is not JSON ({e}): write the model again with save_siamese") from e
+    except (ValueError, RecursionError) as e: raise ValueError(f"{path} is not JSON ({e}): write the model again with save_siamese") from e
     if not isinstance(config, dict): raise ValueError(f"{path} holds no table of keys: write the model again with save_siamese")
     keys = _KEYS.keys() - ({"n_embed"} if config.get("head") != "cosine" else set())
     for k in sorted(keys - config.keys()): raise ValueError(f"{path}: the key {k!r} is missing: write the model again with save_siamese")
@@ -319,7 +311,31 @@ def _read_config(
         if not _KEYS[k](v): raise ValueError(f"{path}: {k} cannot be {v!r}: write the model again with save_siamese")
     return config
 
-# %% ../nbs/08_siamese.ipynb #si019
+# %% ../nbs/08_siamese.ipynb #si078
+def save_siamese(
+    model,  # a `Siamese` whose head is one of `HEADS`
+    path,  # file to write, *.safetensors; beside it comes a *.json of the same name
+):  # `path`
+    """Write the weights, and a small JSON file that says how to build the model and which weights belong to it.
+
+    Raises `ValueError` for another ending, a head of your own, and a size or threshold that cannot be, and what `save_weights` raises."""
+    path, head = Path(path), model.head
+    if path.suffix != ".safetensors": raise ValueError(f"{path}: the name of the file has to end in .safetensors")
+    name = next((k for k, v in HEADS.items() if v is type(head)), None)
+    if name is None: raise ValueError(f"{path}: {type(head).__name__} is not one of {', '.join(HEADS)}, so a file could not say how to build it; "
+                                      "nothing was written. Use save_weights")
+    kwargs = dict(n_embed=head.layers[-1].out_features) if name == "cosine" else {}
+    config = dict(arch=model.encoder.arch.__name__, head=name, **kwargs, size=model.size, threshold=float(model.threshold))
+    for k, v in config.items():
+        if not _KEYS[k](v): raise ValueError(f"{path}: {k} cannot be {v!r}; nothing was written")
+    save_weights(model, path)
+    config["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    part = path.with_suffix(".json.part")
+    part.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path.with_suffix(".json"))
+    return path
+
+# %% ../nbs/08_siamese.ipynb #si080
 def load_siamese(
     path,  # a file of `save_siamese`
     arch=None,  # function that makes the network; None: densenet_tiny, or the one in torchvision that has the file's name
@@ -329,16 +345,17 @@ def load_siamese(
     Raises `FileNotFoundError` for a missing file; `ValueError`, naming the file, for a JSON file with a missing or unknown key or a wrong value,
     for weights that the JSON file was not written for, for another `arch` than the file's, and for one that is not known."""
     path = Path(path)
+    if path.suffix != ".safetensors": raise ValueError(f"{path}: the name of the file has to end in .safetensors")
     for p in (path, path.with_suffix(".json")):
         if not p.is_file(): raise FileNotFoundError(f"{p}: there is no such file; a model is two files, *.safetensors and *.json")
     config = _read_config(path.with_suffix(".json"))
     name = config["arch"]
-    if arch is not None and arch.__name__ != name:
-        raise ValueError(f"{path} holds weights for the body {name}, not for {arch.__name__}: give arch={name}, or leave arch out")
+    if arch is not None and _name(arch) != name:
+        raise ValueError(f"{path} holds weights for the body {name}, not for {_name(arch)}: give arch={name}, or leave arch out")
     if arch is None:
-        try: arch = densenet_tiny if name == "densenet_tiny" else torchvision.models.get_model_builder(name)
-        except ValueError: raise ValueError(f"{path} holds weights for the body {name}, which torchvision does not have: give arch, "
-                                            "the function that makes it") from None
+        if name != "densenet_tiny" and name not in torchvision.models.list_models(module=torchvision.models):
+            raise ValueError(f"{path} holds weights for the body {name}, which torchvision does not have: give arch, the function that makes it")
+        arch = densenet_tiny if name == "densenet_tiny" else torchvision.models.get_model_builder(name)
     if hashlib.sha256(path.read_bytes()).hexdigest() != config["sha256"]:
         raise ValueError(f"{path} is not the file that {path.with_suffix('.json').name} was written with: copy both files together")
     encoder = Encoder(arch, pretrained=False)
