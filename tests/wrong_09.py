@@ -54,7 +54,7 @@ class ChoosesInside(nn.Module):
 def only_linear(model, classes):
     new, name = copy.deepcopy(model), find_head(model)
     old = new.get_submodule(name)
-    head = nn.Linear(old.in_features, len(classes))
+    head = nn.Linear(old.in_features, len(classes)).train(old.training)
     head.weight.data, head.bias.data = old.weight.data[classes], old.bias.data[classes]
     parent, _, child = name.rpartition(".")
     setattr(new.get_submodule(parent), child, head)
@@ -112,7 +112,7 @@ WRONG = {
         (lambda model, classes: print(len(classes)), "the result is a network"),
         (lambda model, classes: model, "the result is a new network"),
         (partial(keep, copied=False), "the result is a new network"),
-        (Chooses, "the result is a network"),
+        (Chooses, "its head is where that of `model` is"),
         (ChoosesInside, "the head has 3 outputs"),
         (lambda model, classes: copy.deepcopy(model), "the logits have the shape"),
         (partial(keep, rows=False), "the logits are those of the classes"),

@@ -1456,12 +1456,13 @@ def _check_09a(answer):
             require(not moved and find_head(model) and model(x).shape == logits.shape, "the network that you were given stays as it was", moved)
             shared = {p.data_ptr() for p in model.parameters()} & {p.data_ptr() for p in got.parameters()}
             require(not shared, "no tensor is shared between the two networks", {"shared tensors": len(shared)})
-            require(not any(m.training for m in got.modules()), "a network in evaluation mode gives one in evaluation mode", hint="Which mode is a new layer in?")
             with torch.no_grad(): out = got(x)
             require(out.shape == (3, len(keep)), f"for {len(keep)} classes and 3 pictures the logits have the shape (3, {len(keep)})", tuple(out.shape))
-            head = got.get_submodule(find_head(model))
+            head = dict(got.named_modules()).get(find_head(model))
+            require(head is not None, f"its head is where that of `model` is: at {find_head(model)!r}", [name for name, _ in got.named_children()])
             require(head.weight.shape[0] == len(keep), f"the head has {len(keep)} outputs, and computes nothing else", tuple(head.weight.shape),
                     "Choosing among all logits afterwards gives the right numbers, and computes all the others too.")
+            require(not any(m.training for m in got.modules()), "a network in evaluation mode gives one in evaluation mode", hint="Which mode is a new layer in?")
             require(torch.allclose(out, logits[:, keep], atol=1e-5), f"the logits are those of the classes {keep}, in this order", out[0].tolist(),
                     "The first picture's logits should be " + ", ".join(f"{v:.3f}" for v in logits[0, keep]) + ". Is the bias there too?")
 
