@@ -1589,3 +1589,113 @@ def _check_08c(answer):
                     "Of which pairs is it a share? And what is a pair called whose score is the threshold?")
             require(not keeps or got == keeps[0], "no lower score keeps the rule", {**shown, "a lower one": round(float(keeps[0]), 4) if keeps else None},
                     "Which pairs do you count, and of which do you try the scores? And is a share of just `max_false` too much?")
+
+# %% ../nbs/practice.ipynb #tx901
+@exercise("09.a")
+def _check_09a(answer):
+    "Four networks kept the classes that were asked for, in this order: with a linear head, without a bias, with a convolution as head, and in the middle of other layers."
+    import torch
+    from torch import nn
+    from tutorial_lib.densenet import densenet_tiny
+    from tutorial_lib.modules import SmallNet
+    from tutorial_lib.transfer import find_head
+
+    require(callable(answer), "`keep_classes` is a function", answer)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(91)
+        no_bias = nn.Sequential(nn.Flatten(), nn.Linear(3*15*15, 6, bias=False))
+        conv = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Sequential(nn.Dropout(), nn.Conv2d(8, 7, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+        for model, keep in (SmallNet(9), [1, 4, 8]), (densenet_tiny(num_classes=5), [3, 0]), (no_bias, [5, 2, 0]), (conv, [6, 1, 2]):
+            model.eval()
+            before, x = _copied(model.state_dict()), torch.randn(3, 3, 15, 15)
+            with torch.no_grad(): logits = model(x)
+            got = answer(model, list(keep))
+
+            require(isinstance(got, nn.Module), "the result is a network", got)
+            require(got is not model, "the result is a new network", "the network that went in", "Who makes a copy of a whole network?")
+            moved = _changed(before, model.state_dict())
+            require(not moved and find_head(model) and model(x).shape == logits.shape, "the network that you were given stays as it was", moved)
+            shared = {p.data_ptr() for p in model.parameters()} & {p.data_ptr() for p in got.parameters()}
+            require(not shared, "no tensor is shared between the two networks", {"shared tensors": len(shared)})
+            with torch.no_grad(): out = got(x)
+            require(out.shape == (3, len(keep)), f"for {len(keep)} classes and 3 pictures the logits have the shape (3, {len(keep)})", tuple(out.shape))
+            head = dict(got.named_modules()).get(find_head(model))
+            require(head is not None, f"its head is where that of `model` is: at {find_head(model)!r}", [name for name, _ in got.named_children()])
+            require(head.weight.shape[0] == len(keep), f"the head has {len(keep)} outputs, and computes nothing else", tuple(head.weight.shape),
+                    "Choosing among all logits afterwards gives the right numbers, and computes all the others too.")
+            require(not any(m.training for m in got.modules()), "a network in evaluation mode gives one in evaluation mode", hint="Which mode is a new layer in?")
+            require(torch.allclose(out, logits[:, keep], atol=1e-5), f"the logits are those of the classes {keep}, in this order", out[0].tolist(),
+                    "The first picture's logits should be " + ", ".join(f"{v:.3f}" for v in logits[0, keep]) + ". Is the bias there too?")
+
+# %% ../nbs/practice.ipynb #tx902
+@exercise("09.b")
+def _check_09b(answer):
+    "Five networks were called and trained for one step, and what changed in them is what you had said."
+    import torch
+    from torch import nn
+    from tutorial_lib.modules import freeze
+
+    def network():
+        block = nn.Sequential(nn.Conv2d(4, 6, 3, bias=False), nn.BatchNorm2d(6), nn.Tanh())
+        return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), block, nn.BatchNorm2d(6, track_running_stats=False), nn.Tanh(),
+                             nn.BatchNorm2d(6, affine=False), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.BatchNorm1d(24), nn.Linear(24, 3))
+
+    def all_frozen_but_the_head(m): freeze(m); m[-1].requires_grad_(True)
+    def evaluated(m): m.eval()
+    def block_frozen(m): freeze(m[3]); m[3].eval()
+    def weight_only(m): freeze(m); m[0].weight.requires_grad_(True); m[1].eval(); m[9].eval()
+    cases = {"as it comes": lambda m: None, "all frozen but the last layer": all_frozen_but_the_head, "in evaluation mode": evaluated,
+             "with a block that is frozen and in evaluation mode": block_frozen, "with one weight that learns, and two batch norms in evaluation mode": weight_only}
+    require(callable(answer), "`moves` is a function", answer)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(92)
+        for what, change in cases.items():
+            model = network()
+            change(model)
+            before, modes = _copied(model.state_dict()), [m.training for m in model.modules()]
+            calls = []
+            hook = model.register_forward_pre_hook(lambda m, args: calls.append(1))
+            got = answer(model)
+            hook.remove()
+            require(not calls, "the model is not called", hint="Everything that you need stands in the model: flags, modes and names.")
+            require(not _changed(before, model.state_dict()) and modes == [m.training for m in model.modules()], "the model stays as it was")
+            require(isinstance(got, set), "the result is a set of names", got)
+            unknown = got - set(before)
+            require(not unknown, "all names are names of the state dict", unknown, "A layer's path, a dot, and the name of its tensor. And not every batch norm has statistics.")
+            params = [p for p in model.parameters() if p.requires_grad]
+            nn.functional.cross_entropy(model(torch.randn(9, 3, 9, 9)), torch.arange(9) % 3).backward()
+            torch.optim.SGD(params, lr=10.).step()
+            truth = set(_changed(before, model.state_dict()))
+            learned = {name for name, p in model.named_parameters() if p.requires_grad}
+            require(not (got - truth), f"the set holds only what moves, in a network {what}", got - truth, "Is there a gradient? And in which mode do statistics move?")
+            require(truth & learned <= got, f"all parameters that learn are in the set, in a network {what}", truth & learned - got)
+            require(truth <= got, f"all statistics that move are in the set, in a network {what}", truth - got, "A batch norm has three of them. Does its mode ask whether its weights are frozen?")
+
+# %% ../nbs/practice.ipynb #tx903
+@exercise("09.c")
+def _check_09c(answer):
+    "Four layers gave the same logits for features as they are, in their own dtype."
+    import torch
+    from torch import nn
+
+    require(callable(answer), "`fold` is a function", answer)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(93)
+        for d, n, dtype in (3, 2, torch.float64), (5, 5, torch.float64), (20, 4, torch.float32), (1, 3, torch.float64):
+            linear = nn.Linear(d, n, dtype=dtype)
+            mean, std = torch.randn(d, dtype=dtype)*3, torch.rand(d, dtype=dtype) + .2
+            before, kept = _copied(linear.state_dict()), (mean.clone(), std.clone())
+            x = torch.randn(7, d, dtype=dtype)*std + mean
+            with torch.no_grad(): wanted = linear((x - mean)/std)
+            got = answer(linear, mean, std)
+            require(type(got) is nn.Linear, "the result is an `nn.Linear`", got)
+            require(got is not linear and not _changed(before, linear.state_dict()), "the layer that you were given stays as it was", hint="Which layer do you write into?")
+            require(torch.equal(mean, kept[0]) and torch.equal(std, kept[1]), "mean and std stay as they were")
+            require(got.weight.shape == linear.weight.shape and got.bias is not None, f"its weight has the shape {tuple(linear.weight.shape)}, and it has a bias", got)
+            require(got.weight.dtype == dtype, "it has the dtype of `linear`", got.weight.dtype)
+            with torch.no_grad(): out = got(x)
+            slope = linear.weight.detach()/std
+            require(torch.allclose(got.weight, slope, rtol=1e-3), "the weights are right: those that `x` is multiplied by when `linear((x - mean)/std)` is multiplied out", got.weight.tolist(),
+                    "How much does a logit grow, if one feature grows by 1?")
+            require(torch.allclose(out, wanted, rtol=1e-3, atol=1e-4), "with its bias the logits are those of `linear` for `(x - mean)/std`", (out - wanted)[0].tolist(),
+                    "The value is by how much the logits of one picture are wrong. What does the layer say where `x` is 0?")
