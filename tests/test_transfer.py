@@ -2,7 +2,7 @@
 import copy, io, json, math, os, signal, subprocess, sys, textwrap
 from pathlib import Path
 
-import numpy as np, pytest, torch, torchvision
+import matplotlib.pyplot as plt, numpy as np, pytest, torch, torchvision
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -567,3 +567,4 @@ def test_weight_change_of_what_cannot_be_compared():
     ax = plot_weight_change({"x": weight_change(old, new)})
     assert [t.get_text() for t in ax.get_xticklabels()] == list(table.index) and ax.get_yscale() == "log"
     plot_weight_change(weight_change(old, old))
+    plt.close("all")
