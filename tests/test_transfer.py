@@ -566,5 +566,5 @@ def test_weight_change_of_what_cannot_be_compared():
     with pytest.raises(TypeError, match="expected a model or a state dict, got list"): weight_change([], {})
     ax = plot_weight_change({"x": weight_change(old, new)})
     assert [t.get_text() for t in ax.get_xticklabels()] == list(table.index) and ax.get_yscale() == "log"
-    plot_weight_change(weight_change(old, old))
+    plot_weight_change(weight_change(old, old)).figure.canvas.draw()
     plt.close("all")

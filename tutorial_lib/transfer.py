@@ -613,5 +613,6 @@ def plot_weight_change(
         ax.plot(moved.index, moved.change, "o-", ms=4, color=f"C{i}", label=label)
     ax.set_xticks(range(len(table)), table.layer, rotation=90, fontsize=6)
     ax.set(yscale="log", ylabel="relative change")
+    if not any(len(line.get_ydata()) for line in ax.lines): ax.set_ylim(1e-6, 1)
     if any(changes): ax.legend(fontsize=8)
     return ax
