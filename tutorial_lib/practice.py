@@ -1699,3 +1699,178 @@ def _check_09c(answer):
                     "How much does a logit grow, if one feature grows by 1?")
             require(torch.allclose(out, wanted, rtol=1e-3, atol=1e-4), "with its bias the logits are those of `linear` for `(x - mean)/std`", (out - wanted)[0].tolist(),
                     "The value is by how much the logits of one picture are wrong. What does the layer say where `x` is 0?")
+
+# %% ../nbs/practice.ipynb #f3aa776d
+_CELL = ["set", "size", "strategy", "seed"]
+
+def _tried(
+    seed, n_cells,
+    most,  # rows in a cell
+    steps,  # in which validation accuracies come, between 0 and 1
+):
+    "A table as an experiment gives it: its rows in a random order, labels that repeat, no two test accuracies the same, numbers and notes that are missing."
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(seed)
+    cells = [("moths", "few", "probe", 0), ("moths", "few", "probe", 7), ("moths", "few", "last parts", 0), ("moths", "half", "probe", 0),
+             ("tiles", "few", "probe", 0), ("tiles", "all", "scratch", 41), ("moths", "all", "scratch", 41), ("tiles", "half", "late probe", 7)][:n_cells]
+    cells = [cell for k, cell in enumerate(cells) for _ in range(1 if k == 1 else rng.integers(2, most + 1))]
+    n = len(cells)
+    table = pd.DataFrame(cells, columns=_CELL).assign(setting=[f"rate {j}" for j in rng.permutation(n)], valid=rng.integers(steps + 1, size=n)/steps)
+    table.insert(1, "test", (1 + rng.permutation(n))/(1 + n))
+    table["seconds"] = np.where(rng.random(n) < .4, np.nan, rng.random(n))
+    table["note"] = [f"row {j}" if rng.random() < .6 else None for j in range(n)]
+    return table.iloc[rng.permutation(n)].set_axis(rng.integers(3, size=n), axis=0)
+
+# %% ../nbs/practice.ipynb #50118899
+@exercise("10.a")
+def _check_10a(answer):
+    "Of five tables, with labels that repeat and with accuracies that are often the same, the right row of each cell came out whole, and no test accuracy had a say."
+    import pandas as pd
+
+    require(callable(answer), "`choose_honestly` is a function", answer)
+
+    def chosen(table):
+        "The setting that was chosen for each cell."
+        given, columns = table.copy(), list(table.columns)
+        got = answer(table)
+        require(isinstance(got, pd.DataFrame), "the result is a DataFrame", got)
+        require(table.equals(given), "`table` stays as it was", hint="Which line writes to it? Work on a copy, or on what a method returns.")
+        got = got.reset_index([name for name in got.index.names if name in columns and name not in got.columns])
+        require(sorted(map(str, got.columns)) == sorted(columns), "the result has the columns of `table`, all of them and no other", list(got.columns))
+        rows, tried = got[columns].to_dict("records"), table.to_dict("records")
+        cells = [tuple(row[c] for c in _CELL) for row in rows]
+        for row in rows:
+            own = next((r for r in tried if r["setting"] == row["setting"]), {})
+            require(all(own.get(c) == v or pd.isna(own.get(c)) and pd.isna(v) for c, v in row.items()), "each row of the result is one whole row of `table`", row,
+                    "In `table`, do all these values stand in one row, and are they written like this? What is missing stays missing.")
+        lost = [cell for cell in zip(*(table[c] for c in _CELL)) if cell not in cells]
+        require(not lost, "every cell has a row in the result", {"no row for": lost[:1]}, "Which columns make a cell? Not every cell has as many rows, the same seeds, or names that you know.")
+        twice = [cell for cell in cells if cells.count(cell) > 1]
+        require(not twice, "no cell has more than one row in the result", {"more than one row for": twice[:1]},
+                "Which columns make a cell? How many rows carry one label of the index? And how many have the highest `valid`?")
+        return {cell: row["setting"] for cell, row in zip(cells, rows)}
+
+    for table in _tried(1, 2, 3, 20), _tried(2, 5, 4, 20).reset_index(drop=True), _tried(3, 8, 9, 1000), _tried(4, 1, 5, 1), _tried(5, 8, 40, 2):
+        picked = chosen(table)
+        other = chosen(table.assign(test=1 - table.test))
+        cell = next((cell for cell in picked if other[cell] != picked[cell]), None)
+        require(cell is None, "the choice stays the same when only the test accuracies change", {"cell": cell, "chosen": {picked.get(cell), other.get(cell)}},
+                "Where does your code read the column `test`?")
+        for cell, setting in picked.items():
+            own = table[[*_CELL, "setting", "valid"]][(table[_CELL] == list(cell)).all(axis=1)]
+            shown = {"cell": cell, "valid": dict(zip(own.setting, own.valid)), "chosen": setting}
+            best = own[own.valid == own.valid.max()].setting.tolist()
+            require(setting in best, "in each cell the row with the highest `valid` is chosen", shown, "Is it chosen for each cell alone, and by the accuracy as it is?")
+            require(setting == best[0], "of rows with the same `valid`, the one that stands first in `table` is chosen", shown,
+                    "Not every way to sort keeps rows with the same value in their order. And which row does your comparison keep, the first or the last?")
+
+# %% ../nbs/practice.ipynb #bdf26749
+@exercise("10.b")
+def _check_10b(answer):
+    "Rules that hold, that fail and that are too close were told apart, with the interval of paired differences, and accuracies without a partner were refused."
+    import copy
+    from numbers import Real
+
+    import numpy as np
+    import pandas as pd
+    from scipy.stats import norm, t as student
+
+    require(callable(answer), "`verdict` is a function", answer)
+
+    def judged(better, worse, *margin):
+        "What the answer gave, after its kind, its mean and its width were looked at."
+        given = copy.deepcopy((better, worse))
+        got = answer(better, worse, *margin)
+        require(isinstance(got, (tuple, list)) and len(got) == 3, "the result is a tuple of three", got)
+        mean, half, word = got
+        require(all(isinstance(v, Real) or getattr(v, "ndim", None) == 0 for v in (mean, half)) and isinstance(word, str), "the result holds two numbers and a word, in this order", got)
+        require(all(np.array_equal(a, b) for a, b in zip(given, (better, worse))), "both sequences stay as they were", (better, worse))
+        require(word in ("holds", "fails", "too close"), 'the word is "holds", "fails" or "too close"', word)
+        a, b = np.array(better, float), np.array(worse, float)
+        n, diff = len(a), a - b
+        shown = {"better": a.round(4).tolist(), "worse": b.round(4).tolist(), "result": (float(mean), float(half), word)}
+        require(np.isclose(mean, diff.mean(), rtol=1e-6, atol=1e-9), "the mean is that of the differences of pairs, better less worse, and not rounded", shown,
+                "Which number has which partner? The one at the same place, whatever labels a Series carries. Which of both is subtracted?")
+        sd, q = diff.std(ddof=1), student.ppf(.975, n - 1)
+        half_, rest = q*sd/n**.5, ((a.var(ddof=1) + b.var(ddof=1))/n)**.5
+        slips = [(2*half_, "Is it the whole width?"), (half_*(1 - 1/n)**.5, "Which denominator does your standard deviation have?"),
+                 (half_*n**.5, "Is it the spread of one difference, or that of the mean of all?"), (q*sd/n, "By what do you divide: n, or its root?"),
+                 (norm.ppf(.975)*sd/n**.5, "Is the distribution Student's? With few seeds the normal one is too narrow."), (2*sd/n**.5, "Is the distribution Student's? With few seeds the normal one is too narrow."),
+                 (student.ppf(.95, n - 1)*sd/n**.5, "On how many sides may the mean lie outside of the interval?"), (student.ppf(.995, n - 1)*sd/n**.5, "Is it the 95 % interval?"),
+                 (student.ppf(.975, n)*sd/n**.5, "How many degrees of freedom do n differences have?"), (sd/n**.5, "How many of these standard errors reach as far as 95 %?"),
+                 *((p*rest, "Does your interval know that there are pairs? Take the spread of the differences.") for p in (q, student.ppf(.975, 2*n - 2)))]
+        if sd > 1e-9: require(np.isclose(half, half_, rtol=1e-6, atol=1e-9), "half the width of Student's 95 % interval is right", shown | {"n": n},
+                              next((hint for slip, hint in slips if np.isclose(half, slip, rtol=1e-3)), "It comes from the differences alone: from their spread, and from how many there are. And it is not rounded."))
+        require(sd > 1e-9 or abs(half) < 1e-9, "where all differences are the same, the interval has no width", shown, "Does your code divide by their spread, or ask a function that does?")
+        return word, shown
+
+    rng = np.random.default_rng(102)
+    cases = [(5, .08, .005, .01), (3, .02, .03, .01), (4, -.06, .01, .01), (6, .03, .002, .05), (5, .004, .001, 0), (2, .03, .0004, .02), (9, .015, .02, .01), (4, -.01, .002, -.05)]
+    for n, effect, noise, margin in cases:
+        worse = rng.uniform(.4, .9, n)
+        better = worse + rng.normal(effect, noise, n)
+        word, shown = judged(better.tolist(), worse.tolist(), margin)
+        diff = better - worse
+        half = student.ppf(.975, n - 1)*diff.std(ddof=1)/n**.5
+        low, high = diff.mean() - half, diff.mean() + half
+        where = "above" if low > margin else "below" if high < margin else "on both sides of"
+        require(word == {"above": "holds", "below": "fails"}.get(where, "too close"), f"the word is that of an interval from {low:.4f} to {high:.4f}, which lies {where} the margin {margin}", word,
+                "Which end of the interval has to be above the margin, and which below? It is the margin that counts, not 0.")
+    for effect, right in (.02, "holds"), (.006, "fails"), (-.004, "fails"):
+        worse = np.array([.625, .5, .75, .875])
+        word, shown = judged(worse + effect + np.array([.001, -.001, 0, 0]), worse)
+        require(word == right, "the margin is one point, so 0.01, if none is given", shown)
+    judged(pd.Series([.75, .5, .625, .875], [5, 9, 2, 7]), pd.Series([.7, .5, .5, .8], [9, 5, 3, 1]))
+    word, shown = judged([.75, .5, 1., .875], [.625, .375, .875, .75])
+    require(word == "holds", "an interval without a width lies above the margin, or below, or touches it", shown)
+    word, shown = judged([.75, .5], [.5, .25], .25)
+    require(word == "too close", "an interval that touches the margin is too close", shown, "Here both ends of the interval are the margin itself. Which signs compare strictly?")
+    for better, worse in ([.8, .7, .9], [.7, .6]), ([.7, .6], [.8, .7, .9]), ([.8, .7, .9], [.7]), ([.8], [.7]), ([], []), ([.8], [.7, .6]):
+        try: got = answer(better, worse)
+        except ValueError: continue
+        hint = "How many pairs does a spread need?" if len(better) == len(worse) else "What does `zip` do with lists of unequal lengths, and NumPy with an array of one number?"
+        require(False, f"{len(better)} and {len(worse)} accuracies raise `ValueError`", got, hint)
+
+# %% ../nbs/practice.ipynb #2d460a82
+@exercise("10.c")
+def _check_10c(answer):
+    "Each data set was advised by the others alone, found by name, and the regret is what this advice costs it."
+    from numbers import Real
+
+    import numpy as np
+    import pandas as pd
+
+    require(callable(answer), "`regret` is a function", answer)
+    rng = np.random.default_rng(103)
+
+    def table(rows, n_strategies, steps=1000):
+        return pd.DataFrame(rng.integers(steps//4, steps, (len(rows), n_strategies))/steps, index=list(rows), columns=[f"way {j}" for j in range(n_strategies)])
+
+    plain = pd.DataFrame({"way 0": [.75, .5, .375, .5, .625], "way 1": [.5, .875, .625, .25, .5], "way 2": [.25, .375, .5, .9375, .8125]}, index=list("abcde"))
+    cases = [("", plain, [-4., 1., 3.5, -2., 9.]), ("", table("pqrstuvw", 4), rng.permutation(8)**2 - 30.)]
+    cases += [(", wherever its number stands in `measure`", a, pd.Series(m, a.index).sample(frac=1, random_state=k)) for k, (_, a, m) in enumerate(cases)]
+    cases += [(", if two others are equally near", table("gfedcba", 3), pd.Series([0., 1., 2., 3., 4., 5., 6.], list("abcdefg"))), (", if two others are equally near", table("hijk", 3), pd.Series(2., list("kjih"))),
+              (", if another data set has the same number", table("zyxw", 3), [5., 1., 5., 1.]), (", if two strategies are equally good", table("lmnopq", 4, 4), rng.permutation(6)/8),
+              (", if there are two data sets", table("yx", 3), [1., 8.]), (", if there is one strategy", table("abc", 1), [1., 2., 4.])]
+    for when, accuracy, measure in cases:
+        measure = pd.Series(measure, None if isinstance(measure, pd.Series) else accuracy.index)
+        kept = measure.copy(), accuracy.copy()
+        got = answer(measure, accuracy)
+        require(isinstance(got, pd.Series), "the result is a Series", got)
+        require(measure.equals(kept[0]) and accuracy.equals(kept[1]), "`measure` and `accuracy` stay as they were", hint="Which line writes to one of them?")
+        require(sorted(map(str, got.index)) == sorted(accuracy.index), "the result has one number for each data set, under its name", list(got.index))
+        cost = {name: got[name] for name in accuracy.index}
+        require(all(isinstance(v, Real) and v == v for v in cost.values()), "each regret is a number", cost)
+        shown = {name: round(float(v), 4) for name, v in cost.items()}
+        require(min(shown.values()) >= 0, "no regret is below 0", shown, "Which of both accuracies is the higher one? Is the other one of the same data set?")
+        right, asked = {}, {}
+        for name in accuracy.index:
+            asked[name] = min((other for other in accuracy.index if other != name), key=lambda other: abs(measure[other] - measure[name]))
+            way = max(accuracy.columns, key=lambda way: accuracy.loc[asked[name], way])
+            right[name] = accuracy.loc[name].max() - accuracy.loc[name, way]
+        require(any(shown.values()) or not any(right.values()), "no data set advises itself", shown, "Nobody pays for advice that was made from their own row. Which data set is the nearest to itself?")
+        for name, near in asked.items():
+            require(abs(cost[name] - right[name]) < 1e-9, f"the regret of {name!r} is what it costs to do what was the best for {near!r}{when}", shown,
+                    f"{name!r} has the number {measure[name]:g}, and {near!r} has {measure[near]:g}. Which other one do you ask, which column is the best there, and what do you read in the row of {name!r}?")
