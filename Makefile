@@ -5,10 +5,10 @@ INSTALL ?= $(BIN)/python -m pip install -q
 READY   := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test outputs practice bench pretrain clean
+.PHONY: help setup book test outputs practice bench pretrain scenarios clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## .venv with everything that the other targets need
 
@@ -46,6 +46,10 @@ bench: $(READY) ## the long experiments and timings; each writes its CSV beside 
 
 pretrain: $(READY) ## train the weights of densenet_tiny anew, if benchmarks/pretrain.csv is not there
 	@$(BIN)/python benchmarks/pretrain.py
+
+scenarios: $(READY) ## the cells of chapter 10's experiment that are not there yet (hours), and what they say
+	@$(BIN)/python benchmarks/scenarios.py
+	@$(BIN)/python benchmarks/verdicts.py
 
 clean: ## remove what the other targets built, but not .venv
 	@rm -rf _build build dist *.egg-info .pytest_cache .hypothesis

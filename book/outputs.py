@@ -16,7 +16,7 @@ IMPORT = re.compile(r"^\s*(?:from|import) (?:tutorial_lib)?\.(\w+)", re.M)
 
 
 def chapters():
-    "The notebooks, in the order of their numbers; the one on checks comes last."
+    "The notebooks, in the order of their numbers; those on the command line and on checks come last."
     return sorted((ROOT/"nbs").glob("*.ipynb"))
 
 

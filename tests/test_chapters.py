@@ -40,7 +40,8 @@ def play(nb, colab, tmp_path):
     python, env = colab
     (tmp_path/"content").mkdir()
     km = AsyncKernelManager(kernel_name="colab", kernel_spec_manager=OneKernel(python))
-    NotebookClient(nb, km=km, timeout=SECONDS, resources={"metadata": {"path": str(tmp_path/"content")}}).execute(env=env)
+    client = NotebookClient(nb, km=km, timeout=SECONDS, resources={"metadata": {"path": str(tmp_path/"content")}})
+    client.execute(cleanup_kc=True, env=env)     # else the kernel of each chapter would live until the tests end
     asked = tmp_path/"asked.txt"
     assert not asked.exists(), f"it asked for the network: {asked.read_text()}"
     where = run(python, "-c", "import tutorial_lib; print(tutorial_lib.__file__)", env=env, cwd=tmp_path)

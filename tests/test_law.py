@@ -8,8 +8,8 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT/"nbs").glob("[0-9][0-9]_*.ipynb"))
-OUTSIDE = "practice"        # the checks of the exercises stand outside the line
-MODULES = sorted(p for p in (ROOT/"tutorial_lib").glob("*.py") if not p.stem.startswith("_") and p.stem != OUTSIDE)
+OUTSIDE = "practice", "cli"     # the checks of the exercises and the command line stand outside the line
+MODULES = sorted(p for p in (ROOT/"tutorial_lib").glob("*.py") if not p.stem.startswith("_") and p.stem not in OUTSIDE)
 NUMBERS = {p.stem[3:]: int(p.stem[:2]) for p in CHAPTERS}
 
 chapters = pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
@@ -50,12 +50,13 @@ def test_module_imports_only_smaller_numbers(path):
     assert not later, f"tutorial_lib/{path.name} imports {later}, of a number that is not smaller"
 
 
-def test_checks_stand_outside():
-    source = (ROOT/"tutorial_lib"/f"{OUTSIDE}.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_what_stands_outside_needs_no_chapter_and_no_chapter_needs_it(name):
+    source = (ROOT/"tutorial_lib"/f"{name}.py").read_text(encoding="utf-8")
     top = "\n".join(ast.unparse(node) for node in ast.parse(source).body if isinstance(node, (ast.Import, ast.ImportFrom)))
-    assert not library_imports(top), f"tutorial_lib/{OUTSIDE}.py imports a chapter before it is asked about it"
+    assert not library_imports(top), f"tutorial_lib/{name}.py imports a chapter before it is asked about it"
     for path in MODULES:
-        assert not re.search(rf"from \.{OUTSIDE} |tutorial_lib\.{OUTSIDE}", path.read_text(encoding="utf-8")), f"{path.name} imports the checks"
+        assert not re.search(rf"from \.{name} |tutorial_lib\.{name}", path.read_text(encoding="utf-8")), f"{path.name} imports {name}"
 
 
 @chapters
@@ -69,8 +70,8 @@ def test_chapter_needs_no_later_one(path):
 def test_every_chapter_is_a_page_and_every_page_is_there():
     toc = yaml.safe_load((ROOT/"_toc.yml").read_text(encoding="utf-8"))
     pages = [c["file"] for part in toc["parts"] for c in part["chapters"]]
-    assert [p for p in pages if p.startswith("nbs/")] == [f"nbs/{name}" for name in (*(p.stem for p in CHAPTERS), OUTSIDE)]
-    modules = [*sorted((p.stem for p in MODULES), key=NUMBERS.get), OUTSIDE]
+    assert [p for p in pages if p.startswith("nbs/")] == [f"nbs/{name}" for name in (*(p.stem for p in CHAPTERS), *OUTSIDE)]
+    modules = [*sorted((p.stem for p in MODULES), key=NUMBERS.get), *OUTSIDE]
     assert [p for p in pages if p.startswith("book/reference/")] == [f"book/reference/{m}" for m in modules]
     for page in [toc["root"], *pages]: assert list(ROOT.glob(f"{page}.*")), f"_toc.yml names {page}, which is not there"
 
