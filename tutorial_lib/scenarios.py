@@ -7,7 +7,7 @@ __all__ = ['RULES', 'STRATEGIES', 'RATES', 'CELL', 'Scenario', 'Pooled', 'networ
            'read_scenarios', 'choose', 'disguise', 'interval', 'cell_means', 'plot_scenarios', 'verdict', 'trial',
            'measures', 'recommend', 'leave_one_out', 'Advice', 'advise']
 
-# %% ../nbs/10_scenarios.ipynb #sc038
+# %% ../nbs/10_scenarios.ipynb #sc007
 import math
 import os
 import time
@@ -28,21 +28,22 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 from torchvision.models import squeezenet1_0
+from tqdm import tqdm
 
 from .classifier import augment, bf16_is_fast, evaluating
 from .data import _map, _readable, image_files, split, twins
 from .densenet import CIFAR10_STATS, densenet_tiny
 from .transfer import Probe, _hold_out_rows, _pool, _recording, body_parts, freeze_body, linear_probe, normalise, param_groups
 
-# %% ../nbs/10_scenarios.ipynb #sc001
+# %% ../nbs/10_scenarios.ipynb #sc012
 RULES = [  # (rule, set, size, strategy that it prefers, the other one)
     ("few and similar: do not fine-tune, train a linear classifier", "pets", "few", "probe", "everything"),
     ("few and similar: more pictures by augmentation help the head", "pets", "few", "head", "probe"),
     ("many and similar: fine-tune everything", "pets", "all", "everything", "probe"),
-    ("many and similar: a frozen body is enough", "pets", "all", "probe", "everything"),
+    ("many and similar: keep the body frozen", "pets", "all", "probe", "everything"),
     ("few and unlike: a linear classifier of earlier features", "digits", "few", "early probe", "probe"),
     ("few and unlike: fine-tuning everything would overfit", "digits", "few", "probe", "everything"),
-    ("few and unlike: pretraining is no use", "digits", "few", "scratch", "everything"),
+    ("few and unlike: leave pretrained weights alone", "digits", "few", "scratch", "everything"),
     ("many and unlike: train from scratch", "digits", "all", "scratch", "everything"),
     ("many and unlike: still begin with pretrained weights", "digits", "all", "everything", "scratch"),
     ("many and unlike: train the last parts, early ones are general", "digits", "all", "last parts", "everything"),
@@ -147,7 +148,7 @@ def _score(model, scenario, at, bs=32):
             right += int((model(normalise(scenario.images[i], scenario.stats)).argmax(1).numpy() == scenario.y[i]).sum())
     return right/len(at)
 
-# %% ../nbs/10_scenarios.ipynb #sc009
+# %% ../nbs/10_scenarios.ipynb #sc023
 def depth_features(
     model,  # a classifier
     images,  # uint8 (n, h, w, 3)
@@ -158,7 +159,8 @@ def depth_features(
     "The mean and the maximum of each channel after each part of a body, for pictures in memory."
     layers = body_parts(model) if layers is None else list(layers)
     with evaluating(model), torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast("cpu")), _recording(model, layers) as record:
-        outs = [record(normalise(images[i:i + bs], stats)) for i in range(0, len(images), bs)]
+        starts = tqdm(range(0, len(images), bs), desc="features", unit="batch", leave=False, disable=None)  # no bar where there is no terminal
+        outs = [record(normalise(images[i:i + bs], stats)) for i in starts]
     return {layer: torch.cat([out[k] for out in outs]).float().numpy() for k, layer in enumerate(layers)}
 
 # %% ../nbs/10_scenarios.ipynb #sc055
@@ -236,13 +238,14 @@ def read_scenarios(
     "Read the results of the experiment. What a column holds says the script that made them."
     return pd.read_csv(package_files("tutorial_lib")/"scenarios.csv" if file is None else file)
 
-# %% ../nbs/10_scenarios.ipynb #sc012
+# %% ../nbs/10_scenarios.ipynb #sc026
 CELL = ["body", "set", "size", "strategy", "seed"]  # what names a cell of the experiment
 
 def choose(
     table: pd.DataFrame,  # from `read_scenarios`
 ) -> pd.DataFrame:  # a row for each cell: the setting that was best on validation pictures, and its `test`
     "Choose the setting of each cell by validation accuracy alone. Of equal ones the first counts."
+    table = table.reset_index(drop=True)
     return table.loc[table.groupby(CELL, sort=False).valid.idxmax()].reset_index(drop=True)
 
 # %% ../nbs/10_scenarios.ipynb #sc010
@@ -297,7 +300,7 @@ def plot_scenarios(
     axs[0, 0].invert_yaxis()
     return axs
 
-# %% ../nbs/10_scenarios.ipynb #sc021
+# %% ../nbs/10_scenarios.ipynb #sc066
 def verdict(
     better,  # accuracies of the strategy that a rule prefers, one for each seed
     worse,  # accuracies of the other one, for the same seeds
@@ -312,21 +315,20 @@ def verdict(
     mean, half = interval(better - worse)
     return mean, half, "holds" if mean - half > margin else "fails" if mean + half < margin else "too close"
 
-# %% ../nbs/10_scenarios.ipynb #sc007
+# %% ../nbs/10_scenarios.ipynb #sc017
 def trial(
     chosen: pd.DataFrame,  # from `choose`
     rules=RULES,  # of (sentence, set, size, preferred strategy, the other strategy)
     margin: float = 0.01,  # for `verdict`
 ) -> pd.DataFrame:  # a row a rule: rule, set, size, better, worse, difference, half, verdict
     "Judge rules by the experiment. Raises `KeyError` for a cell that was not measured."
-    tests = chosen.set_index(["set", "size", "strategy", "seed"]).test.sort_index()
-    rows = []
+    tests, rows = chosen.set_index(["set", "size", "strategy", "seed"]).test.unstack("seed"), []
     for rule, name, size, better, worse in rules:
-        pair = [tests.loc[(name, size, strategy)] for strategy in (better, worse)]
-        rows.append((rule, name, size, better, worse, *verdict(*pair, margin)))
+        pair = tests.loc[[(name, size, better), (name, size, worse)]].dropna(axis=1)  # the seeds that both have
+        rows.append((rule, name, size, better, worse, *verdict(*pair.to_numpy(), margin)))
     return pd.DataFrame(rows, columns=["rule", "set", "size", "better", "worse", "difference", "half", "verdict"])
 
-# %% ../nbs/10_scenarios.ipynb #sc023
+# %% ../nbs/10_scenarios.ipynb #sc024
 def measures(
     chosen: pd.DataFrame,  # from `choose`
 ) -> pd.DataFrame:  # a row for each body, set, size and seed: what a few minutes of probing tell
@@ -334,24 +336,25 @@ def measures(
 
     `gain` is the share of the errors of a probe on random features that pretraining takes away. `depth` is the share of the errors of
     the probe that an earlier depth takes away. `nearest` is the accuracy of the nearest picture."""
-    wide = chosen.pivot_table("valid", ["body", "set", "size", "seed"], "strategy", sort=False)
-    error = 1 - wide + 0.5/chosen.groupby(["body", "set", "size", "seed"], sort=False).n_valid.first().to_numpy()[:, None]
-    per_class = chosen.groupby(["body", "set", "size", "seed"], sort=False)[["n_train", "n_class"]].first()
-    return pd.DataFrame(dict(per_class=per_class.n_train/per_class.n_class, gain=1 - error["probe"]/error["random probe"],
+    by = CELL[:3] + CELL[-1:]
+    wide, first = chosen.pivot_table("valid", by, "strategy"), chosen.groupby(by)[["n_train", "n_valid", "n_class"]].first()
+    error = (1 - wide).add(0.5/first.n_valid, axis=0)
+    return pd.DataFrame(dict(per_class=first.n_train/first.n_class, gain=1 - error["probe"]/error["random probe"],
                              depth=1 - error["early probe"]/error["probe"], nearest=wide["nearest"])).reset_index()
 
-# %% ../nbs/10_scenarios.ipynb #sc079
+# %% ../nbs/10_scenarios.ipynb #sc041
 def _cells(chosen, measure):
     "A row for each body, set and size: where it lies (`n`, `m`), its accuracies, and the log of each strategy's errors over those of the better probe."
-    by = ["body", "set", "size"]
+    by = CELL[:3]
+    if not len(chosen): raise ValueError("the table has no cells to lean on: give results of this body, and of two sets or more to leave one out")
     of_seed = measures(chosen).set_index([*by, "seed"])
-    wide = chosen.pivot_table("test", [*by, "seed"], "strategy", sort=False)[list(STRATEGIES)]
-    valid = chosen.pivot_table("valid", [*by, "seed"], "strategy", sort=False)
-    error = 1 - wide + 0.5/chosen.groupby([*by, "seed"], sort=False).n_test.first().to_numpy()[:, None]
+    wide = chosen.pivot_table("test", [*by, "seed"], "strategy")[list(STRATEGIES)]
+    valid = chosen.pivot_table("valid", [*by, "seed"], "strategy")
+    error = (1 - wide).add(0.5/chosen.groupby([*by, "seed"]).n_test.first(), axis=0)
     better = error["probe"].where(valid["probe"] >= valid["early probe"], error["early probe"])
-    ratio = np.log(error.div(better, axis=0)).groupby(by, sort=False).mean()
-    where = pd.DataFrame(dict(n=np.log2(of_seed.per_class), m=of_seed[measure] if measure else 0.)).groupby(by, sort=False).mean()
-    return where.join(ratio.add_prefix("log ")).join(wide.groupby(by, sort=False).mean()).reset_index()
+    ratio = np.log(error.div(better, axis=0)).groupby(by).mean()
+    where = pd.DataFrame(dict(n=np.log2(of_seed.per_class), m=of_seed[measure] if measure else 0.)).groupby(by).mean()
+    return where.join(ratio.add_prefix("log ")).join(wide.groupby(by).mean()).reset_index()
 
 _N_SCALE, _M_SCALE = 3.5, 0.35  # how many doublings, and how much of a measure, count as one step of distance
 
@@ -359,15 +362,15 @@ def _distance(cells, n, m):
     "From a folder to each cell: in pictures of each class, and in similarity."
     return np.hypot((cells.n - n)/_N_SCALE, (cells.m - m)/_M_SCALE)
 
-def _spread(cells):
+def _spread(cells, strategy):
     "How wrong the nearest cell of another set is about the errors of a strategy: a standard deviation, on a logarithmic scale."
-    logs, wrong = [f"log {s}" for s in RATES], []
+    wrong = []
     for _, cell in cells.iterrows():
         others = cells[cells.set != cell.set]
-        if len(others): wrong += list(cell[logs] - others.loc[_distance(others, cell.n, cell.m).idxmin(), logs])
-    return float(np.sqrt(np.mean(np.square(np.array(wrong, float))))) if wrong else 1.
+        if len(others): wrong.append(cell[f"log {strategy}"] - others.loc[_distance(others, cell.n, cell.m).idxmin(), f"log {strategy}"])
+    return float(np.sqrt(np.mean(np.square(wrong)))) if wrong else 1.
 
-# %% ../nbs/10_scenarios.ipynb #sc080
+# %% ../nbs/10_scenarios.ipynb #sc068
 def recommend(
     chosen: pd.DataFrame,  # from `choose`, of one body
     probe: float,  # accuracy of a probe of the last features, on pictures that were held out
@@ -388,11 +391,12 @@ def recommend(
     cell = cells.loc[distance.idxmin()]
     among = [_distance(cells[cells.set != c.set], c.n, c.m).min() for _, c in cells.iterrows()]
     far = bool(distance.min() > max(among)) if cells.set.nunique() > 1 else True
-    error = {name: max(1 - accuracy, 0.5/n_valid) for name, accuracy in (("probe", probe), ("early probe", early))}
+    error = {name: min(max(1 - accuracy, 0.5/n_valid), 1 - 0.5/n_valid) for name, accuracy in (("probe", probe), ("early probe", early))}
     better = min(error.values())
     error |= {s: min(better*math.exp(cell[f"log {s}"]), 1.) for s in RATES}
     strategy = next(s for s in STRATEGIES if error[s] <= min(error.values()) + margin)
-    variance = (1 - better)/(better*n_valid) + ((2 if far else 1)*_spread(cells))**2*(strategy in RATES)
+    variance = (1 - better)/(better*n_valid)
+    if strategy in RATES: variance += ((2 if far else 1)*_spread(cells, strategy))**2
     low, high = (min(error[strategy]*math.exp(z*math.sqrt(variance)), 1.) for z in (1.96, -1.96))
     return dict(strategy=strategy, accuracy=1 - error[strategy], low=1 - low, high=1 - high, expected={s: 1 - error[s] for s in STRATEGIES}, set=cell.set, size=cell["size"], cell=cell,
                 distance=float(distance.min()), far=far)
@@ -439,9 +443,10 @@ def _inventory(
         raise ValueError(f"{folder} has nothing to learn from: {outside}. Put the images of each class into a sub-folder with the name of the class")
     return table, skipped
 
-# %% ../nbs/10_scenarios.ipynb #sc086
+# %% ../nbs/10_scenarios.ipynb #sc027
 def _check_counts(folder, counts):
     "Raise `ValueError` where there are too few classes, or images, to learn and to judge."
+    if not len(counts): raise ValueError(f"{folder} has no image that can be read: `verify_images` says what is wrong with each. Put other images in")
     if len(counts) < 2:
         raise ValueError(f"{folder} has one class only, {counts.index[0]!r}: a classifier needs two. Put the images of another class into a sub-folder beside it")
     if single := [f"{name!r}" for name, n in counts.items() if n < 2]:
@@ -449,14 +454,15 @@ def _check_counts(folder, counts):
                          "one is needed to learn from and another one to judge by. Add images, or take the class away")
     if counts.sum() < 8: raise ValueError(f"{folder} has {counts.sum()} images that can be read: give 8 or more, and better some of ten for each class")
 
-# %% ../nbs/10_scenarios.ipynb #sc087
+# %% ../nbs/10_scenarios.ipynb #sc031
 def _read_or_reason(path, size):
     try: return np.asarray(_readable(path, size))
     except (OSError, ValueError) as e: return str(e).removeprefix(f"{path} cannot be read (").partition("): leave it out")[0]
 
 def _read_all(table, folder, skipped, size):
     "Decode each image once. Those that cannot be decoded leave the table and join `skipped`."
-    images = list(_map(partial(_read_or_reason, size=size), list(table.file)))
+    decoded = _map(partial(_read_or_reason, size=size), list(table.file))
+    images = list(tqdm(decoded, desc="reading", unit="image", total=len(table), leave=False, disable=None))
     good = [isinstance(im, np.ndarray) for im in images]
     skipped += [(f.relative_to(folder).as_posix(), im) for f, im, ok in zip(table.file, images, good) if not ok]
     return table[good].reset_index(drop=True), np.stack([im for im, ok in zip(images, good) if ok]) if any(good) else None
@@ -477,13 +483,15 @@ def _maker(
         return *tiny, f"The weights of squeezenet1_0 cannot be downloaded ({e}). densenet_tiny is used, which sees pictures of 32 pixels: expect more with a network."
     return "squeezenet1_0", lambda weights: squeezenet1_0(weights="DEFAULT" if weights else None), ""
 
-# %% ../nbs/10_scenarios.ipynb #sc089
+# %% ../nbs/10_scenarios.ipynb #sc028
 def _probing(scenario, make, files, labels, seeds=(0, 1, 2)):
     "What a few minutes of probing tell: accuracies on held-out pictures of the probes and of the nearest picture, and seconds."
     start, model = time.perf_counter(), make(True)
     parts, y = body_parts(model), scenario.y
     x = depth_features(model, scenario.images, scenario.stats, parts)
     seconds, splits = time.perf_counter() - start, [split(files, labels, 0.25, seed) for seed in seeds]
+    if not all(len(held_out) for _, held_out in splits):
+        raise ValueError(f"{scenario.name}: each class has nothing but copies of one image: one is needed to learn from and another one to judge by. Add other images")
     def accuracy(x, l2, k=0): return linear_probe(x[splits[k][0]], y[splits[k][0]], [l2]).accuracy(x[splits[k][1]], y[splits[k][1]])
     tried = {(part, l2): accuracy(x[part], l2) for part in parts for l2 in (.1, .01)}
     early = max((key for key in tried if key[0] != parts[-1]), key=tried.get)
@@ -536,13 +544,15 @@ class Advice:
                  f"It takes about {minutes} on this machine.", self.why]
         return "\n".join(lines)
 
-# %% ../nbs/10_scenarios.ipynb #sc091
+# %% ../nbs/10_scenarios.ipynb #sc029
 def _some(names, n=3): return ", ".join(map(str, names[:n])) + (f" and {len(names) - n} more" if len(names) > n else "")
 
 def _folder_notes(folder, table, skipped, counts):
     "Sentences about what is wrong with a folder."
     notes, names = [], [f.relative_to(folder).as_posix() for f in table.file]
     if skipped: notes.append(f"Left out, {len(skipped)}: {_some([f'{name} ({reason})' for name, reason in skipped])}.")
+    if "train" in counts.index and len({_PARTS.get(name) for name in counts.index} - {None}) > 1:
+        notes.append(f"There are classes with the names {', '.join(name for name in counts.index if name in _PARTS)}. If these are parts, take every other folder out.")
     if counts.max() >= 5*counts.min():
         notes.append(f"Imbalance: {counts.idxmax()} has {counts.max():,} images and {counts.idxmin()} has {counts.min():,}. Judge by each class, not by accuracy alone.")
     groups = twins(list(table.file))
@@ -562,7 +572,7 @@ def _why(told, found, body):
             + ", ".join(f"{s} {cell[s]:.0%}" for s in STRATEGIES) + ".")
     return text + (" No measured cell is near, so take this as a guess and try two strategies." if told["far"] else "")
 
-# %% ../nbs/10_scenarios.ipynb #sc035
+# %% ../nbs/10_scenarios.ipynb #sc030
 def advise(
     folder,  # one sub-folder a class; or these inside train, valid (or val) and test
     body: str = "auto",  # "squeezenet1_0", "densenet_tiny"; auto: the first, and the second where the weights of the first cannot be had
@@ -584,7 +594,7 @@ def advise(
     table = table[table.part != "test"].reset_index(drop=True)
     if len(table) > most:
         order = table.sample(frac=1, random_state=seed)
-        share = order.groupby("label").cumcount()/order.groupby("label").label.transform("size")
+        share = (order.groupby("label").cumcount() - 1).clip(lower=0)/order.groupby("label").label.transform("size")
         table = order.loc[share.sort_values(kind="stable").index[:most]].sort_index().reset_index(drop=True)
         notes.append(f"Of {len(counted):,} images {most:,} were probed. With all of them more can be expected.")
     chosen_files = table
