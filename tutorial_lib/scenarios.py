@@ -278,14 +278,14 @@ def cell_means(
     groups = chosen.groupby(CELL[:-1], sort=False).test
     return groups.apply(lambda v: pd.Series(interval(v), ["accuracy", "half"])).unstack().reset_index()
 
-# %% ../nbs/10_scenarios.ipynb #sc020
+# %% ../nbs/10_scenarios.ipynb #sc009
 def plot_scenarios(
     chosen: pd.DataFrame,  # from `choose`
     sets=("pets", "digits"),  # one row of panels for each
     chance: bool = True,  # draw a line where guessing would be?
 ):  # the axes, an array (sets, 2)
     "Draw the test accuracy of each strategy with its interval, a panel for each set and size."
-    means = cell_means(chosen).set_index(["set", "size", "strategy"])
+    means = cell_means(chosen).set_index(["set", "size", "strategy"]).sort_index()
     fig, axs = plt.subplots(len(sets), 2, figsize=(7.5, 1.9*len(sets)), sharey=True, sharex="row", squeeze=False, layout="constrained")
     for row, name in zip(axs, sets):
         for ax, size in zip(row, ("few", "all")):
