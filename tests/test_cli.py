@@ -67,6 +67,13 @@ def test_help_names_commands_statuses_and_the_way_on(capsys):
     assert "tutorial-lib COMMAND --help" in text
 
 
+@pytest.mark.parametrize("line", [["--help"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
+def test_help_fits_a_terminal(line, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    main(line)
+    assert all(len(row) < 80 for row in capsys.readouterr().out.splitlines())
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_a_command_explains_each_argument_and_shows_its_example(name, capsys):
     main(["--help"])
@@ -81,13 +88,16 @@ def test_help_of_a_command_explains_each_argument_and_shows_its_example(name, ca
         assert default is None or f"(default {default})" in " ".join(text.split())
 
 
-def test_examples_of_the_help_run_in_their_order(capsys):
+def test_examples_of_the_help_run_in_their_order(tmp_path, capsys):
+    "What the first one draws is made smaller for the others: three pictures of each class teach the test as much."
     main(["--help"])
     examples = re.findall(r"^  tutorial-lib (.+)$", capsys.readouterr().out, re.M)
     assert len(examples) == len(COMMANDS)
     for example in examples:
         assert main(shlex.split(example)) == 0, capsys.readouterr().err
         assert "my_photos" in capsys.readouterr().out
+        for file in tmp_path.glob("my_photos/*/*.jpg"):
+            if not file.stem.endswith(("_1", "_2", "_3")): file.unlink()
 
 
 def test_version_and_the_installed_program():

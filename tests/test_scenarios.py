@@ -753,10 +753,13 @@ def test_advice_for_a_good_folder(put, table):
     assert len(lines) == 5 and lines[0] == f"{root}: 24 images in 3 classes, 8 to 8 in a class." and max(map(len, lines)) < 700
 
 
-def test_what_advice_leans_on(put, table, quick):
+def test_what_advice_leans_on(put, table, quick, monkeypatch):
+    asked = []
+    monkeypatch.setattr(scenarios, "recommend", lambda chosen, *args: asked.append(args) or recommend(chosen, *args))
     for breed in range(2): root = put(str(breed), breed, 12)
     (root/"no picture in it").mkdir()
     advice = ask(root, table)
+    assert asked == [(.6, .5, 1 - .5/.4, 9, 20)]
     told = recommend(choose(read_scenarios(table).query("body == 'densenet_tiny'")), .6, .5, 1 - .5/.4, 9, 20)
     assert (advice.strategy, advice.accuracy, advice.low, advice.high, advice.unsure) == tuple(told[k] for k in ("strategy", "accuracy", "low", "high", "far"))
     assert f"The nearest measured cell is {told['set']}, {told['size']}: there probe {told['cell']['probe']:.0%}, early probe" in advice.why

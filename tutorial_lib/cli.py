@@ -31,7 +31,7 @@ def _command(
         return f
     return register
 
-# %% ../nbs/cli.ipynb #cl026
+# %% ../nbs/cli.ipynb #cl027
 @_command("tutorial-lib sample my_photos", {
     "FOLDER": dict(help="folder to make: it is not there yet, or empty"),
     "--n": dict(type=int, default=600, help="number of pictures, as equal for every class as can be (default %(default)s)"),
@@ -44,7 +44,8 @@ def _command(
 def _sample(args):
     """Draw a folder of made-up animals, one sub-folder a class.
 
-    The folder is written whole or not at all, and nothing is overwritten. The same arguments draw the same pictures."""
+    The folder is written whole or not at all, and nothing is overwritten.
+    The same arguments draw the same pictures."""
     from tutorial_lib.sample import sample
 
     folder = Path(os.path.realpath(args.FOLDER))
@@ -67,7 +68,7 @@ def _sample(args):
         new.rename(folder)
     print(f"{args.FOLDER}: {args.n + args.test:,} pictures, {len(classes)} classes")
 
-# %% ../nbs/cli.ipynb #cl037
+# %% ../nbs/cli.ipynb #cl015
 @_command("tutorial-lib advise my_photos", {
     "FOLDER": dict(help="folder of pictures, one sub-folder a class"),
     "--body": dict(choices=["auto", "squeezenet1_0", "densenet_tiny"], default="auto",
@@ -76,9 +77,10 @@ def _sample(args):
     "--json": dict(action="store_true", help="print JSON, for scripts"),
 })
 def _advise(args):
-    """Say which strategy to try first on a folder of pictures, and what to expect of it.
+    """Say which strategy to try first on a folder, and what to expect of it.
 
-    Counts classes and pictures, names unreadable files and twins, probes the pictures, and leans on what was measured."""
+    Counts classes and pictures, names files that cannot be read and twins,
+    probes the pictures, and leans on what was measured on other sets."""
     from tutorial_lib.scenarios import advise
 
     advice = advise(args.FOLDER, body=args.body)
@@ -96,13 +98,13 @@ class _Parser(argparse.ArgumentParser):
         return found, others
     def error(self, message): self.exit(2, f"tutorial-lib: error: {message}: see `{self.prog} --help`\n")
 
-# %% ../nbs/cli.ipynb #cl015
+# %% ../nbs/cli.ipynb #cl026
 _NOTES = """exit status:
   0    done
-  1    the input is wrong, or something failed: one line on stderr says what, and what to do
+  1    the input is wrong, or something failed; a line on stderr says what
   2    the command line is wrong
   130  stopped with Ctrl-C
-  141  the reader of the output went away, as in `tutorial-lib --help | head -n 1`
+  141  the reader of the output left, as `head` does
 
 A name that begins with a dash: write `./-name`, or put `--` before it.
 `tutorial-lib COMMAND --help` says more about one command."""

@@ -1,0 +1,47 @@
+"""How long does `tutorial-lib --help` take, beside Python alone and beside what it would take with everything imported?
+
+python       `python -c pass`
+help         `tutorial-lib --help`, started as `python -m tutorial_lib.cli --help`
+everything   `python -c "import tutorial_lib.scenarios"`: what `tutorial-lib advise` imports before it begins
+
+Each is a process of its own. The three take turns, round by round, after one round that is not counted. `ratio` says how many times as long as
+`python` of its round it took.
+"""
+import argparse, platform, subprocess, sys, time
+from pathlib import Path
+
+import torch
+
+from _rows import processor, read, write
+
+FIELDS = "round program seconds ratio python device".split()
+PROGRAMS = {"python": ["-c", "pass"], "help": ["-m", "tutorial_lib.cli", "--help"], "everything": ["-W", "ignore", "-c", "import tutorial_lib.scenarios"]}
+
+
+def seconds(program):
+    "How long a process takes from its start to its end."
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *program], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each program takes its turn (default 5)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
+    args = parser.parse_args()
+
+    rows = read(args.out)
+    todo = sorted(set(range(args.rounds)) - {int(r["round"]) for r in rows})
+    if not todo: return print(f"{args.out} is complete: delete it to run again")
+    for program in PROGRAMS.values(): seconds(program)
+    for k in todo:
+        took = {name: seconds(program) for name, program in PROGRAMS.items()}
+        for name, s in took.items():
+            rows.append({"round": k, "program": name, "seconds": f"{s:.3f}", "ratio": f"{s/took['python']:.1f}",
+                         "python": platform.python_version(), "device": processor(torch.device("cpu"))})
+            print(rows[-1], flush=True)
+        write(args.out, FIELDS, rows)
+
+
+if __name__ == "__main__": main()
