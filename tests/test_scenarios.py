@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from tutorial_lib import scenarios
 from tutorial_lib.classifier import evaluating
-from tutorial_lib.data import image_files
+from tutorial_lib.data import image_files, split
 from tutorial_lib.sample import sample
 from tutorial_lib.scenarios import (CELL, RATES, RULES, STRATEGIES, Advice, Scenario, advise, cell_means, choose, depth_features, disguise, interval, leave_one_out,
                                     measures, network, plot_scenarios, read_scenarios, recommend, run_cell, trial, verdict)
@@ -1020,3 +1020,32 @@ def test_a_table_of_another_body(put, tmp_path, quick):
     results(body="squeezenet1_0").to_csv(tmp_path/"other.csv", index=False)
     with pytest.raises(ValueError, match="no cells to lean on"): ask(two_breeds(put), tmp_path/"other.csv")
     with pytest.raises(FileNotFoundError, match="gone.csv"): ask(two_breeds(put), tmp_path/"gone.csv")
+
+
+def test_a_class_of_copies(put, table, monkeypatch):
+    "Where the picture is held out that a class has nothing but copies of, nothing of that class is left to learn from."
+    monkeypatch.setattr(scenarios, "depth_features", lambda model, images, stats, layers: {name: np.random.default_rng(0).normal(size=(len(images), 4)) for name in layers})
+    monkeypatch.setattr(scenarios, "_training_seconds", lambda *args: 60.)
+    root = put("a", 0, 14)
+    files = sorted((root/"a").iterdir())
+    (root/"b").mkdir()
+    said = []
+    for i in split(files, ["a"]*14, 0.25, 0)[1]:
+        for k in range(2): shutil.copy(files[i], root/"b"/f"copy {k}.jpg")
+        try: ask(root, table)
+        except ValueError as e: said.append(str(e))
+    assert said and set(said) == {f"{root.name}: a class has no image that is not in another class too. Decide for one class, and take the copies away"}
+
+
+def test_a_damaged_download(put, table, monkeypatch, quick):
+    def damaged(weights=None): raise RuntimeError("invalid hash value")
+    monkeypatch.delenv("TUTORIAL_DATA", raising=False)
+    monkeypatch.setattr(scenarios, "squeezenet1_0", damaged)
+    advice = ask(two_breeds(put), table, body="auto")
+    assert advice.body == "densenet_tiny" and "invalid hash value" in advice.notes[-1]
+    with pytest.raises(OSError, match="invalid hash value.*check the network, or give densenet_tiny"): ask(two_breeds(put), table, body="squeezenet1_0")
+
+
+def test_parts_in_capitals_beside_a_fourth_folder(put, table, quick):
+    for k, name in enumerate(("Train", "Test", "other")): root = put(name, k)
+    assert any("with the names Test, Train. If these are parts" in note for note in ask(root, table).notes)

@@ -467,7 +467,7 @@ def _read_all(table, folder, skipped, size):
     skipped += [(f.relative_to(folder).as_posix(), im) for f, im, ok in zip(table.file, images, good) if not ok]
     return table[good].reset_index(drop=True), np.stack([im for im, ok in zip(images, good) if ok]) if any(good) else None
 
-# %% ../nbs/10_scenarios.ipynb #sc088
+# %% ../nbs/10_scenarios.ipynb #sc001
 _BODIES = {"squeezenet1_0": (96, imagenet_stats), "densenet_tiny": (32, CIFAR10_STATS)}  # those that the experiment has cells of
 
 def _maker(
@@ -478,12 +478,12 @@ def _maker(
     tiny = "densenet_tiny", lambda weights: densenet_tiny(pretrained=weights)
     if body == "densenet_tiny" or body == "auto" and os.environ.get("TUTORIAL_DATA") == "sample": return *tiny, ""
     try: squeezenet1_0(weights="DEFAULT")
-    except OSError as e:
+    except (OSError, RuntimeError) as e:  # RuntimeError: the file was damaged on its way
         if body != "auto": raise OSError(f"the weights of {body} are not on this machine and cannot be downloaded ({e}): check the network, or give densenet_tiny") from e
         return *tiny, f"The weights of squeezenet1_0 cannot be downloaded ({e}). densenet_tiny is used, which sees pictures of 32 pixels: expect more with a network."
     return "squeezenet1_0", lambda weights: squeezenet1_0(weights="DEFAULT" if weights else None), ""
 
-# %% ../nbs/10_scenarios.ipynb #sc028
+# %% ../nbs/10_scenarios.ipynb #sc020
 def _probing(scenario, make, files, labels, seeds=(0, 1, 2)):
     "What a few minutes of probing tell: accuracies on held-out pictures of the probes and of the nearest picture, and seconds."
     start, model = time.perf_counter(), make(True)
@@ -492,6 +492,8 @@ def _probing(scenario, make, files, labels, seeds=(0, 1, 2)):
     seconds, splits = time.perf_counter() - start, [split(files, labels, 0.25, seed) for seed in seeds]
     if not all(len(held_out) for _, held_out in splits):
         raise ValueError(f"{scenario.name}: each class has nothing but copies of one image: one is needed to learn from and another one to judge by. Add other images")
+    if any(len(np.unique(y[part])) < len(np.unique(y)) for part, _ in splits):
+        raise ValueError(f"{scenario.name}: a class has no image that is not in another class too. Decide for one class, and take the copies away")
     def accuracy(x, l2, k=0): return linear_probe(x[splits[k][0]], y[splits[k][0]], [l2]).accuracy(x[splits[k][1]], y[splits[k][1]])
     tried = {(part, l2): accuracy(x[part], l2) for part in parts for l2 in (.1, .01)}
     early = max((key for key in tried if key[0] != parts[-1]), key=tried.get)
@@ -544,19 +546,20 @@ class Advice:
                  f"It takes about {minutes} on this machine.", self.why]
         return "\n".join(lines)
 
-# %% ../nbs/10_scenarios.ipynb #sc029
+# %% ../nbs/10_scenarios.ipynb #sc069
 def _some(names, n=3): return ", ".join(map(str, names[:n])) + (f" and {len(names) - n} more" if len(names) > n else "")
 
 def _folder_notes(folder, table, skipped, counts):
     "Sentences about what is wrong with a folder."
     notes, names = [], [f.relative_to(folder).as_posix() for f in table.file]
     if skipped: notes.append(f"Left out, {len(skipped)}: {_some([f'{name} ({reason})' for name, reason in skipped])}.")
-    if "train" in counts.index and len({_PARTS.get(name) for name in counts.index} - {None}) > 1:
-        notes.append(f"There are classes with the names {', '.join(name for name in counts.index if name in _PARTS)}. If these are parts, take every other folder out.")
+    parts = [name for name in counts.index if name.lower() in _PARTS]
+    if "train" in (known := {_PARTS[name.lower()] for name in parts}) and len(known) > 1:
+        notes.append(f"There are classes with the names {', '.join(parts)}. If these are parts, take every other folder out.")
     if counts.max() >= 5*counts.min():
         notes.append(f"Imbalance: {counts.idxmax()} has {counts.max():,} images and {counts.idxmin()} has {counts.min():,}. Judge by each class, not by accuracy alone.")
     groups = twins(list(table.file))
-    if groups: notes.append(f"Twins, {len(groups)}: files that are the same byte for byte, such as {_some([names[i] for i in groups[0]])}. They were kept on one side.")
+    if groups: notes.append(f"Twins, {len(groups)}: files that are the same byte for byte, such as {_some([names[i] for i in groups[0]])}. None of them judged what another one had taught.")
     if mixed := [g for g in groups if table.label[g].nunique() > 1]:
         notes.append(f"Labels in doubt, {len(mixed)}: the same picture is in two classes, such as {_some([names[i] for i in mixed[0]])}.")
     if leaks := [g for g in groups if table.part[g].nunique() > 1]:
