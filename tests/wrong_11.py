@@ -97,7 +97,7 @@ WRONG = {
         (partial(by_nodes, missing=0), "the result is None"),
         (partial(by_nodes, value=True), "the key 'train' is found in line 4"),
         (searches, "is found in line"),
-        (follows, "is found in line"),
+        (follows, "where there is no key 'lr' the result is None"),
         (crashes, "Your code raised an error"),
     ],
 }

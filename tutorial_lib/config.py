@@ -28,7 +28,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode
 
 from . import __version__
 
-# %% ../nbs/11_config.ipynb #cf017
+# %% ../nbs/11_config.ipynb #cf030
 class _Section(BaseModel): model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 def _key(default, unit, reason, **limits): return Field(default, description=reason, json_schema_extra={"unit": unit}, **limits)
@@ -84,7 +84,7 @@ class EvaluationConfig(_Section):
 class OutputConfig(_Section):
     "What is written, and where."
     runs: str = _key("runs", "folder", "The folder of all runs, seen from where the command is started.", **_LINE)
-    run: str | None = _key(None, "name", "The run's own folder in it. null: the name of the folder of pictures.", **_LINE)
+    run_name: str | None = _key(None, "name", "The run's own folder in it. null: the name of the folder of pictures.", **_LINE)
     report: bool = _key(True, "switch", "Write report.html at the end.")
     checkpoint_minutes: float = _key(1., "minutes", "Between checkpoints: no more work than this is lost. 0: after each step.", ge=0, le=10_000)
 
@@ -155,7 +155,7 @@ def _wrong(error):
     quotes = ". Put it into quotes" if "text" in _allowed(key) and isinstance(value, (bool, int, float)) else ""
     return f"{key} is {_shown(value)}: it takes {_allowed(key)}{quotes}"
 
-# %% ../nbs/11_config.ipynb #cf037
+# %% ../nbs/11_config.ipynb #cf040
 def _compose(text, place):
     "The top node of a YAML text of plain keys and values, or None for an empty one. Raises `ConfigError`."
     def no(line, what): return ConfigError([f"{place(line)}: {what}"])
@@ -171,10 +171,10 @@ def _compose(text, place):
             if documents > 1: raise no(line, "a second document begins here: keep one, and take the line --- away")
         return YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as e:
-        mark = e.problem_mark or e.context_mark
-        line, problem = (mark.line + 1 if mark else 1), e.problem or e.context
-        if "\\t" in str(problem): raise no(line, "a tab: indent with spaces") from e
-        raise no(line, f"this is not YAML ({problem}): look for a missing bracket, quote, colon or space") from e
+        first, last = (mark.line + 1 if mark else 0 for mark in (e.context_mark, e.problem_mark))
+        if "\\t" in str(e.problem): raise no(last, "a tab: indent with spaces") from e
+        since = f", in what begins in line {first}" if 0 < first < last else ""
+        raise no(last or first or 1, f"this is not YAML ({e.problem}{since}): look for a missing bracket, quote, colon or space") from e
     except YAMLError as e:    # a character that YAML knows not
         at = getattr(e, "position", 0)
         raise no(text.count("\n", 0, at) + 1, f"the character {text[at:at + 1]!r} is not allowed in YAML: take it away") from e
@@ -210,15 +210,15 @@ def _plain(node, layer, path=()):
             tree[name] = _plain(value, layer, (*path, name))
     return tree
 
-# %% ../nbs/11_config.ipynb #cf043
+# %% ../nbs/11_config.ipynb #cf041
 def _parse(text, place, path=()):
     """A YAML text as a layer, without the keys that are wrong. `path`: of the key that the text is the value of.
 
     Raises `ConfigError` where there are no keys at all."""
     layer, node = _Layer(place), _compose(text, place)
     layer.lines.update({path[:i + 1]: 1 for i in range(len(path))})
-    if node is None and not path: raise ConfigError([f"{place(None)} is empty: write a key, such as `recipe: fast`, or give no file"])
     tree = _plain(node, layer, path) if node else None
+    if tree is None and not path: raise ConfigError([f"{place(None)} is empty: write a key, such as `recipe: fast`, or give no file"])
     for name in reversed(path): tree = {name: tree}
     if not isinstance(tree, dict):
         what = "a list" if isinstance(tree, list) else _shown(tree)
@@ -271,7 +271,7 @@ def _recipe(name):
     file = files("tutorial_lib")/"recipes"/f"{name}.yaml"
     return _parse(file.read_text(encoding="utf-8"), lambda line: f"{file.name}, line {line}").tree
 
-# %% ../nbs/11_config.ipynb #cf050
+# %% ../nbs/11_config.ipynb #cf044
 _IMPOSSIBLE = [  # keys, whether they contradict each other, why, and what to do
     ("data.valid data.test", lambda c: c.data.valid + c.data.test > .9,
      "less than a tenth is left to learn from: make one of them smaller"),
@@ -291,7 +291,7 @@ _IMPOSSIBLE = [  # keys, whether they contradict each other, why, and what to do
      "training ends before that: make train.validate_from smaller, or train.epochs larger"),
     ("train.keep train.min_accuracy", lambda c: c.train.keep == "last" and c.train.min_accuracy is not None,
      "a minimum is for the best weights: set train.keep: best, or train.min_accuracy: null"),
-    ("output.run", lambda c: c.output.run is not None and (c.output.run in (".", "..") or not {"/", "\\"}.isdisjoint(c.output.run)),
+    ("output.run_name", lambda c: c.output.run_name in (".", "..") or not {"/", "\\"}.isdisjoint(c.output.run_name or ""),
      "it has to be the name of one folder: the path goes into output.runs"),
 ]
 def _value(config, key): return functools.reduce(getattr, key.split("."), config)

@@ -1744,7 +1744,8 @@ def _check_11b(answer):
             if isinstance(x, dict): todo += [(f"{name}.{key}" if name else key, x[key], y[key]) for key in reversed(x)]
             elif (type(x), x) != (type(y), y): truth[name] = x, y
         loose = {key for key, (x, y) in truth.items() if x == y}
-        require(not [key for key in got if isinstance(got[key], dict)], f"there are no sections in the result, for {what}", got, "A key such as `\"train.lr\"` stands for a value.")
+        sections = [key for key, pair in got.items() if isinstance(pair, dict) or isinstance(pair, (tuple, list)) and any(isinstance(v, dict) for v in pair)]
+        require(not sections, f"there are no sections in the result, for {what}", sections, "A key such as `\"train.lr\"` stands for a value.")
         require(truth.keys() - loose <= got.keys(), f"all keys that differ are there, each with its sections and dots, for {what}", sorted(truth.keys() - loose - got.keys()))
         require(got.keys() <= truth.keys(), f"there is no other key, for {what}", sorted(map(str, got.keys() - truth.keys())))
         require(loose <= got.keys(), f"values of different types are different, for {what}", sorted(loose - got.keys()), "What does `type` say of both?")
