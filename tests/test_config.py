@@ -28,6 +28,7 @@ BAD = {
     "section left out": ("epochs: 3\n", ["line 1: there is no key epochs: did you mean train.epochs?"]),
     "wrong section": ("data:\n  batch_size: 8\n", ["line 2: there is no key data.batch_size: did you mean train.batch_size?"]),
     "capitals and hyphens": ("train:\n  Batch-Size: 8\n", ["line 2: there is no key train.Batch-Size: did you mean train.batch_size?"]),
+    "all capitals": ("train:\n  MOMENTUM: 8\n", ["line 2: there is no key train.MOMENTUM: did you mean train.momentum?"]),
     "unlike any key": ("data:\n  zzz: 8\n", ["line 2: there is no key data.zzz: data takes the keys folder, valid, test"]),
     "unlike any key at the top": ("cheese: 8\n", ["line 1: there is no key cheese: the keys at the top are recipe, data, model"]),
     "key in one word": ("train.lr: 1\n", ["line 1: train.lr stands in one word: write `train:`, and `lr:` indented below it"]),
@@ -256,7 +257,7 @@ def said_with(overrides, more):
 def test_recipes_are_what_the_book_says():
     assert [p.stem for p in RECIPE_FILES] == sorted(RECIPES) and RECIPES[0] == "fast"
     fast, classifier, full = (load_config(None, [f"recipe={name}"]) for name in ("fast", "classifier", "full"))
-    assert fast == Config() == Config.model_construct(**{k: f.default for k, f in Config.model_fields.items()}), "the default recipe says what the block says"
+    assert fast == Config() and fast.model_dump() == module._Keys().model_dump(), "the default recipe says what the block says"
     t = classifier.train
     assert (t.probe, t.strategy, t.optimizer, t.lr, t.batch_size) == (False, "head", "adam", 5e-5, 8) and classifier.model.pretrained
     assert (t.schedule, t.lr_factor, t.keep, t.min_accuracy) == ("step", 0.85, "best", None) and t.lr_every and t.validate_every and t.validate_from

@@ -28,7 +28,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode
 
 from . import __version__
 
-# %% ../nbs/11_config.ipynb #cf030
+# %% ../nbs/11_config.ipynb #cf020
 class _Section(BaseModel): model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 def _key(default, unit, reason, **limits): return Field(default, description=reason, json_schema_extra={"unit": unit}, **limits)
@@ -37,48 +37,71 @@ _LINE = {"pattern": "^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$", "max_length"
 
 class DataConfig(_Section):
     "The pictures, and which of them are held out."
-    folder: str | None = _key(None, "folder", "One sub-folder a class, or these inside train, valid and test. null: the command line names it.", **_LINE)
-    valid: float = _key(.2, "share", "Held out to judge while training, unless there is a folder valid. A fifth leaves most to learn from.", gt=0, le=.9)
-    test: float = _key(0., "share", "Held out to the end, unless there is a folder test. 0: the report judges by the part that chose the best weights.", ge=0, le=.9)
-    split_seed: int = _key(42, "seed", "Chooses what is held out. Apart from train.seed: another training then answers the same questions.", ge=0, le=2**32 - 1)
-    size: int | None = _key(None, "pixels", "Height and width of what the network sees. null: what its weights were trained with.", ge=32, le=1024)
-    workers: int | None = _key(None, "processes", "They read pictures while the network computes. null: one for each core.", ge=0, le=256)
+    folder: str | None = _key(None, "folder",
+        "One sub-folder a class, or these inside train, valid and test. null: the command line names it.", **_LINE)
+    valid: float = _key(.2, "share",
+        "Held out to judge while training, unless there is a folder valid. A fifth leaves most to learn from.", gt=0, le=.9)
+    test: float = _key(0., "share",
+        "Held out to the end, unless there is a folder test. 0: judged by the part that chose the best weights.", ge=0, le=.9)
+    split_seed: int = _key(42, "seed",
+        "Chooses what is held out. Apart from train.seed: another training then answers the same questions.", ge=0, le=2**32 - 1)
+    size: int | None = _key(None, "pixels",
+        "Height and width of what the network sees. null: what its weights were trained with.", ge=32, le=1024)
+    workers: int | None = _key(None, "processes",
+        "They read pictures while the network computes. null: one for each core.", ge=0, le=256)
 
 class ModelConfig(_Section):
     "The network."
-    name: str = _key("auto", "name", "A classifier of torchvision or timm, or densenet_tiny. auto: squeezenet1_0, or densenet_tiny where its weights cannot be had.", **_LINE)
+    name: str = _key("auto", "name",
+        "A classifier of torchvision or timm. auto: squeezenet1_0, or densenet_tiny where its weights cannot be had.", **_LINE)
     pretrained: bool = _key(True, "switch", "Start from trained weights. Random ones need many more pictures.")
 
 class TrainConfig(_Section):
     "How the network learns."
-    probe: bool = _key(True, "switch", "Compute features once and start from a linear probe of them: minutes in place of hours.")
-    strategy: Literal["advised", "probe", "early probe", "head", "last parts", "everything"] = \
-        _key("advised", "choice", "What learns after that. advised: what chapter 10's measurements say about these pictures.")
+    probe: bool = _key(True, "switch",
+        "Compute features once and start from a linear probe of them: minutes in place of hours.")
+    strategy: Literal["advised", "probe", "early probe", "head", "last parts", "everything"] = _key("advised", "choice",
+        "What learns after that. advised: what chapter 10's measurements say about these pictures.")
     epochs: int = _key(10, "epochs", "Fine-tuning ends after so many. What is pretrained needs few.", ge=1, le=10_000)
-    minutes: float | None = _key(10., "minutes", "Fine-tuning also ends when they are over: long enough to gain, short enough to wait. null: no limit.", gt=0, le=100_000)
-    batch_size: int = _key(16, "pictures", "In one step. Small batches suit the caches of a processor; a GPU likes 64.", ge=1, le=4096)
-    optimizer: Literal["adam", "sgd"] = _key("adam", "choice", "adam forgives a wrong rate; sgd wants it tuned, and may end better.")
+    minutes: float | None = _key(10., "minutes",
+        "Fine-tuning also ends when they are over: long enough to gain, short enough to wait. null: no limit.", gt=0, le=100_000)
+    batch_size: int = _key(16, "pictures",
+        "In one step. Small batches suit the caches of a processor; a GPU likes 64.", ge=1, le=4096)
+    optimizer: Literal["adam", "sgd"] = _key("adam", "choice",
+        "adam forgives a wrong rate; sgd wants it tuned, and may end better.")
     lr: float = _key(5e-4, "learning rate", "Of the head. The middle one of those that chapter 10 tried.", gt=0, le=10)
-    lr_first: float = _key(.1, "share of lr", "For the first layers, which hold what is general; the rates of layers between lie between. 1: one rate for all.", ge=0, le=1)
+    lr_first: float = _key(.1, "share of lr",
+        "For the first layers, which hold what is general; layers between have rates between. 1: all the same.", ge=0, le=1)
     momentum: float = _key(.9, "share", "Of the last direction that the next step keeps. The usual one.", ge=0, lt=1)
     weight_decay: float = _key(.01, "per step and rate", "Pulls weights towards zero. fastai's default.", ge=0, le=10)
-    schedule: Literal["one_cycle", "step"] = _key("one_cycle", "choice", "one_cycle: the rate rises and falls over the whole training. step: it falls every lr_every epochs.")
-    lr_factor: float = _key(.85, "factor", "With the schedule step the rate is multiplied by it. 1: the rate stays.", gt=0, le=1)
+    schedule: Literal["one_cycle", "step"] = _key("one_cycle", "choice",
+        "one_cycle: the rate rises and falls over the whole training. step: it falls every lr_every epochs.")
+    lr_factor: float = _key(.85, "factor",
+        "With the schedule step the rate is multiplied by it. 1: the rate stays.", gt=0, le=1)
     lr_every: int | None = _key(None, "epochs", "Between two such falls. null where the schedule is not step.", ge=1, le=10_000)
-    augment: Literal["none", "mirror", "full"] = _key("full", "choice", "New variants of each picture in each epoch. none where a mirror image is of another class.")
-    balance: Literal["none", "weights", "sampler"] = _key("none", "choice", "For classes of unequal size: weights in the loss, or a sampler that draws small classes more often.")
-    validate_every: int | None = _key(None, "steps", "Judge so often as well as after each epoch, counted from the first step. null: after each epoch only.", ge=1, le=1_000_000)
-    validate_from: int = _key(0, "epochs", "So many have to be over before validate_every counts: early judgements cost time.", ge=0, le=10_000)
-    train_accuracy: bool = _key(False, "switch", "After each epoch judge the pictures of the training part too: a gap shows overfitting, and costs time.")
-    keep: Literal["best", "last"] = _key("best", "choice", "Which weights the run ends with: those that judged best are loaded again.")
+    augment: Literal["none", "mirror", "full"] = _key("full", "choice",
+        "New variants of each picture in each epoch. none where a mirror image is of another class.")
+    balance: Literal["none", "weights", "sampler"] = _key("none", "choice",
+        "For classes of unequal size: weights in the loss, or a sampler that draws small classes more often.")
+    validate_every: int | None = _key(None, "steps",
+        "Judge so often as well as after each epoch, counted from the first step. null: after each epoch only.", ge=1, le=1_000_000)
+    validate_from: int = _key(0, "epochs",
+        "So many have to be over before validate_every counts: early judgements cost time.", ge=0, le=10_000)
+    train_accuracy: bool = _key(False, "switch",
+        "After each epoch judge the pictures of the training part too: a gap shows overfitting, and costs time.")
+    keep: Literal["best", "last"] = _key("best", "choice",
+        "Which weights the run ends with: those that judged best are loaded again.")
     min_accuracy: float | None = _key(None, "share", "Weights below it are not kept as best. null: no minimum.", ge=0, le=1)
-    precision: Literal["auto", "float32", "bfloat16"] = _key("auto", "choice", "auto: bfloat16 where the machine multiplies it in hardware.")
+    precision: Literal["auto", "float32", "bfloat16"] = _key("auto", "choice",
+        "auto: bfloat16 where the machine multiplies it in hardware.")
     seed: int = _key(42, "seed", "Of new weights, order and augmentation.", ge=0, le=2**32 - 1)
 
 class EvaluationConfig(_Section):
     "How the result is judged."
-    top_k: int = _key(5, "classes", "A prediction lists so many, and is also judged by whether the right one is among them.", ge=1, le=100)
-    mirror: bool = _key(True, "switch", "Average over a picture and its mirror image: better, at twice the time.")
+    top_k: int = _key(5, "classes",
+        "A prediction lists so many, and is also judged by whether the right one is among them.", ge=1, le=100)
+    mirror: bool = _key(True, "switch",
+        "Average over a picture and its mirror image. false where that is of another class, or where time counts.")
     worst: int = _key(24, "pictures", "The worst errors on the contact sheet: one page.", ge=0, le=1000)
 
 class OutputConfig(_Section):
@@ -86,10 +109,12 @@ class OutputConfig(_Section):
     runs: str = _key("runs", "folder", "The folder of all runs, seen from where the command is started.", **_LINE)
     run_name: str | None = _key(None, "name", "The run's own folder in it. null: the name of the folder of pictures.", **_LINE)
     report: bool = _key(True, "switch", "Write report.html at the end.")
-    checkpoint_minutes: float = _key(1., "minutes", "Between checkpoints: no more work than this is lost. 0: after each step.", ge=0, le=10_000)
+    checkpoint_minutes: float = _key(1., "minutes",
+        "Between checkpoints: no more work than this is lost. 0: after each step.", ge=0, le=10_000)
 
 class _Keys(_Section):
-    recipe: Literal["fast", "classifier", "full"] = _key("fast", "choice", "Says what is left out below. fast: a probe, then fine-tuning for some minutes; classifier: the head only; full: everything, for hours.")
+    recipe: Literal["fast", "classifier", "full"] = _key("fast", "choice",
+        "Says what is left out below. fast: a probe, then minutes of fine-tuning; classifier: the head; full: everything.")
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -155,7 +180,7 @@ def _wrong(error):
     quotes = ". Put it into quotes" if "text" in _allowed(key) and isinstance(value, (bool, int, float)) else ""
     return f"{key} is {_shown(value)}: it takes {_allowed(key)}{quotes}"
 
-# %% ../nbs/11_config.ipynb #cf040
+# %% ../nbs/11_config.ipynb #cf065
 def _compose(text, place):
     "The top node of a YAML text of plain keys and values, or None for an empty one. Raises `ConfigError`."
     def no(line, what): return ConfigError([f"{place(line)}: {what}"])
@@ -165,8 +190,9 @@ def _compose(text, place):
             line = event.start_mark.line + 1
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
             documents += isinstance(event, DocumentStartEvent)
-            if getattr(event, "anchor", None): raise no(line, "an anchor (&) or an alias (*): write the value itself, in each place. Text with such a sign goes into quotes")
-            if getattr(event, "tag", None): raise no(line, "a tag (!): write a plain value. Text with such a sign goes into quotes")
+            quotes = "Text with such a sign goes into quotes"
+            if getattr(event, "anchor", None): raise no(line, f"an anchor (&) or an alias (*): write the value itself, in each place. {quotes}")
+            if getattr(event, "tag", None): raise no(line, f"a tag (!): write a plain value. {quotes}")
             if depth > 8: raise no(line, "brackets in brackets in brackets: write `section:`, and `key: value` below it")
             if documents > 1: raise no(line, "a second document begins here: keep one, and take the line --- away")
         return YAML(typ="safe", pure=True).compose(text)
@@ -234,7 +260,7 @@ def _parse(text, place, path=()):
     layer.tree = tree
     return layer
 
-# %% ../nbs/11_config.ipynb #cf103
+# %% ../nbs/11_config.ipynb #cf017
 _MOST = 32*1024  # bytes of a file: about three times as many as `annotated` writes
 
 def _read(path):
@@ -245,7 +271,7 @@ def _read(path):
     with path.open("rb") as f: data = f.read(_MOST + 1)
     if len(data) > _MOST: raise ConfigError([f"{path} has more than {_MOST:,} bytes, so it is no configuration: is it the right file?"])
     def place(line): return f"{path}, line {line}" if line else str(path)
-    try: text = data.decode("utf-8-sig")
+    try: text = data.decode()
     except UnicodeDecodeError as e:
         raise ConfigError([f"{place(data.count(10, 0, e.start) + 1)}: the byte 0x{data[e.start]:02x} is not UTF-8: save the file as UTF-8"]) from e
     return _parse(text, place)
