@@ -1874,3 +1874,79 @@ def _check_10c(answer):
         for name, near in asked.items():
             require(abs(cost[name] - right[name]) < 1e-9, f"the regret of {name!r} is what it costs to do what was the best for {near!r}{when}", shown,
                     f"{name!r} has the number {measure[name]:g}, and {near!r} has {measure[near]:g}. Which other one do you ask, which column is the best there, and what do you read in the row of {name!r}?")
+
+# %% ../nbs/practice.ipynb #cfx01
+@exercise("11.a")
+def _check_11a(answer):
+    "Six trainings were judged after the right steps: with and without steps of their own, and from the first epoch on, a later one, or none."
+    require(callable(answer), "`validation_steps` is a function", answer)
+    for epochs, steps, every, start in (3, 7, None, 0), (2, 10, 4, 0), (4, 10, 4, 2), (3, 6, 3, 1), (2, 5, 50, 1), (3, 4, 1, 3):
+        what = f"with {epochs} epochs of {steps} steps, every={every} and start={start}"
+        got = answer(epochs, steps, every, start)
+        require(isinstance(got, list), f"the result is a list, {what}", got)
+        ends = [steps*(epoch + 1) for epoch in range(epochs)]
+        require(set(ends) <= set(got), f"it is judged after the last step of each epoch, {what}", got)
+        require(len(set(got)) == len(got), f"each step is there once, {what}", got, "A step can be the end of an epoch, and can be divided by `every` too.")
+        require(got == sorted(got), f"the steps are in order, {what}", got)
+        more = set(got) - set(ends)
+        require(not [step for step in more if step > epochs*steps or step < 1], f"no step lies outside of the training, {what}", got)
+        require(not [step for step in more if not every or step % every], f"between the ends it is judged after the multiples of `every` alone, {what}", got,
+                "Steps are counted over the whole training, and not anew in each epoch.")
+        require(not [step for step in more if step <= start*steps], f"before `start` epochs are over it is judged at their ends alone, {what}", got)
+        missing = [step for step in range(start*steps + 1, epochs*steps) if every and step % every == 0 and step not in got]
+        require(not missing, f"no multiple of `every` is left out after `start` epochs, {what}", got)
+
+# %% ../nbs/practice.ipynb #cfx02
+@exercise("11.b")
+def _check_11b(answer):
+    "Real configurations and deeper dictionaries were compared, also where Python calls different values equal."
+    import copy
+    from tutorial_lib.config import Config
+
+    require(callable(answer), "`differences` is a function", answer)
+    fast, full = Config(recipe="fast").model_dump(), Config(recipe="full", data={"size": 64}).model_dump()
+    deep = {"z": 1, "a": {"y": {"x": [1, 2], "w": None}, "b": True}, "c": {"z": 0.5}}
+    other = {"c": {"z": 0.25}, "a": {"b": 1, "y": {"w": 0, "x": [1, 3]}}, "z": 1.0}
+    for a, b, what in (fast, copy.deepcopy(fast), "two equal configurations"), (fast, full, "two recipes"), (deep, other, "three levels of sections"):
+        kept = copy.deepcopy((a, b))
+        got = answer(a, b)
+        same = repr((a, b)) == repr(kept)
+        require(same, "`a` and `b` stay as they are", hint="Which dictionary do you write into?")
+        require(isinstance(got, dict), "the result is a dictionary", got)
+        truth, todo = {}, [("", a, b)]
+        while todo:
+            name, x, y = todo.pop()
+            if isinstance(x, dict): todo += [(f"{name}.{key}" if name else key, x[key], y[key]) for key in reversed(x)]
+            elif (type(x), x) != (type(y), y): truth[name] = x, y
+        loose = {key for key, (x, y) in truth.items() if x == y}
+        sections = [key for key, pair in got.items() if isinstance(pair, dict) or isinstance(pair, (tuple, list)) and any(isinstance(v, dict) for v in pair)]
+        require(not sections, f"there are no sections in the result, for {what}", sections, "A key such as `\"train.lr\"` stands for a value.")
+        require(truth.keys() - loose <= got.keys(), f"all keys that differ are there, each with its sections and dots, for {what}", sorted(truth.keys() - loose - got.keys()))
+        require(got.keys() <= truth.keys(), f"there is no other key, for {what}", sorted(map(str, got.keys() - truth.keys())))
+        require(loose <= got.keys(), f"values of different types are different, for {what}", sorted(loose - got.keys()), "What does `type` say of both?")
+        require(all(isinstance(pair, tuple) and len(pair) == 2 for pair in got.values()), "each key has a pair of values", got)
+        require(repr(sorted(got.items())) == repr(sorted(truth.items())), "in each pair the value of `a` comes first, and that of `b` second", got)
+        require(list(got) == list(truth), f"the keys are in the order of `a`, for {what}", list(got))
+
+# %% ../nbs/practice.ipynb #cfx03
+@exercise("11.c")
+def _check_11c(answer):
+    "Keys were found in five texts: behind comments, in braces, three sections deep, beside text that only looks like a key, and not where they are not."
+    require(callable(answer), "`line_of` is a function", answer)
+    plain = "seed: 1\n\n# train:\ntrain:\n  seed: 2\n  lr: 3\ndata:\n  lr: 4\n"
+    text = 'note: |\n  train:\n    lr: 1\n  done\ntrain:\n  name: "lr: 1"\n  lr: 3  # train.lr\n'
+    braces = "train: {seed: 1,\n  lr: 2}\ndata: {size: 64}\n"
+    deep = "a:\n  b:\n    lr: 1\n  c:\n    - lr: 2\n    - b\nb:\n  c:\n    lr: 3\n"
+    quoted = '"train":\n    \'lr\': 1\n'
+    for source, key, line, what in [
+        (plain, "train", 4, "a section behind a comment"), (plain, "seed", 1, "a key at the top"), (plain, "train.seed", 5, "a key that also stands at the top"),
+        (plain, "data.lr", 8, "a key that stands in two sections"), (plain, "train.lr", 6, "a key that stands in two sections"),
+        (plain, "lr", None, "a key that is not at the top, but in a section"), (plain, "data.seed", None, "a key that is in another section"),
+        (plain, "valid.lr", None, "a section that is not there"), (plain, "train.lr.x", None, "a key below a value"),
+        (text, "train.lr", 7, "text that only looks like a key"), (braces, "train.lr", 2, "a section in braces"), (braces, "data.size", 3, "a section in braces"),
+        (deep, "b.c.lr", 9, "sections in sections"), (deep, "a.b.lr", 3, "sections in sections"), (deep, "a.c.lr", None, "a list"), (quoted, "train.lr", 2, "keys in quotes")]:
+        got = answer(source, key)
+        if line is None: require(got is None, f"where there is no key {key!r} the result is None: {what}", got)
+        else:
+            require(key != "train" or got != line - 1, "lines are counted from 1", got)
+            require(type(got) is int and got == line, f"the key {key!r} is found in line {line}: {what}", got)
