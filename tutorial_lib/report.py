@@ -384,12 +384,12 @@ def _plain(name, most=26):
     name = "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") or ord(c) in _BIDI else c for c in str(name))
     return name if len(name) <= most else f"{name[:most*2//3 - 1]}…{name[len(name) - most//3:]}"
 
-# %% ../nbs/12_report.ipynb #rp102
+# %% ../nbs/12_report.ipynb #rp005
 def heatmap_size(
     n: int,  # number of classes
 ) -> tuple[float, float]:  # inches: width and height
     "The size at which a heatmap of `n` classes can be read."
-    side = np.clip(0.32*n, 1.6, 7) if n <= 30 else max(0.155*n, 6.4)
+    side = np.clip(0.32*n, 1.6, 7) if n <= 30 else max(0.112*n, 7)
     return side + 1.9, side + 1.5
 
 def confusion_heatmap(
@@ -471,10 +471,10 @@ def error_table(
     return pd.DataFrame({"file": [run.files[i] for i in at], "part": run.parts[at], "label": names[run.y[at]], "predicted": names[run.pred[at]],
                          "confidence": run.probs[at].max(1), "p_label": run.probs[at, run.y[at]]})
 
-# %% ../nbs/12_report.ipynb #rp071
+# %% ../nbs/12_report.ipynb #rp048
 def _thumbnail(file, images, size):
     "A picture as uint8 (size, size, 3); or a few words that say why there is none."
-    if images is None or not images.is_dir(): return "the folder of the pictures is gone"
+    if images is None or not images.is_dir(): return "no picture: its folder is not known, or is gone"
     path = images/file
     try:
         if not path.resolve().is_relative_to(images.resolve()): return "a link to outside of the folder"
@@ -680,7 +680,7 @@ def _put(files, out):
     finally:
         for folder in new, old: shutil.rmtree(folder, ignore_errors=True)
 
-# %% ../nbs/12_report.ipynb #rp096
+# %% ../nbs/12_report.ipynb #rp058
 def report(
     folder,  # of a run, by `write_run`
     out=None,  # folder of the report; None: "report" in the folder of the run. An older report is replaced, anything else is refused
@@ -717,7 +717,7 @@ def report(
         classes=tables["classes"].sort_values("recall", na_position="last", kind="stable").head(_ROWS).rename(columns={"class": "name"}).to_dict("records"),
         pairs=tables["confused_pairs"].head(_PAIRS).to_dict("records"), svgs=svgs,
         cards=cards, n_errors=len(tables["errors"]), suspects=suspects, n_suspects=len(tables["suspicious_labels"]),
-        twins=tables["duplicates"].head(_TWINS).to_dict("records"), n_twins=len(tables["duplicates"]), heat=_HEAT, facts=_facts(run.about), files=sorted(files))
+        twins=tables["duplicates"].head(_TWINS).to_dict("records"), n_twins=len(tables["duplicates"]), heat=_HEAT, looked=run.images is not None and run.images.is_dir(), facts=_facts(run.about), files=sorted(files))
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.parent/f".{out.name}.lock"): _put(files, out)
     return out/"report.html"
