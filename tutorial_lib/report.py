@@ -286,7 +286,7 @@ def _wilson(right, n):
     ci = binomtest(right, n).proportion_ci(method="wilson")
     return right/n, ci.low, ci.high
 
-# %% ../nbs/12_report.ipynb #rp039
+# %% ../nbs/12_report.ipynb #rp088
 def class_table(
     y,  # positions of the true classes (n,)
     pred,  # positions of the predicted ones (n,)
@@ -296,8 +296,8 @@ def class_table(
 
     The rates are scikit-learn's, the intervals Wilson's (1927), by SciPy."""
     labels = range(len(classes))
-    precision, recall, f1, images = precision_recall_fscore_support(y, pred, labels=labels, zero_division=np.nan)
-    predicted, right = np.bincount(pred, minlength=len(classes)), np.bincount(y[y == pred], minlength=len(classes))
+    precision, recall, f1, _ = precision_recall_fscore_support(y, pred, labels=labels, zero_division=np.nan)
+    images, predicted, right = (np.bincount(at, minlength=len(classes)) for at in (y, pred, y[y == pred]))
     ends = [(*_wilson(r, n)[1:], *_wilson(r, p)[1:]) for r, n, p in zip(right.tolist(), images.tolist(), predicted.tolist())]
     low, high, p_low, p_high = np.array(ends).T
     return pd.DataFrame({"class": list(classes), "images": images, "predicted": predicted, "right": right, "recall": recall, "recall_low": low,
@@ -571,7 +571,7 @@ _MATRIX = 1_000  # classes up to which confusion.csv is written; confused_pairs.
 _INK = "#010203"  # the colour that becomes the text colour of the page
 _NAMED_INK = "text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color", "legend.labelcolor"
 
-# %% ../nbs/12_report.ipynb #rp088
+# %% ../nbs/12_report.ipynb #rp071
 def _figure(draw, size, ink, **rc):
     "The bytes of a figure of some inches in one ink, whatever style the caller has set: SVG in the ink of the page, else PNG."
     style, kind = {**dict.fromkeys(_NAMED_INK, ink), "svg.fonttype": "none", **rc}, "svg" if ink == _INK else "png"
@@ -584,8 +584,9 @@ def _figure(draw, size, ink, **rc):
 
 def _svg(draw, size, name):
     "A figure as part of a page. Its ink is the text colour of the page, and its ids are its own."
-    text = _figure(draw, size, _INK, **{"svg.hashsalt": name, "svg.id": name}).decode()
-    return Markup(text[text.index("<svg"):].replace(_INK, "currentColor"))
+    text = _figure(draw, size, _INK, **{"svg.hashsalt": name, "svg.id": "figure"}).decode().replace(_INK, "currentColor")
+    def own(tag): return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", tag[0])
+    return Markup(re.sub("<[^!>]*>", own, text[text.index("<svg"):]))
 
 # %% ../nbs/12_report.ipynb #rp089
 def _jpeg(image):
