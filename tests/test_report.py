@@ -578,6 +578,9 @@ def test_page_in_a_browser(chromium, made, name):
         for width in 1200, 390:
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.emulate_media(media="print")
+        ground, ink, figure = page.evaluate(LIGHT)
+        assert ink == figure == 0 and ground in (0, 255) and not page.locator("nav").is_visible(), "dark on paper, also for those who read in the dark"
         assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
         assert not [u for u in asked if not u.startswith(("data:", made[name].as_uri()))] and not said
         context.close()

@@ -134,7 +134,7 @@ def _inside(file, folder):
     try: return Path(os.path.abspath(file)).relative_to(os.path.abspath(folder)).as_posix()
     except ValueError: raise ValueError(f"{file} is not in {folder}: give the folder that all pictures are in") from None
 
-# %% ../nbs/12_report.ipynb #rp021
+# %% ../nbs/12_report.ipynb #rp039
 def write_run(
     folder,  # of the run; it is made if it is not there, and files of the same names are replaced
     files,  # paths of the pictures
@@ -163,7 +163,7 @@ def write_run(
     columns = [[]]*len(files) if wide else np.char.mod("%.9g", probs).tolist()
     written["predictions.csv"] = _csv([_FIRST + ([] if wide else classes), *([*row, *p] for *row, p in zip(files, parts, labels, columns))])
     if wide: written["probabilities.safetensors"] = to_safetensors({"probabilities": torch.from_numpy(np.ascontiguousarray(probs))})
-    made = {"versions": _versions(), "written": datetime.now(timezone.utc).isoformat(timespec="seconds"), **(about or {})}
+    made = {"versions": _versions(), "written": datetime.now(timezone.utc).isoformat(" ", "minutes"), **(about or {})}
     run = dict(format=RUN_FORMAT, classes=classes, images=None if images is None else os.path.abspath(images), about=made, config=config,
                sha256={name: hashlib.sha256(data).hexdigest() for name, data in written.items()})
     if history is not None: written["history.csv"] = history.to_csv(index=False).encode()
@@ -384,7 +384,7 @@ def _plain(name, most=26):
     name = "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") or ord(c) in _BIDI else c for c in str(name))
     return name if len(name) <= most else f"{name[:most*2//3 - 1]}…{name[len(name) - most//3:]}"
 
-# %% ../nbs/12_report.ipynb #rp005
+# %% ../nbs/12_report.ipynb #rp096
 def heatmap_size(
     n: int,  # number of classes
 ) -> tuple[float, float]:  # inches: width and height
@@ -414,7 +414,7 @@ def confusion_heatmap(
     for i in np.flatnonzero(total == 0): ax.plot([-.5, k - .5], [i, i], ":", color=ink, lw=.8)
     small = 8 if k <= 12 else 7 if k <= 60 else 6
     for i, j, s in zip(rows, columns, share) if k <= 40 else []:
-        ax.text(j, i, n[i, j], ha="center", va="center", fontsize=small, color="w" if s > .45 else ink)
+        ax.text(j, i, n[i, j], ha="center", va="center", fontsize=small, color="w" if s > .6 else ink)
     font = dict(fontsize=small, family=families, parse_math=False)
     ax.set_xticks(range(k), classes, rotation=90 if k > 4 else 0, **font)
     ax.set_yticks(range(k), [f"{c} ({t})" for c, t in zip(classes, total)], **font)
