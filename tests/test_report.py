@@ -1,5 +1,5 @@
 """Reports at their edges: files that were cut or come from elsewhere, names that want to be code, classes without images, pictures that have gone, and a page that asks nobody for anything."""
-import csv, io, json, os, re, signal, subprocess, sys, textwrap, time
+import csv, io, json, os, re, signal, subprocess, sys, textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest
@@ -256,7 +256,9 @@ def test_scores():
     assert found.accuracy == accuracy_score(y, probs.argmax(1)) and found.accuracy_low < found.accuracy < found.accuracy_high
     assert found.accuracy <= found.top_5_accuracy <= 1 and found.log_loss > 0 and found.images == 200
     assert "top_5_accuracy" not in scores(*predictions(3, 50))
-    sparse = scores(*predictions(8, 200, without=[0, 3]))
+    y, probs = predictions(8, 200, without=[0, 3])
+    table, sparse = class_table(y, probs.argmax(1), list("abcdefgh")), scores(y, probs)
+    assert table.predicted[0] > 0 == table.images[0] and np.isclose(sparse.macro_f1, table.f1[table.images > 0].mean()), "classes with images count, and no others"
     assert np.isfinite(sparse).all() and sparse.balanced_accuracy > .3
 
 
@@ -496,6 +498,19 @@ def test_an_error_leaves_the_old_report(tmp_path, monkeypatch):
         write_whole(path, data)
     monkeypatch.setattr(module, "_write_whole", full)
     with pytest.raises(OSError, match="No space left"): report(folder)
+    assert (folder/"report"/"report.html").read_bytes() == before
+    assert not [p for p in folder.iterdir() if p.suffix in (".part", ".old")]
+
+
+def test_a_new_report_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch):
+    folder = write(tmp_path/"r", ABC)
+    before = report(folder).read_bytes()
+    rename = os.rename
+    def refused(a, b):
+        if Path(a).suffix == ".part": raise PermissionError(13, "in use")
+        rename(a, b)
+    monkeypatch.setattr(module.os, "rename", refused)
+    with pytest.raises(PermissionError, match="in use"): report(folder)
     assert (folder/"report"/"report.html").read_bytes() == before
     assert not [p for p in folder.iterdir() if p.suffix in (".part", ".old")]
 
