@@ -40,7 +40,7 @@ def runtime(metadata):
 def test_wheel_holds_the_library_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     package = {n.removeprefix("tutorial_lib/") for n in names if n.startswith("tutorial_lib/")}
-    assert package == {p.name for p in MODULES} | {"book.mplstyle", "densenet_tiny.safetensors", "densenet_tiny.md", "scenarios.csv"} | {f"recipes/{p.name}" for p in (ROOT/"tutorial_lib"/"recipes").iterdir()}
+    assert package == {p.name for p in MODULES} | {"book.mplstyle", "densenet_tiny.safetensors", "densenet_tiny.md", "scenarios.csv", "report.html"} | {f"recipes/{p.name}" for p in (ROOT/"tutorial_lib"/"recipes").iterdir()}
     others = [n for n in names if not n.startswith(("tutorial_lib/", "tutorial_lib-"))]
     assert not others, f"{others} would be installed beside the package"
     assert any(n.endswith("licenses/LICENSE") for n in names)

@@ -1950,3 +1950,123 @@ def _check_11c(answer):
         else:
             require(key != "train" or got != line - 1, "lines are counted from 1", got)
             require(type(got) is int and got == line, f"the key {key!r} is found in line {line}: {what}", got)
+
+# %% ../nbs/practice.ipynb #px1201
+@exercise("12.a")
+def _check_12a(answer):
+    "Your numbers were right for seven matrices: with other shares, with classes that never come, with answers that never come, and with a class that was not tested."
+    import numpy as np
+
+    require(callable(answer), "`elsewhere` is a function", answer)
+    rng = np.random.default_rng(121)
+    big = rng.integers(0, 20, (5, 5))
+    gone = big.copy()
+    gone[2] = 0
+    never = big.copy()
+    never[:, 3] = 0
+    cases = [([[9, 1], [2, 8]], [.99, .01]), ([[9, 1], [2, 8]], [.5, .5]), ([[30, 0], [5, 5]], [.2, .8]), (big, rng.dirichlet(np.ones(5))),
+             (gone, [.3, .2, 0, .4, .1]), (never, [.3, .2, .1, .1, .3]), ([[4, 0, 2], [0, 0, 0], [0, 0, 5]], [1, 0, 0])]
+    for counts, shares in cases:
+        counts, shares = np.array(counts), np.array(shares, float)
+        given = counts.copy(), shares.copy()
+        with np.errstate(all="ignore"): got = answer(counts, shares)
+        shown = {"matrix": counts.tolist(), "shares": shares.round(2).tolist()}
+        require(np.array_equal(counts, given[0]) and np.array_equal(shares, given[1]), "`matrix` and `shares` stay as they were", hint="Which line of yours writes in place?")
+        require(isinstance(got, tuple) and len(got) == 2, "the result is a tuple of two", got)
+        accuracy, precision = got
+        require(np.ndim(accuracy) == 0 and np.shape(precision) == shares.shape, f"the first is a number, and the second an array of {len(shares)}", got)
+        here = shares > 0
+        rates = counts[here]/counts[here].sum(axis=1, keepdims=True)
+        wanted = float(sum(s*r[k] for s, r, k in zip(shares[here], rates, np.flatnonzero(here))))
+        require(np.isfinite(accuracy), "the accuracy is a number, also if a class that will not come was not tested", {**shown, "your accuracy": accuracy}, "How much is 0 times NaN?")
+        require(abs(accuracy - wanted) < 1e-9, "the accuracy is the sum of the recalls, each weighed with the share of its class", {**shown, "your accuracy": round(float(accuracy), 4)},
+                "Of 100 pictures that will come, how many are of each class, and how many of those are found?")
+        columns = shares[here] @ rates
+        unanswered = columns == 0
+        require(np.isnan(precision[unanswered]).all(), "the precision is NaN for a class that will never be an answer", {**shown, "your precision": np.round(precision, 3).tolist()})
+        right = np.array([shares[k]*counts[k, k]/counts[k].sum() if here[k] else 0. for k in range(len(shares))])
+        ok = np.allclose(precision[~unanswered], right[~unanswered]/columns[~unanswered])
+        require(ok, "of the answers with a class, the precision says which share will be right", {**shown, "your precision": np.round(precision, 3).tolist()},
+                "The answers with a class come from pictures of all classes. Of which of them will there be more, and of which fewer, than in the test?")
+    try:
+        with np.errstate(all="ignore"): got = answer(gone, np.array([.3, .2, .1, .3, .1]))
+    except ValueError: return
+    require(False, "a class that will come and was not tested is a ValueError", got)
+
+# %% ../nbs/practice.ipynb #px1202
+@exercise("12.b")
+def _check_12b(answer):
+    "Six models got the temperature with the lowest log loss: too sure ones, shy ones, and one with logits of a thousand."
+    import warnings
+
+    import numpy as np
+    from scipy.special import logsumexp
+
+    def loss(logits, y, t): return float((logsumexp(logits/t, axis=1) - logits[np.arange(len(y)), y]/t).mean())
+
+    require(callable(answer), "`temperature` is a function", answer)
+    rng = np.random.default_rng(122)
+    for n, k, factor in (500, 5, 1), (500, 5, 4), (300, 3, .2), (800, 10, 15), (400, 2, 250), (400, 4, .01):
+        y = rng.integers(0, k, n)
+        logits = (rng.normal(size=(n, k)) + 1.5*np.eye(k)[y])*factor
+        given = logits.copy()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            got = answer(logits, y)
+        require(np.array_equal(logits, given), "`logits` stays as it was", hint="Which line of yours writes in place?")
+        require(isinstance(got, (int, float, np.number)) and not isinstance(got, bool), "the result is a number", got)
+        require(np.isfinite(got) and got > 0, "the temperature is finite and above 0", {"largest logit": round(float(abs(logits).max())), "your temperature": got},
+                "Does the softmax overflow? Or does the search leave the numbers that can be?")
+        best = np.exp(np.linspace(-8, 8, 3201))
+        near = best[np.argmin([loss(logits, y, t) for t in best[::16]])*16]
+        best = near*np.exp(np.linspace(-.15, .15, 601))
+        best = best[np.argmin([loss(logits, y, t) for t in best])]
+        shown = {"your temperature": round(float(got), 4), "log loss": round(loss(logits, y, got), 4), "with a better one": round(loss(logits, y, best), 4)}
+        require(abs(got/best - 1) < .01, "no other temperature has a lower log loss", shown,
+                "Do you multiply by it or divide? And how far does your search go, in both directions?")
+
+# %% ../nbs/practice.ipynb #px1203
+@exercise("12.c")
+def _check_12c(answer):
+    "The file was complete at the end. Before that, and after two kinds of errors, the old one was there as it had been, and nothing lay beside it."
+    import os
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    class Stopped(BaseException): "Like Ctrl-C."
+
+    old, new = b"old"*1000, [b"new", b"", b"er"*5000, b"\x00\xff"]
+
+    def pieces(path, was, seen, error=None):
+        "Give the pieces, and note what stands under the name meanwhile."
+        for piece in new:
+            seen.append(path.read_bytes() if path.exists() else None)
+            yield piece
+        seen.append(path.read_bytes() if path.exists() else None)
+        if error: raise error
+
+    require(callable(answer), "`write_whole` is a function", answer)
+    for was in old, None:
+        for error in None, OSError("no space left on device"), Stopped():
+            with TemporaryDirectory() as tmp:
+                path, kept, seen = Path(tmp)/"a"/"results.csv", Path(tmp)/"kept", []
+                path.parent.mkdir()
+                if was is not None:
+                    path.write_bytes(was)
+                    os.link(path, kept)
+                raised = None
+                try: answer(path, pieces(path, was, seen, error))
+                except (Stopped, OSError) as e: raised = e
+                there = path.read_bytes() if path.exists() else None
+                beside = sorted(p.name for p in path.parent.iterdir() if p != path)
+                before = "the old file" if was is not None else "no file"
+                require(seen and all(s == was for s in seen), f"while the pieces come, {before} is there under the name",
+                        "a file of another length" if was is None or any(s is not None for s in seen) else "no file", "Under which name do you write?")
+                if error:
+                    require(raised is error, "the error of `chunks` reaches the caller", raised)
+                    require(there == was, f"after an error {before} is there", None if there is None else f"{len(there)} bytes")
+                else:
+                    if raised: raise raised
+                    require(there == b"".join(new), "at the end the file holds all pieces", None if there is None else f"{len(there)} bytes, and there are {len(b''.join(new))}")
+                require(not beside, "no other file is left in the folder", beside, "Is it removed after each kind of error, Ctrl-C too?")
+                if was is not None: require(kept.read_bytes() == was, "who has opened the old file can read it to its end", hint="Do you write into the old file, or does a new one take its place?")
