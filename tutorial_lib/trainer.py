@@ -236,7 +236,7 @@ def make_body(
         raise ValueError(f"{name} cannot see pictures of {size} pixels ({' '.join(str(e).split())}): set data.size: null, which means {usual}") from e
     return Body(name, model, layer, size, tuple(tuple(map(float, s)) for s in stats), x.shape[1], parts, note)
 
-# %% ../nbs/13_trainer.ipynb #tn010
+# %% ../nbs/13_trainer.ipynb #tn006
 @dataclass
 class Head:
     "A linear classifier of the features of one body: all that has to be kept of a training with a frozen body."
@@ -257,13 +257,24 @@ class Head:
 
 _ABOUT = {"classes": list, "body": str, "fingerprint": str, "layer": str, "size": int, "mirror": bool, "config": str}  # what a file has to say of a head
 
-def _digest(tensors, about):
+def _digest(tensors, text):
     "A hash of numbers, and of the text that says what they are."
-    digest = hashlib.blake2b(about.encode(), digest_size=16)
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name in sorted(tensors):
         digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+def _sealed(tensors, about):
+    "A table of keys as JSON, with a hash of itself and of the numbers that it belongs to. One text: the order of several in a file is not fixed."
+    return json.dumps(about | {"digest": _digest(tensors, json.dumps(about))})
+
+def _unsealed(tensors, text):
+    "The table of keys. Raises `ValueError` where it is none, or the numbers are not those that were written."
+    about = json.loads(text)
+    if not isinstance(about, dict): raise ValueError("it is no table of keys")
+    if about.pop("digest", None) != _digest(tensors, json.dumps(about)): raise ValueError("it is damaged: its numbers are not those that were written")
+    return about
 
 def save_head(
     head: Head,
@@ -273,18 +284,15 @@ def save_head(
     "Write a head, the whole file or nothing: numbers, class names, configuration, and the fingerprint of its body. Raises what `save_weights` raises."
     tensors = {"head.weight": head.weight, "head.bias": head.bias}
     if body is not None: tensors |= {f"body.{k}": v for k, v in body.model.state_dict().items()}
-    about = json.dumps({"format": 1, **{k: getattr(head, k) for k in _ABOUT}})
-    return save_weights(tensors, path, tutorial_lib=about, digest=_digest(tensors, about))
+    return save_weights(tensors, path, tutorial_lib=_sealed(tensors, {"format": 1, **{k: getattr(head, k) for k in _ABOUT}}))
 
 def _read_head(path):
     "The head of a file, and the weights of its body if they are there."
     tensors, metadata = read_weights(path)
     def no(what): return ValueError(f"{path} holds no classifier: {what}. Give a file that `tutorial-lib train` wrote, head.safetensors or model.safetensors")
-    try: about = json.loads(metadata["tutorial_lib"])
+    try: about = _unsealed(tensors, metadata["tutorial_lib"])
     except KeyError: raise no("it does not say what it is") from None
-    except (ValueError, RecursionError) as e: raise no(f"its description is no JSON ({e})") from None
-    if not isinstance(about, dict): raise no("its description is no table of keys")
-    if metadata.get("digest") != _digest(tensors, metadata["tutorial_lib"]): raise ValueError(f"{path} is damaged: its numbers are not those that were written. Take another copy of the file, or train again")
+    except (ValueError, RecursionError) as e: raise no(f"{e}") from None
     if about.get("format") != 1: raise ValueError(f"{path} has the format {about.get('format')!r}, and this version reads 1: use the version of tutorial_lib that wrote it")
     if wrong := [k for k, kind in _ABOUT.items() if type(about.get(k)) is not kind]: raise no(f"its description has no {wrong[0]} of the right kind")
     classes, weight, bias = about["classes"], tensors.get("head.weight"), tensors.get("head.bias")
@@ -509,7 +517,7 @@ def _judge(net, files, y, body, bf16, mirror=False, bs=32):
     logits = torch.cat(outs).clone()
     return F.cross_entropy(logits, torch.from_numpy(y)).item(), (logits.argmax(1).numpy() == y).mean().item(), logits
 
-# %% ../nbs/13_trainer.ipynb #tn030
+# %% ../nbs/13_trainer.ipynb #tn007
 class _Keeper(Callback):
     "What makes a fastai training resumable: it seeds each step, augments, judges, keeps the best weights, and writes checkpoints and the history."
     order = -5  # before mixed precision and the schedule
@@ -534,7 +542,7 @@ class _Keeper(Callback):
         tensors, plain = _pack(self.learn.opt)
         tensors |= {f"model.{k}": v for k, v in self.weights().items()} | {f"best.{k}": v for k, v in self.best_weights.items()}
         state = dict(step=self.step, best=self.best, losses=self.losses, rows=self.rows, opt=plain, spent=self.clock())
-        save_weights(tensors, self.file, state=(text := json.dumps(state)), digest=_digest(tensors, text))
+        save_weights(tensors, self.file, state=_sealed(tensors, state))
         self.saved = time.monotonic()
 
     def load(self):
@@ -542,8 +550,7 @@ class _Keeper(Callback):
         tensors, metadata = read_weights(self.file)
         part = {name: {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")} for name in ("model", "best")}
         try:
-            if metadata["digest"] != _digest(tensors, metadata["state"]): raise ValueError("its numbers are not those that were written")
-            state = json.loads(metadata["state"])
+            state = _unsealed(tensors, metadata["state"])
             self.step, self.best, self.losses, self.rows, self.spent = (state[k] for k in ("step", "best", "losses", "rows", "spent"))
             self.net.load_state_dict(part["model"], strict=False)
             _unpack(self.learn.opt, {k: v for k, v in tensors.items() if k.startswith("opt.")}, state["opt"])
