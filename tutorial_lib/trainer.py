@@ -311,7 +311,7 @@ def read_head(
     Raises `FileNotFoundError`, and `ValueError` that names the file and says what is wrong with it."""
     return _read_head(path)[0]
 
-# %% ../nbs/13_trainer.ipynb #tn025
+# %% ../nbs/13_trainer.ipynb #tn010
 class Model:
     "A body in memory and the head that is in use. Other heads of the same body can take its place."
     def __init__(self,
@@ -397,7 +397,7 @@ def load_model(
             raise ValueError(f"{path} does not fit {head.body}: {unfit[0]} is missing, or has another shape. The file was changed, or written with another version of {head.body}")
         body.model.load_state_dict(weights)
     try: return Model(body, head)
-    except ValueError as e: raise ValueError(f"{path}: {e}") from None
+    except ValueError as e: raise ValueError(f"{path}: {str(e).partition(': load the head')[0]}: the file was changed, or written with another version") from None
 
 # %% ../nbs/13_trainer.ipynb #tn012
 class _Batches(torch.utils.data.Dataset):
