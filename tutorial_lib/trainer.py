@@ -881,7 +881,7 @@ def _tune_stage(run, stock, config, body, plan, say, cbs):
     elif config.train.keep == "best" and plan["total"]: say(f"no accuracy reached train.min_accuracy ({config.train.min_accuracy}): the last weights are kept")
     return net, keeper.best if config.train.keep == "best" else None, bf16
 
-# %% ../nbs/13_trainer.ipynb #tn040
+# %% ../nbs/13_trainer.ipynb #tn014
 def _train(run, stock, config, say, cbs):
     "Go through the stages of a run. Each is skipped if its result is there."
     start = time.monotonic()
@@ -891,7 +891,6 @@ def _train(run, stock, config, say, cbs):
     body = make_body(config.model.name, config.model.pretrained, config.data.size)
     body.model.to(device, memory_format=torch.channels_last)
     if body.note: say(body.note)
-    if config.train.strategy != "head" and config.train.batch_size < 2: raise ValueError("train.batch_size is 1, and batch norm needs two images or more: set 2 or more")
     if (run/"plan.json").is_file(): plan = _read_json(run/"plan.json")
     else:
         plan = _probe_stage(run, stock, config, body, device, say)
