@@ -6,7 +6,7 @@
 __all__ = ['Stock', 'take_stock', 'Body', 'make_body', 'Head', 'save_head', 'read_head', 'Model', 'load_model', 'Network',
            'train', 'evaluate']
 
-# %% ../nbs/13_trainer.ipynb #tn001
+# %% ../nbs/13_trainer.ipynb #tn018
 import copy
 import csv
 import hashlib
@@ -18,7 +18,7 @@ import random
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -44,17 +44,16 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from . import __version__
+from . import __version__, densenet
 from .classifier import bf16_is_fast, evaluating
 from .data import _map, read_images, split
 from .densenet import CIFAR10_STATS
-from . import densenet
 from .config import Config, DataConfig, annotated, load_config, save_config
-from .modules import load_weights, read_weights, save_weights
+from .modules import read_weights, save_weights
 from .report import HISTORY, PARTS, _csv, _write_whole, read_run, report, write_run
 from .scenarios import _PARTS, _folder_notes, _inventory, _passed_over, _read_or_reason, choose, read_scenarios, recommend
-from .transfer import (Probe, _fingerprint, _pool, _recording, body_parts, feature_layer, features, find_head, freeze_body,
-                                   linear_probe, normalise, param_groups)
+from .transfer import (_fingerprint, _recording, body_parts, feature_layer, features, find_head, freeze_body, linear_probe,
+                                   normalise, param_groups)
 
 # %% ../nbs/13_trainer.ipynb #tn038
 @dataclass
@@ -83,7 +82,7 @@ class Stock:
         counts = ", ".join(f"{n:,} {part}" for part in PARTS if (n := int((self.table.part == part).sum())))
         return "\n".join([f"{shown}: {len(self.table):,} images in {len(self.classes):,} classes ({counts}).", *self.notes])
 
-# %% ../nbs/13_trainer.ipynb #tn004
+# %% ../nbs/13_trainer.ipynb #tn001
 def _path(path):
     "A path, with ~ for the home of a user, where there is such a user."
     try: return Path(path).expanduser()
@@ -97,6 +96,8 @@ def _empty_classes(folder, table, in_parts):
     subs = [p for root in above for p in root.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
     return sorted({p.name for p in subs if not _passed_over(p) and not any(map(_passed_over, filter(Path.is_dir, p.iterdir())))} - set(table.label))
 
+def _some(names): return ", ".join(map(repr, names[:3])) + (" and more" if len(names) > 3 else "")
+
 def _share_out(folder, table, data):
     "Give each picture without a part one. Raises `ValueError` where nothing can be held out."
     def hold_out(share, part):
@@ -108,7 +109,7 @@ def _share_out(folder, table, data):
     if "valid" not in there: hold_out(data.valid/(1 - data.test if "test" not in there else 1), "valid")
     table.loc[table.part == "", "part"] = "train"
 
-# %% ../nbs/13_trainer.ipynb #tn005
+# %% ../nbs/13_trainer.ipynb #tn007
 def take_stock(
     folder,  # one sub-folder a class; or these inside train, valid (or val) and test
     data: DataConfig = DataConfig(),  # shares to hold out, and the seed of the choice
@@ -122,25 +123,28 @@ def take_stock(
     table, skipped = _inventory(folder)
     in_parts = bool(table.part[0])
     if not in_parts and {_PARTS.get(name.lower()) for name in table.label.unique()} <= {"valid", "test"}:
-        raise ValueError(f"{folder} holds {', '.join(sorted(table.label.unique()))} and no folder train: put the pictures to learn from into train, one sub-folder a class")
+        raise ValueError(f"{folder} holds {', '.join(sorted(table.label.unique()))} and no folder train: "
+                         "put the pictures to learn from into train, one sub-folder a class")
     reasons = list(tqdm(_map(_unreadable, list(table.file)), desc="reading", unit="image", total=len(table), leave=False, disable=None))
     skipped += [(f.relative_to(folder).as_posix(), reason) for f, reason in zip(table.file, reasons) if reason]
     empty = _empty_classes(folder, table, in_parts)
     table = table[[reason is None for reason in reasons]].reset_index(drop=True)
-    if not len(table): raise ValueError(f"{folder} has no image that can be read: {skipped[-1][0]} is no usable picture ({skipped[-1][1]}). Put other images in")
+    if not len(table):
+        raise ValueError(f"{folder} has no image that can be read: {skipped[-1][0]} is no usable picture ({skipped[-1][1]}). Put other images in")
     counts = table.label.value_counts(sort=False).sort_index()
     if len(counts) < 2:
         raise ValueError(f"{folder} has one class only, {counts.index[0]!r}: a classifier needs two. Put the images of another class into a sub-folder beside it")
     notes = _folder_notes(folder, table, sorted(skipped), counts)
-    if empty: notes.append(f"Without an image, {len(empty):,}: {', '.join(map(repr, empty[:3]))}{' and more' if len(empty) > 3 else ''}. They are no classes.")
+    if empty: notes.append(f"Without an image, {len(empty):,}: {_some(empty)}. They are no classes.")
     table["bytes"] = [os.path.getsize(f) for f in table.file]
     table["file"] = [f.relative_to(folder).as_posix() for f in table.file]
     _share_out(folder, table, data)
     train, valid = (set(table.label[table.part == part]) for part in ("train", "valid"))
     if alone := sorted(set(counts.index) - train):
-        raise ValueError(f"{folder}: the class {alone[0]!r} has images in {', '.join(sorted(set(table.part[table.label == alone[0]])))} and none in train: add some to learn from, or take the class away")
+        where = ", ".join(sorted(set(table.part[table.label == alone[0]])))
+        raise ValueError(f"{folder}: the class {alone[0]!r} has images in {where} and none in train: add some to learn from, or take the class away")
     if not valid: raise ValueError(f"{folder}: no image can be held out to judge by, since each class has a single one, or copies of one: add images")
-    if unjudged := sorted(train - valid): notes.append(f"Classes without an image to judge by, {len(unjudged):,}: {', '.join(map(repr, unjudged[:3]))}{' and more' if len(unjudged) > 3 else ''}.")
+    if unjudged := sorted(train - valid): notes.append(f"Classes without an image to judge by, {len(unjudged):,}: {_some(unjudged)}.")
     return Stock(Path(os.path.abspath(folder)), table[["file", "label", "part", "bytes"]], notes)
 
 # %% ../nbs/13_trainer.ipynb #tn046
@@ -236,7 +240,7 @@ def make_body(
         raise ValueError(f"{name} cannot see pictures of {size} pixels ({' '.join(str(e).split())}): set data.size: null, which means {usual}") from e
     return Body(name, model, layer, size, tuple(tuple(map(float, s)) for s in stats), x.shape[1], parts, note)
 
-# %% ../nbs/13_trainer.ipynb #tn006
+# %% ../nbs/13_trainer.ipynb #tn026
 @dataclass
 class Head:
     "A linear classifier of the features of one body: all that has to be kept of a training with a frozen body."
@@ -293,11 +297,14 @@ def _read_head(path):
     try: about = _unsealed(tensors, metadata["tutorial_lib"])
     except KeyError: raise no("it does not say what it is") from None
     except (ValueError, RecursionError) as e: raise no(f"{e}") from None
-    if about.get("format") != 1: raise ValueError(f"{path} has the format {about.get('format')!r}, and this version reads 1: use the version of tutorial_lib that wrote it")
+    if about.get("format") != 1:
+        raise ValueError(f"{path} has the format {about.get('format')!r}, and this version reads 1: use the version of tutorial_lib that wrote it")
     if wrong := [k for k, kind in _ABOUT.items() if type(about.get(k)) is not kind]: raise no(f"its description has no {wrong[0]} of the right kind")
     classes, weight, bias = about["classes"], tensors.get("head.weight"), tensors.get("head.bias")
-    if not all(isinstance(c, str) and c for c in classes) or len(set(classes)) < max(len(classes), 2): raise no("its classes are not two or more different names")
-    if weight is None or bias is None or weight.ndim != 2 or len(weight) != len(classes) or bias.shape != (len(classes),): raise no(f"its numbers do not fit {len(classes)} classes")
+    if not all(isinstance(c, str) and c for c in classes) or len(set(classes)) < max(len(classes), 2):
+        raise no("its classes are not two or more different names")
+    if weight is None or bias is None or weight.ndim != 2 or len(weight) != len(classes) or bias.shape != (len(classes),):
+        raise no(f"its numbers do not fit {len(classes)} classes")
     if not weight.isfinite().all() or not bias.isfinite().all(): raise no("some of its numbers are NaN or infinity")
     if not 32 <= about["size"] <= 1024: raise no(f"its size of pictures is {about['size']}")
     return (Head(weight.float(), bias.float(), **{k: about[k] for k in _ABOUT}),
@@ -311,7 +318,7 @@ def read_head(
     Raises `FileNotFoundError`, and `ValueError` that names the file and says what is wrong with it."""
     return _read_head(path)[0]
 
-# %% ../nbs/13_trainer.ipynb #tn010
+# %% ../nbs/13_trainer.ipynb #tn030
 class Model:
     "A body in memory and the head that is in use. Other heads of the same body can take its place."
     def __init__(self,
@@ -385,7 +392,8 @@ def load_model(
     path = _path(path)
     if path.is_dir():
         there = [path/name for name in ("model.safetensors", "head.safetensors") if (path/name).is_file()]
-        if not there: raise FileNotFoundError(f"{path} holds neither model.safetensors nor head.safetensors: it is no run, or the run was stopped before it had learned anything")
+        if not there:
+            raise FileNotFoundError(f"{path} holds neither model.safetensors nor head.safetensors: it is no run, or the run was stopped before it had learned anything")
         path = there[0]
     head, weights = _read_head(path)
     if not (Path(head.body).name == head.body): raise ValueError(f"{path} asks for a network {head.body!r}: no network has such a name")
@@ -394,7 +402,8 @@ def load_model(
     if weights:
         want = body.model.state_dict()
         if unfit := [k for k in {**want, **weights} if k not in want or k not in weights or want[k].shape != weights[k].shape]:
-            raise ValueError(f"{path} does not fit {head.body}: {unfit[0]} is missing, or has another shape. The file was changed, or written with another version of {head.body}")
+            raise ValueError(f"{path} does not fit {head.body}: {unfit[0]} is missing, or has another shape. "
+                             f"The file was changed, or written with another version of {head.body}")
         body.model.load_state_dict(weights)
     try: return Model(body, head)
     except ValueError as e: raise ValueError(f"{path}: {str(e).partition(': load the head')[0]}: the file was changed, or written with another version") from None
@@ -517,7 +526,7 @@ def _judge(net, files, y, body, bf16, mirror=False, bs=32):
     logits = torch.cat(outs).clone()
     return F.cross_entropy(logits, torch.from_numpy(y)).item(), (logits.argmax(1).numpy() == y).mean().item(), logits
 
-# %% ../nbs/13_trainer.ipynb #tn007
+# %% ../nbs/13_trainer.ipynb #tn040
 class _Keeper(Callback):
     "What makes a fastai training resumable: it seeds each step, augments, judges, keeps the best weights, and writes checkpoints and the history."
     order = -5  # before mixed precision and the schedule
@@ -530,7 +539,6 @@ class _Keeper(Callback):
         self.augment = {"none": lambda: [], "mirror": lambda: [Flip(p=.5)], "full": lambda: aug_transforms(size=body.size, min_scale=.75)}[self.config.augment]()
         self.file, self.valid, self.train_at = run/"checkpoint.safetensors", stock.at("valid"), stock.at("train")
         self.paths, self.y = np.array(stock.paths, object), stock.y
-        self.scheduled = None
 
     # what is kept
     def weights(self):
@@ -555,7 +563,8 @@ class _Keeper(Callback):
             self.net.load_state_dict(part["model"], strict=False)
             _unpack(self.learn.opt, {k: v for k, v in tensors.items() if k.startswith("opt.")}, state["opt"])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, AssertionError) as e:
-            raise ValueError(f"{self.file} does not belong to this run, or was changed ({' '.join(str(e).split())}): delete it, and --resume begins the fine-tuning anew") from e
+            raise ValueError(f"{self.file} does not belong to this run, or was changed ({' '.join(str(e).split())}): "
+                             "delete it, and --resume begins the fine-tuning anew") from e
         self.best_weights = part["best"]
 
     def clock(self): return self.spent + time.monotonic() - self.began
@@ -600,8 +609,8 @@ class _Keeper(Callback):
         "Judge the validation part, and note it. The weights are kept if they are the best so far."
         score = partial(_judge, self.net, body=self.body, bf16=self.bf16)
         loss, accuracy, _ = score(list(self.paths[self.valid]), self.y[self.valid])
-        row = dict(epoch=round(self.step/self.plan["per_epoch"], 4), step=self.step, train_loss=self.losses[0]/self.losses[1] if self.losses[1] else None,
-                   valid_loss=loss, accuracy=accuracy)
+        train_loss = self.losses[0]/self.losses[1] if self.losses[1] else None
+        row = dict(epoch=round(self.step/self.plan["per_epoch"], 4), step=self.step, train_loss=train_loss, valid_loss=loss, accuracy=accuracy)
         if self.config.train_accuracy and self.step%self.plan["per_epoch"] == 0:
             row["train_accuracy"] = score(list(self.paths[self.train_at]), self.y[self.train_at])[1]
         if self.step: row["lr"] = float(self.learn.opt.hypers[-1]["lr"])
@@ -609,9 +618,10 @@ class _Keeper(Callback):
         self.losses = [0., 0]
         better = accuracy >= (self.config.min_accuracy or 0) and (self.best is None or accuracy > self.best["accuracy"])
         if better: self.best, self.best_weights = dict(step=self.step, accuracy=accuracy), self.weights()
-        train_loss = "" if row["train_loss"] is None else f"loss {row['train_loss']:.3f}, "
+        losses = [f"loss {row['train_loss']:.3f}"]*(row["train_loss"] is not None) + [f"validation loss {loss:.3f}"]
         self.bar.clear()
-        self.say(f"epoch {row['epoch']:.2f}, step {self.step:,} of {self.plan['total']:,}: {train_loss}validation loss {loss:.3f}, accuracy {accuracy:.3f}" + (", the best so far" if better else ""))
+        self.say(f"epoch {row['epoch']:.2f}, step {self.step:,} of {self.plan['total']:,}: {', '.join(losses)}, accuracy {accuracy:.3f}"
+                 + ", the best so far"*better)
 
     def write_history(self):
         table = pd.DataFrame(self.rows, columns=[c for c in HISTORY if any(c in r for r in self.rows)])
@@ -620,7 +630,7 @@ class _Keeper(Callback):
     @property
     def net(self): return self.learn.model
 
-# %% ../nbs/13_trainer.ipynb #tn017
+# %% ../nbs/13_trainer.ipynb #tn052
 class _Loaders(DataLoaders):
     "Loaders of PyTorch for a Learner, which asks them where the model shall be."
     device = None
@@ -655,12 +665,13 @@ def _learner(run, net, stock, body, config, plan, bf16, say, cbs=()):
     weight = torch.tensor(counts.sum()/(len(counts)*counts), dtype=torch.float32, device=device) if train.balance == "weights" else None
     dls = _Loaders(_batches(stock, body, config, plan), [])
     dls.device = device
+    cbs = [TrainEvalCallback(), keeper, ParamScheduler({"lr": rate}), *([_Precision()] if bf16 else []), *cbs]
     learn = Learner(dls, net, nn.CrossEntropyLoss(weight), opt_func, lr=train.lr, splitter=lambda model: [g["params"] for g in groups],
-                    cbs=[TrainEvalCallback(), keeper, ParamScheduler({"lr": rate}), *([_Precision()] if bf16 else []), *cbs], train_bn=False, default_cbs=False)
+                    cbs=cbs, train_bn=False, default_cbs=False)
     learn.create_opt()
     return learn, keeper
 
-# %% ../nbs/13_trainer.ipynb #tn016
+# %% ../nbs/13_trainer.ipynb #tn054
 def _json(path, value):
     "Write a table of keys with a hash of it, the whole file or nothing."
     text = json.dumps(value, indent=1)
@@ -715,7 +726,8 @@ def _old_run(run):
     stock, config = Stock(Path(about["folder"]), table, about["notes"]), load_config(run/"config.yaml")
     for path, size in zip(stock.paths, table.bytes):
         if not path.is_file() or path.stat().st_size != size:
-            raise ValueError(f"{run} was begun with other pictures: {path} is {'gone' if not path.is_file() else 'another file now'}. Put it back, or begin a new run without --resume")
+            what = "another file now" if path.is_file() else "gone"
+            raise ValueError(f"{run} was begun with other pictures: {path} is {what}. Put it back, or begin a new run without --resume")
     return stock, config
 
 # %% ../nbs/13_trainer.ipynb #tn072
@@ -881,7 +893,7 @@ def _tune_stage(run, stock, config, body, plan, say, cbs):
     elif config.train.keep == "best" and plan["total"]: say(f"no accuracy reached train.min_accuracy ({config.train.min_accuracy}): the last weights are kept")
     return net, keeper.best if config.train.keep == "best" else None, bf16
 
-# %% ../nbs/13_trainer.ipynb #tn014
+# %% ../nbs/13_trainer.ipynb #tn004
 def _train(run, stock, config, say, cbs):
     "Go through the stages of a run. Each is skipped if its result is there."
     start = time.monotonic()
@@ -914,7 +926,8 @@ def _train(run, stock, config, say, cbs):
                   **{k: plan[k] for k in ("probe", "total") if k in plan}, best=best, seconds=round(time.monotonic() - start, 1))
     _json(run/"result.json", result)
     _tidy(run)
-    say(f"done: {result['strategy']}, accuracy {result['accuracy']:.3f} on the {part} part. {run/file} has {result['bytes']:,} bytes" + (f", the report is {run/'report'/'report.html'}" if config.output.report else ""))
+    page = f", the report is {run/'report'/'report.html'}" if config.output.report else ""
+    say(f"done: {result['strategy']}, accuracy {result['accuracy']:.3f} on the {part} part. {run/file} has {result['bytes']:,} bytes{page}")
 
 def _tidy(run):
     "Remove what only a run that goes on needs."
@@ -975,7 +988,21 @@ def _only_one(run):
     try: yield
     finally: lock.release()
 
-# %% ../nbs/13_trainer.ipynb #tn107
+# %% ../nbs/13_trainer.ipynb #tn005
+def _check_evaluation(out):
+    "Raise `FileExistsError` for a folder that holds anything else."
+    if not out.exists() or out.is_dir() and not any(out.iterdir()): return
+    if out.is_dir() and (out/"run.json").is_file() and not (out/"stock.json").exists(): return
+    raise FileExistsError(f"{out} is there and is no evaluation: nothing was written. Give another place, or move it away")
+
+def _strange(folder, run, names, classes):
+    "What is wrong with a folder of classes that a run does not know."
+    if all(name.lower() in _PARTS for name in names):
+        return ValueError(f"{folder} holds parts, {', '.join(names)}: give one of them, such as {folder/names[0]}")
+    near = get_close_matches(names[0], classes, n=1)
+    return ValueError(f"{folder} has the class {names[0]!r}, which {run} does not know" + (f" (did you mean {near[0]!r}?)" if near else "")
+                      + f": take its folder away, or give it the name of a class, such as {_some(classes)}")
+
 def evaluate(
     run,  # folder of a run
     folder,  # labelled images: one sub-folder a class, or these inside parts
@@ -985,23 +1012,19 @@ def evaluate(
 
     Raises what `load_model` raises, `ValueError` for a class that the classifier does not know, and for a folder without an image that can be read."""
     run, folder = _path(run), Path(os.path.abspath(_path(folder)))
-    if out is not None and (out := _path(out)).exists() and (not out.is_dir() or any(out.iterdir()) and ((out/"stock.json").exists() or not (out/"run.json").is_file())):
-        raise FileExistsError(f"{out} is there and is no evaluation: nothing was written. Give another place, or move it away")
+    if out is not None: _check_evaluation(out := _path(out))
     model = load_model(run)
     table, skipped = _inventory(folder)
-    known = {c: i for i, c in enumerate(model.classes)}
-    if strange := sorted(set(table.label) - set(known)):
-        if all(name.lower() in _PARTS for name in strange): raise ValueError(f"{folder} holds parts, {', '.join(strange)}: give one of them, such as {folder/strange[0]}")
-        near = get_close_matches(strange[0], model.classes, n=1)
-        raise ValueError(f"{folder} has the class {strange[0]!r}, which {run} does not know" + (f" (did you mean {near[0]!r}?)" if near else "") + ": take its folder away, or give it the name of one of " + ", ".join(model.classes[:10]) + (" and more" if len(known) > 10 else ""))
+    if strange := sorted(set(table.label) - set(model.classes)): raise _strange(folder, run, strange, model.classes)
     found = list(tqdm(_map(_unreadable, list(table.file)), desc="reading", unit="image", leave=False, disable=None))
     skipped += [(f.relative_to(folder).as_posix(), reason) for f, reason in zip(table.file, found) if reason]
     table = table[[reason is None for reason in found]].reset_index(drop=True)
     if not len(table): raise ValueError(f"{folder} has no image that can be read: give other images")
-    logits = torch.cat([model.head.logits(model.body.features(read_images(part.file, model.body.size), model.head.mirror)) for _, part in table.groupby(np.arange(len(table))//256)])
+    parts = (list(table.file[i:i + 256]) for i in range(0, len(table), 256))
+    probs = np.concatenate([model.probabilities(read_images(files, model.body.size)) for files in parts])
     if out is None: out = next(path for n in range(1, 10**9) if not (path := run/"evaluations"/(folder.name if n == 1 else f"{folder.name}_{n}")).exists())
-    notes = [f"Left out, {len(skipped)}: " + ", ".join(f"{name} ({reason})" for name, reason in skipped[:3]) + (f" and {len(skipped) - 3} more" if len(skipped) > 3 else "")] if skipped else []
-    write_run(out, list(table.file), table.part.replace("", "test"), table.label, logits.softmax(1).numpy(), model.classes, folder,
+    notes = [f"Left out, {len(skipped)}: " + _some([f"{name} ({reason})" for name, reason in skipped])]*bool(skipped)
+    write_run(out, list(table.file), table.part.replace("", "test"), table.label, probs, model.classes, folder,
               about=dict(classifier=run.name, network=model.body.name, pixels=model.body.size, notes=notes), config=model.head.config)
     report(out)
     return Path(out)
