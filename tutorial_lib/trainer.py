@@ -526,7 +526,7 @@ def _judge(net, files, y, body, bf16, mirror=False, bs=32):
     logits = torch.cat(outs).clone()
     return F.cross_entropy(logits, torch.from_numpy(y)).item(), (logits.argmax(1).numpy() == y).mean().item(), logits
 
-# %% ../nbs/13_trainer.ipynb #tn040
+# %% ../nbs/13_trainer.ipynb #tn006
 class _Keeper(Callback):
     "What makes a fastai training resumable: it seeds each step, augments, judges, keeps the best weights, and writes checkpoints and the history."
     order = -5  # before mixed precision and the schedule
@@ -539,6 +539,10 @@ class _Keeper(Callback):
         self.augment = {"none": lambda: [], "mirror": lambda: [Flip(p=.5)], "full": lambda: aug_transforms(size=body.size, min_scale=.75)}[self.config.augment]()
         self.file, self.valid, self.train_at = run/"checkpoint.safetensors", stock.at("valid"), stock.at("train")
         self.paths, self.y = np.array(stock.paths, object), stock.y
+
+    def __call__(self, event_name):
+        "fastai would put words of its own before those of an error, and ours are for the reader."
+        if hasattr(type(self), event_name): getattr(self, event_name)()
 
     # what is kept
     def weights(self):
@@ -618,7 +622,7 @@ class _Keeper(Callback):
         self.losses = [0., 0]
         better = accuracy >= (self.config.min_accuracy or 0) and (self.best is None or accuracy > self.best["accuracy"])
         if better: self.best, self.best_weights = dict(step=self.step, accuracy=accuracy), self.weights()
-        losses = [f"loss {row['train_loss']:.3f}"]*(row["train_loss"] is not None) + [f"validation loss {loss:.3f}"]
+        losses = [f"{name} {value:.3f}" for name, value in (("loss", train_loss), ("validation loss", loss)) if value is not None]
         self.bar.clear()
         self.say(f"epoch {row['epoch']:.2f}, step {self.step:,} of {self.plan['total']:,}: {', '.join(losses)}, accuracy {accuracy:.3f}"
                  + ", the best so far"*better)
