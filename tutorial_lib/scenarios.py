@@ -428,7 +428,7 @@ _SYSTEM = "__macosx", "@eadir", "$recycle.bin", "system volume information", "lo
 def _passed_over(folder):
     "Why a folder has no images to learn from: the system made it, or a training did; else None."
     if folder.name.lower() in _SYSTEM: return "folder of the system"
-    return "folder of a run" if (folder/"stock.json").is_file() or (folder/"run.json").is_file() else None
+    return "folder of a run" if any(os.path.isfile(folder/name) for name in ("stock.json", "run.json")) else None
 
 def _inventory(
     folder,  # one sub-folder a class; or these inside train, valid (or val) and test

@@ -6,7 +6,7 @@
 __all__ = ['Stock', 'take_stock', 'Body', 'make_body', 'Head', 'save_head', 'read_head', 'Model', 'load_model', 'Network',
            'train', 'evaluate']
 
-# %% ../nbs/13_trainer.ipynb #tn018
+# %% ../nbs/13_trainer.ipynb #tn010
 import copy
 import csv
 import hashlib
@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -50,12 +51,14 @@ from .data import _map, read_images, split
 from .densenet import CIFAR10_STATS
 from .config import Config, DataConfig, annotated, load_config, save_config
 from .modules import read_weights, save_weights
-from .report import HISTORY, PARTS, _csv, _write_whole, read_run, report, write_run
+from .report import HISTORY, PARTS, _csv, _plain, _write_whole, read_run, report, write_run
 from .scenarios import _PARTS, _folder_notes, _inventory, _passed_over, _read_or_reason, choose, read_scenarios, recommend
 from .transfer import (_fingerprint, _recording, body_parts, feature_layer, features, find_head, freeze_body, linear_probe,
                                    normalise, param_groups)
 
-# %% ../nbs/13_trainer.ipynb #tn038
+# %% ../nbs/13_trainer.ipynb #tn014
+_LONG = 10**6  # characters: no limit
+
 @dataclass
 class Stock:
     "The pictures of a folder, and what each of them is for."
@@ -80,13 +83,14 @@ class Stock:
         inside = self.folder.is_relative_to(Path.cwd()) and self.folder != Path.cwd()
         shown = self.folder.relative_to(Path.cwd()) if inside else self.folder
         counts = ", ".join(f"{n:,} {part}" for part in PARTS if (n := int((self.table.part == part).sum())))
-        return "\n".join([f"{shown}: {len(self.table):,} images in {len(self.classes):,} classes ({counts}).", *self.notes])
+        lines = [f"{shown}: {len(self.table):,} images in {len(self.classes):,} classes ({counts}).", *self.notes]
+        return "\n".join(_plain(line, _LONG) for line in lines)
 
-# %% ../nbs/13_trainer.ipynb #tn001
+# %% ../nbs/13_trainer.ipynb #tn016
 def _path(path):
     "A path, with ~ for the home of a user, where there is such a user."
     try: return Path(path).expanduser()
-    except RuntimeError: return Path(path)
+    except RuntimeError: return Path(os.path.abspath(path))
 
 def _unreadable(path): return reason if isinstance(reason := _read_or_reason(path, 64), str) else None
 
@@ -94,7 +98,8 @@ def _empty_classes(folder, table, in_parts):
     "Names of class folders, without those that hold a picture."
     above = [p for p in folder.iterdir() if p.is_dir()] if in_parts else [folder]
     subs = [p for root in above for p in root.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
-    return sorted({p.name for p in subs if not _passed_over(p) and not any(map(_passed_over, filter(Path.is_dir, p.iterdir())))} - set(table.label))
+    def counts(p): return os.access(p, os.R_OK | os.X_OK) and not _passed_over(p) and not any(map(_passed_over, filter(Path.is_dir, p.iterdir())))
+    return sorted({normalize("NFC", p.name) for p in subs if counts(p)} - set(table.label))
 
 def _some(names): return ", ".join(map(repr, names[:3])) + (" and more" if len(names) > 3 else "")
 
@@ -938,7 +943,7 @@ def _tidy(run):
     (run/"checkpoint.safetensors").unlink(missing_ok=True)
     shutil.rmtree(run/"features", ignore_errors=True)
 
-# %% ../nbs/13_trainer.ipynb #tn020
+# %% ../nbs/13_trainer.ipynb #tn017
 def train(
     folder=None,  # of images, as `take_stock` takes it; None: data.folder of the configuration
     config: Config | None = None,  # all choices; None: the recipe fast, and for a run that goes on its own
@@ -958,23 +963,24 @@ def train(
     whole = Path(os.path.abspath(folder))
     name = (config.output.run_name or whole.name or "run").encode("utf-8", "surrogateescape")[:200].decode("utf-8", "replace")
     if runs.exists() and not runs.is_dir(): raise NotADirectoryError(f"{runs} is a file, so no run can be made in it: give another folder in output.runs")
+    def tell(text): say("\n".join(_plain(line, _LONG) for line in text.split("\n")))    # no name of a file moves the cursor of a terminal
     with _own_randomness(config.train.seed):
         run = next(iter(_runs_of(runs, name, whole)[::-1]), None) if resume else None
         if run and (run/"result.json").is_file():
             _tidy(run)
-            say(f"{run} is complete: there is nothing to resume")
+            tell(f"{run} is complete: there is nothing to resume")
             return run
         if run:
-            say(f"going on with {run}")
+            tell(f"going on with {run}")
         else:
             stock = take_stock(folder, config.data)
             run = _new_run(runs, name, stock, config)
-            say(f"{stock}\nrun: {run}")
+            tell(f"{stock}\nrun: {run}")
         with _only_one(run):
             stock, known = _old_run(run)
             if asked and (differs := _difference(known, config)):
                 raise ValueError(f"{run} was begun with another configuration, {differs}: give the same one or none, or begin a new run without --resume")
-            _train(run, stock, known, say, cbs)
+            _train(run, stock, known, tell, cbs)
     return run
 
 def _difference(known, now):
