@@ -450,7 +450,7 @@ def _inventory(
     table = pd.DataFrame(rows, columns=["file", "label", "part"])
     if not len(table):
         outside = f"{len(found)} images lie in no class folder" if len(found) else "no image is in it or in its sub-folders"
-        if skipped: outside += f" ({skipped[0][0]} was left out: {skipped[0][1]})"
+        if skipped and not len(found): outside += f" ({skipped[0][0]} was left out: {skipped[0][1]})"
         raise ValueError(f"{folder} has nothing to learn from: {outside}. Put the images of each class into a sub-folder with the name of the class")
     return table, skipped
 
