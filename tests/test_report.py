@@ -13,12 +13,12 @@ from sklearn.metrics import accuracy_score
 
 from tutorial_lib import report as module
 from tutorial_lib.report import (calibration, calibration_error, class_table, confused_pairs, confusion, confusion_heatmap, contact_sheet, duplicates, error_table,
-                                 fonts_for, heatmap_size, learning_curves, read_run, reliability_diagram, report, scores, suspicious_labels, write_run)
+                                 fonts_for, heatmap_size, learning_curves, read_run, reliability_diagram, report, scores, sheet_size, suspicious_labels, write_run)
 
 pytest_plugins = ["book_fixtures"]
 ROOT = Path(__file__).resolve().parents[1]
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "$\\frac{x}$", "a\nb\r,\"c\u202e", "--><svg onload=alert(3)>", "{{ 7*7 }}{% raw %}", "비글", "x"*300]
-HISTORY = pd.DataFrame(dict(epoch=[1, 2, 3], train_loss=[2., 1., .5], valid_loss=[2., 1.5, 1.6], accuracy=[.3, .5, .6], lr=[.1]*3, seconds=[1., 2., 3.]))
+HISTORY = pd.DataFrame(dict(epoch=[1, 2, 3], train_loss=[2., 1., .5], valid_loss=[2., 1.5, 1.6], accuracy=[.3, .5, .6], train_accuracy=[.4, .7, .9], lr=[.1]*3, seconds=[1., 2., 3.]))
 
 
 @pytest.fixture(autouse=True)
@@ -376,6 +376,22 @@ def test_learning_curves_draw_what_there_is(columns):
     assert loss.get_xlabel() == ("epoch" if "epoch" in table else "step" if "step" in table else "row")
 
 
+def test_learning_curves_of_training_and_validation():
+    "Both accuracies, told apart as both losses are; an epoch may be a fraction, and has a tick then."
+    table = pd.DataFrame(dict(epoch=[.25, .5, .75, 1.], train_loss=[4., 3, 2, 1], valid_loss=[4., 3, 3, 3], accuracy=[.1, .2, .3, .3], train_accuracy=[.2, .4, np.nan, .9]))
+    fig = Figure(figsize=(7, 3))
+    loss, accuracy = learning_curves(table, fig.subplots(1, 2))
+    for ax, training, validation in (loss, "train_loss", "valid_loss"), (accuracy, "train_accuracy", "accuracy"):
+        drawn = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+        assert list(drawn) == ["training", "validation"] == [t.get_text() for t in ax.get_legend().get_texts()]
+        assert drawn["training"].get_ydata().tolist() == table[training].dropna().tolist() and drawn["validation"].get_ydata().tolist() == table[validation].tolist()
+        assert [drawn[name].get_color() for name in drawn] == ["C0", "C1"]
+    assert sum(0 < t <= 1 for t in accuracy.get_xticks()) >= 3 and accuracy.lines[-1].get_xdata()[0] == .5
+    for epochs in [1, 2], np.arange(.5, 10, .5):
+        ax = learning_curves(pd.DataFrame(dict(epoch=epochs, accuracy=.5)), Figure().subplots(1, 2))[1]
+        assert not (ax.get_xticks() % 1).any() and [t.get_text() for t in ax.get_legend().get_texts()] == ["validation"]
+
+
 def test_contact_sheet_shows_what_is_there(tmp_path):
     files = pictures(tmp_path/"p", 8)
     y, probs = predictions(3, 8, sharp=0.)
@@ -389,10 +405,28 @@ def test_contact_sheet_shows_what_is_there(tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path/"secret.png")
     linked.symlink_to(tmp_path/"secret.png")
     fig = contact_sheet(run, errors, 8, 3, fig=Figure())
-    said = [t.get_text() for ax in fig.axes for t in ax.texts]
-    assert said == ["the file is gone", "the file cannot be read", "a link to outside of the folder"]
-    assert sum(len(ax.images) for ax in fig.axes) == len(errors) - 3
-    assert fig.axes[3].get_title().splitlines()[1] == f"is {errors.label[3]}"
+    fig.draw_without_rendering()
+    ax = fig.axes[0]
+    said = [t.get_text().splitlines() for t in ax.texts]
+    assert [" ".join(t) for t in said if len(t) < 3 or not t[1].startswith("label ")] == ["the file is gone", "the file cannot be read", "a link to outside of the folder"]
+    titles = [t for t in said if len(t) == 3 and t[1].startswith("label ")]
+    assert [t[1:] for t in titles] == [[f"label {r.label}", r.file] for r in errors.itertuples()]
+    assert len(ax.images) == len(errors) - 3
+    boxes = [tuple(im.get_extent()) for im in ax.images]
+    assert len(set(boxes)) == len(boxes) and all(0 <= x0 < x1 <= ax.get_xlim()[1] and 0 <= y0 < y1 <= ax.get_ylim()[0] for x0, x1, y1, y0 in boxes), "each in a place of its own"
+
+
+def test_contact_sheet_has_room_for_its_texts(tmp_path):
+    "No text covers another one or a picture, or sticks out, however long the names are."
+    classes = ["staffordshire bull terrier of the north", "american_pit_bull_terrier_mongrel", "고양이"*9]
+    files = [f"a_very_long_name_of_a_folder/고양이고양이고양이고양이 number {i}.jpg" for i in range(30)]
+    run = read_run(write(tmp_path, classes, 30, files=files, parts=["test"]*30))
+    errors = error_table(run)
+    fig = contact_sheet(run, errors, 7, fig=Figure(figsize=sheet_size(7), layout="constrained"))
+    FigureCanvasAgg(fig).draw()
+    boxes = [t.get_window_extent() for t in fig.axes[0].texts]
+    assert len(boxes) == 14 and all(fig.bbox.x0 - 1 <= b.x0 and b.x1 <= fig.bbox.x1 + 1 and fig.bbox.y0 - 1 <= b.y0 and b.y1 <= fig.bbox.y1 + 1 for b in boxes)
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
 
 
 def test_reliability_diagram():
