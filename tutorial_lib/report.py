@@ -426,7 +426,8 @@ def confusion_heatmap(
     ax = ax or plt.subplots(figsize=heatmap_size(k))[1]
     rows, columns = n.nonzero()
     share = n[rows, columns]/total[rows]
-    colors = [to_rgba("#2f7ebc" if i == j else "#c2500f", .08 + .6*s if s < .3 else .7 + .3*s) for i, j, s in zip(rows, columns, share)]
+    pale = .2 if k <= 40 else .4  # an ink of few pictures, on which a count can be read
+    colors = [to_rgba("#2f7ebc" if i == j else "#c2500f", pale + .3*s if s < .3 else .7 + .3*s) for i, j, s in zip(rows, columns, share)]
     ax.add_collection(PatchCollection([Rectangle((j - .5, i - .5), 1, 1) for i, j in zip(rows, columns)], facecolors=colors, edgecolors="none"))
     ink = plt.rcParams["text.color"]
     edges = np.arange(k + 1) - .5
@@ -479,7 +480,7 @@ def reliability_diagram(
     ax.vlines(table.confidence, table.accuracy_low, table.accuracy_high, color="C0", lw=1.2, alpha=.7)
     ax.scatter(table.confidence, table.accuracy, s=15 + 240*table.images/table.images.sum(), color="C0", label="this model", zorder=3)
     ax.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1.02), ylim=(-.02, 1.04), aspect="equal")
-    ax.legend(loc="upper left", fontsize=8)
+    ax.legend(fontsize=8)
     return ax
 
 # %% ../nbs/12_report.ipynb #rp069
