@@ -426,8 +426,8 @@ def confusion_heatmap(
     ax = ax or plt.subplots(figsize=heatmap_size(k))[1]
     rows, columns = n.nonzero()
     share = n[rows, columns]/total[rows]
-    pale = .2 if k <= 40 else .4  # an ink of few pictures, on which a count can be read
-    colors = [to_rgba("#2f7ebc" if i == j else "#c2500f", pale + .3*s if s < .3 else .7 + .3*s) for i, j, s in zip(rows, columns, share)]
+    pale = .17 if k <= 40 else .35  # an ink of few pictures, on which a count can be read
+    colors = [to_rgba("#2f7ebc" if i == j else "#c2500f", pale + .6*s if s < .3 else .7 + .3*s) for i, j, s in zip(rows, columns, share)]
     ax.add_collection(PatchCollection([Rectangle((j - .5, i - .5), 1, 1) for i, j in zip(rows, columns)], facecolors=colors, edgecolors="none"))
     ink = plt.rcParams["text.color"]
     edges = np.arange(k + 1) - .5
@@ -587,7 +587,6 @@ def learning_curves(
     axs = plt.subplots(1, 2, figsize=(7.5, 2.8))[1] if axs is None else axs
     over = next((c for c in ("epoch", "step") if c in history and history[c].notna().any()), None)
     x = history[over] if over else pd.Series(range(1, len(history) + 1))
-    whole = x.max() - x.min() >= 4 or not (x % 1).any()  # an epoch may be a fraction
     for ax, columns, ylabel in (axs[0], ("train_loss", "valid_loss"), "loss"), (axs[1], ("train_accuracy", "accuracy"), "accuracy"):
         for i, c in enumerate(columns):
             if c not in history: continue
@@ -595,7 +594,7 @@ def learning_curves(
             ax.plot(x[at], history[c][at], "o-", ms=3, color=f"C{i}", label=("training", "validation")[i])
         if ax.lines: ax.legend(fontsize=8)
         ax.set(xlabel=over or "row", ylabel=ylabel)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=bool(whole)))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if "valid_loss" in history and (at := np.isfinite(history.valid_loss) & np.isfinite(x)).any():
             ax.axvline(x[history.valid_loss[at].idxmin()], ls=":", lw=1, color=plt.rcParams["text.color"])
     return axs
