@@ -535,7 +535,7 @@ def _judge(net, files, y, body, bf16, mirror=False, bs=32):
     logits = torch.cat(outs).clone()
     return F.cross_entropy(logits, torch.from_numpy(y)).item(), (logits.argmax(1).numpy() == y).mean().item(), logits
 
-# %% ../nbs/13_trainer.ipynb #tn020
+# %% ../nbs/13_trainer.ipynb #tn006
 class _Keeper(Callback):
     "What makes a fastai training resumable: it seeds each step, augments, judges, keeps the best weights, and writes checkpoints and the history."
     order = -5  # before mixed precision and the schedule
@@ -586,6 +586,7 @@ class _Keeper(Callback):
     # what happens when
     def before_fit(self):
         self.began = self.saved = time.monotonic()
+        self.first = self.step
         self.bar = tqdm(total=self.plan["total"], initial=self.step, desc="training", unit="step", leave=False, disable=None)
         if self.step == 0: self.judge()
         self.write_history()
@@ -635,7 +636,12 @@ class _Keeper(Callback):
         losses = [f"{name} {value:.3f}" for name, value in (("loss", train_loss), ("validation loss", loss)) if value is not None]
         self.bar.clear()
         self.say(f"epoch {row['epoch']:.2f}, step {self.step:,} of {self.plan['total']:,}: {', '.join(losses)}, accuracy {accuracy:.3f}"
-                 + ", the best so far"*better)
+                 + ", the best so far"*better + self.left())
+
+    def left(self):
+        "The time that the remaining steps will take, in words."
+        done, todo = self.step - self.first, self.plan["total"] - self.step
+        return f", {tqdm.format_interval((time.monotonic() - self.began)/done*todo)} left" if done and todo else ""
 
     def write_history(self):
         table = pd.DataFrame(self.rows, columns=[c for c in HISTORY if any(c in r for r in self.rows)])
