@@ -115,7 +115,7 @@ def check(
 def _judge(name, answer) -> Verdict:
     "The verdict on an answer."
     if name not in _CHECKS:
-        near = get_close_matches(str(name), _CHECKS, n=1)
+        near = get_close_matches(str(name).zfill(4), _CHECKS, n=1)
         raise ValueError(f"there is no exercise {name!r}: choose one of {', '.join(_CHECKS)}"
                          + (f" (did you mean {near[0]!r}?)" if near else ""))
     judge = _CHECKS[name]
