@@ -633,7 +633,8 @@ def test_foreign_files(body):
     with pytest.raises(FileNotFoundError): read_head("no.safetensors")
 
 
-nothing_right = st.recursive(st.none() | st.booleans() | st.integers(-10**6, 10**6) | st.floats() | st.text(max_size=5), lambda s: st.lists(s, max_size=3) | st.dictionaries(st.text(max_size=5), s, max_size=3), max_leaves=5)
+plain = st.none() | st.booleans() | st.integers(-10**6, 10**6) | st.floats() | st.text(max_size=5)
+nothing_right = st.recursive(plain, lambda s: st.lists(s, max_size=3) | st.dictionaries(st.text(max_size=5), s, max_size=3), max_leaves=5)
 KINDS = dict(format=int, **trainer._ABOUT)
 
 
