@@ -120,12 +120,14 @@ def _advise(args):
     if args.json: _print_json(advice.to_dict())
     else: print(advice)
 
-# %% ../nbs/cli.ipynb #cl089
+# %% ../nbs/cli.ipynb #cl010
 _KEYS = dict(nargs="*", metavar="KEY=VALUE", help="set a key of the configuration, such as train.lr=1e-3; it wins over the file")
 
-def _place_and_keys(place, keys):
-    "The first argument and the keys of a command line. The first may be a key, too."
-    return (None, [place, *keys]) if place and "=" in place and not os.path.exists(place) else (place, keys)
+def _place_and_keys(first, others):
+    "The place and the keys among the words of a command line. What has no = is the place, and so is what is there."
+    words = [first, *others] if first is not None else []
+    at = next((i for i, word in enumerate(words) if "=" not in word or os.path.exists(word)), None)
+    return (None, words) if at is None else (words[at], words[:at] + words[at + 1:])
 
 def _near(path):
     "A path as it is seen from the current folder, where it is inside of it."
@@ -361,7 +363,7 @@ class _Parser(argparse.ArgumentParser):
         else: super()._print_message(message, file)
     def error(self, message): self.exit(2, f"tutorial-lib: error: {message}: see `{self.prog} --help`\n")
 
-# %% ../nbs/cli.ipynb #cl100
+# %% ../nbs/cli.ipynb #cl011
 _SESSION = """from pictures to a classifier:
   pip install tutorial_lib
   tutorial-lib sample my_photos             # or your own folder
@@ -383,7 +385,7 @@ def _parser():
     "The parser of all commands."
     debug = _Parser(add_help=False)
     debug.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
-    firsts = [examples.splitlines()[0] for _, examples, _ in _COMMANDS.values()]
+    firsts = [examples.partition("\n")[0] for _, examples, _ in _COMMANDS.values()]
     more = "\n".join(f"  {line}" for line in firsts if line not in _SESSION)
     parser = _Parser(prog="tutorial-lib", description="Image classifiers for your own folder of pictures.", parents=[debug],
                      epilog=f"{_SESSION}\n\nmore examples:\n{more}\n\n{_NOTES}")
@@ -438,14 +440,15 @@ def _flush(
         os.close(nowhere)
         return error
 
-# %% ../nbs/cli.ipynb #cl103
+# %% ../nbs/cli.ipynb #cl016
 def main(
     argv: list[str] | None = None,  # the command line without the program's name; None: that of this process
 ) -> int:  # the exit status, as `tutorial-lib --help` lists it
     """Run one command of `tutorial-lib`.
 
     Raises nothing: an error becomes one line on stderr, and with `--debug` a traceback. Of a configuration each mistake gets its line."""
-    if hasattr(sys.stdout, "reconfigure"): sys.stdout.reconfigure(errors="backslashreplace")    # no name of a file stops a command
+    for stream in sys.stdout, sys.stderr:
+        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")    # no name of a file stops a command
     status, error, debug = 0, None, False
     try:
         parser = _parser()
