@@ -6,19 +6,20 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest
 from bs4 import BeautifulSoup
 from hypothesis import given, settings, strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
 
 from tutorial_lib import report as module
 from tutorial_lib.report import (calibration, calibration_error, class_table, confused_pairs, confusion, confusion_heatmap, contact_sheet, duplicates, error_table,
-                                 fonts_for, heatmap_size, learning_curves, read_run, reliability_diagram, report, scores, suspicious_labels, write_run)
+                                 fonts_for, heatmap_size, learning_curves, read_run, reliability_diagram, report, scores, sheet_size, suspicious_labels, write_run)
 
 pytest_plugins = ["book_fixtures"]
 ROOT = Path(__file__).resolve().parents[1]
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(2)>', "$\\frac{x}$", "a\nb\r,\"c\u202e", "--><svg onload=alert(3)>", "{{ 7*7 }}{% raw %}", "비글", "x"*300]
-HISTORY = pd.DataFrame(dict(epoch=[1, 2, 3], train_loss=[2., 1., .5], valid_loss=[2., 1.5, 1.6], accuracy=[.3, .5, .6], lr=[.1]*3, seconds=[1., 2., 3.]))
+HISTORY = pd.DataFrame(dict(epoch=[1, 2, 3], train_loss=[2., 1., .5], valid_loss=[2., 1.5, 1.6], accuracy=[.3, .5, .6], train_accuracy=[.4, .7, .9], lr=[.1]*3, seconds=[1., 2., 3.]))
 
 
 @pytest.fixture(autouse=True)
@@ -222,6 +223,25 @@ def test_files_of_two_runs_are_not_taken_for_one(tmp_path, monkeypatch):
     assert len(read_run(tmp_path)) == 60
 
 
+def test_large_arrays_are_worked_through_in_parts(tmp_path, monkeypatch):
+    "In parts of two rows all numbers are what they are in one go, and a wrong row is named rightly."
+    k, n = 210, 301
+    y, probs = predictions(k, n)
+    folder = write(tmp_path/"r", [str(i) for i in range(k)], n)
+    run = read_run(folder)
+    whole = scores(y, probs), suspicious_labels(run), class_table(y, probs.argmax(1), run.classes)
+    monkeypatch.setattr(module, "_BLOCK", 2*k + 1)
+    parts = scores(y, probs), suspicious_labels(read_run(folder)), class_table(y, probs.argmax(1), run.classes)
+    pd.testing.assert_series_equal(whole[0], parts[0])
+    for a, b in zip(whole[1:], parts[1:]): pd.testing.assert_frame_equal(a, b)
+    p = probs.astype(float)/probs.sum(1, keepdims=True, dtype=float)
+    assert np.isclose(parts[0].log_loss, log_loss(y, p, labels=range(k))) and parts[0].top_5_accuracy == top_k_accuracy_score(y, p, k=5, labels=range(k))
+    assert len(parts[1]) > 5
+    probs[200, 3] += 1
+    with pytest.raises(ValueError, match="the numbers of '200.jpg' are no probabilities: .* their sum is 2"):
+        write_run(tmp_path/"bad", [f"{i}.jpg" for i in range(n)], ["test"]*n, [str(i) for i in y], probs, run.classes)
+
+
 # --- numbers
 
 def test_class_table_counts_and_rates():
@@ -259,6 +279,7 @@ def test_scores():
     y, probs = predictions(8, 200, without=[0, 3])
     table, sparse = class_table(y, probs.argmax(1), list("abcdefgh")), scores(y, probs)
     assert table.predicted[0] > 0 == table.images[0] and np.isclose(sparse.macro_f1, table.f1[table.images > 0].mean()), "classes with images count, and no others"
+    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"): assert np.isclose(sparse.balanced_accuracy, balanced_accuracy_score(y, probs.argmax(1)))
     assert np.isfinite(sparse).all() and sparse.balanced_accuracy > .3
 
 
@@ -354,6 +375,32 @@ def test_heatmap_is_readable(names):
     assert len(cells) == (np.count_nonzero(confusion(y, probs.argmax(1), names)) if k <= 40 else 0)
 
 
+def contrast(a, b):
+    "How far two colours are apart, as WCAG 2 counts it: from 1 to 21."
+    light = [np.dot(np.where(c <= .04045, c/12.92, ((c + .055)/1.055)**2.4), [.2126, .7152, .0722]) for c in (np.array(a), np.array(b))]
+    return (max(light) + .05)/(min(light) + .05)
+
+
+@pytest.mark.parametrize("page, ink, least", [("#ffffff", "#1c252e", 2.9), ("#14191f", "#e5eaef", 2.9), ("#ffffff", "#7f8790", 1.9), ("#14191f", "#7f8790", 1.9)], ids=["light", "dark", "light book", "dark book"])
+def test_counts_can_be_read_on_their_cells(page, ink, least):
+    "Whatever the share of a cell is, its count stands out from it, and it stands out from the page. The ink of the book is a grey for light and dark pages."
+    n = 50
+    matrix = confusion(np.repeat([0, 1], n), np.zeros(2*n, int), ABC).astype(int)
+    for right in range(1, n):
+        matrix.iloc[0, :2], matrix.iloc[1, :2] = [right, n - right], [n - right, right]
+        with plt.rc_context({"text.color": ink}): ax = confusion_heatmap(matrix, Figure().subplots())
+        cells = ax.collections[0].get_facecolors()
+        seen = cells[:, 3:]*cells[:, :3] + (1 - cells[:, 3:])*to_rgb(page)
+        assert len(ax.texts) == len(cells) == 4
+        assert all(contrast(to_rgb(t.get_color()), c) > least for t, c in zip(ax.texts, seen)), right/n
+        assert all(contrast(to_rgb(page), c) > 1.15 for c in seen), right/n
+
+
+def test_figures_keep_names_that_look_like_a_colour(tmp_path):
+    page = soup(report(write(tmp_path, ["#20262d", "b"])))
+    assert page.find("svg", id="confusion-figure").find(string=re.compile("#20262d")) and "currentColor" not in page.find("svg", id="confusion-figure").text
+
+
 def test_fonts_cover_the_names_or_say_what_they_lack(monkeypatch):
     families, missing = fonts_for(["plain", "naïve"])
     assert missing == "" and len(families) == len(plt.rcParams["font.family"])
@@ -376,6 +423,22 @@ def test_learning_curves_draw_what_there_is(columns):
     assert loss.get_xlabel() == ("epoch" if "epoch" in table else "step" if "step" in table else "row")
 
 
+def test_learning_curves_of_training_and_validation():
+    "Both accuracies, told apart as both losses are; an epoch may be a fraction."
+    table = pd.DataFrame(dict(epoch=[.25, .5, .75, 1.], train_loss=[4., 3, 2, 1], valid_loss=[4., 3, 3, 3], accuracy=[.1, .2, .3, .3], train_accuracy=[.2, .4, np.nan, .9]))
+    fig = Figure(figsize=(7, 3))
+    loss, accuracy = learning_curves(table, fig.subplots(1, 2))
+    for ax, training, validation in (loss, "train_loss", "valid_loss"), (accuracy, "train_accuracy", "accuracy"):
+        drawn = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+        assert list(drawn) == ["training", "validation"] == [t.get_text() for t in ax.get_legend().get_texts()]
+        assert drawn["training"].get_ydata().tolist() == table[training].dropna().tolist() and drawn["validation"].get_ydata().tolist() == table[validation].tolist()
+        assert [drawn[name].get_color() for name in drawn] == ["C0", "C1"]
+    assert accuracy.lines[-1].get_xdata()[0] == .5
+    for epochs in [1, 2], np.arange(.5, 10, .5):
+        ax = learning_curves(pd.DataFrame(dict(epoch=epochs, accuracy=.5)), Figure().subplots(1, 2))[1]
+        assert not (ax.get_xticks() % 1).any() and [t.get_text() for t in ax.get_legend().get_texts()] == ["validation"]
+
+
 def test_contact_sheet_shows_what_is_there(tmp_path):
     files = pictures(tmp_path/"p", 8)
     y, probs = predictions(3, 8, sharp=0.)
@@ -389,10 +452,28 @@ def test_contact_sheet_shows_what_is_there(tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path/"secret.png")
     linked.symlink_to(tmp_path/"secret.png")
     fig = contact_sheet(run, errors, 8, 3, fig=Figure())
-    said = [t.get_text() for ax in fig.axes for t in ax.texts]
-    assert said == ["the file is gone", "the file cannot be read", "a link to outside of the folder"]
-    assert sum(len(ax.images) for ax in fig.axes) == len(errors) - 3
-    assert fig.axes[3].get_title().splitlines()[1] == f"is {errors.label[3]}"
+    fig.draw_without_rendering()
+    ax = fig.axes[0]
+    said = [t.get_text().splitlines() for t in ax.texts]
+    assert [" ".join(t) for t in said if len(t) < 3 or not t[1].startswith("label ")] == ["the file is gone", "the file cannot be read", "a link to outside of the folder"]
+    titles = [t for t in said if len(t) == 3 and t[1].startswith("label ")]
+    assert [t[1:] for t in titles] == [[f"label {r.label}", r.file] for r in errors.itertuples()]
+    assert len(ax.images) == len(errors) - 3
+    boxes = [tuple(im.get_extent()) for im in ax.images]
+    assert len(set(boxes)) == len(boxes) and all(0 <= x0 < x1 <= ax.get_xlim()[1] and 0 <= y0 < y1 <= ax.get_ylim()[0] for x0, x1, y1, y0 in boxes), "each in a place of its own"
+
+
+def test_contact_sheet_has_room_for_its_texts(tmp_path):
+    "No text covers another one or a picture, or sticks out, however long the names are."
+    classes = ["staffordshire bull terrier of the north", "american_pit_bull_terrier_mongrel", "고양이"*6]
+    files = [f"a_very_long_name_of_a_folder/고양이고양이고양이고양이 number {i}.jpg" for i in range(30)]
+    run = read_run(write(tmp_path, classes, 30, files=files, parts=["test"]*30))
+    errors = error_table(run)
+    fig = contact_sheet(run, errors, 7, fig=Figure(figsize=sheet_size(7), layout="constrained"))
+    FigureCanvasAgg(fig).draw()
+    boxes = [t.get_window_extent() for t in fig.axes[0].texts]
+    assert len(boxes) == 14 and all(fig.bbox.x0 - 1 <= b.x0 and b.x1 <= fig.bbox.x1 + 1 and fig.bbox.y0 - 1 <= b.y0 and b.y1 <= fig.bbox.y1 + 1 for b in boxes)
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
 
 
 def test_reliability_diagram():
@@ -594,6 +675,8 @@ def test_page_in_a_browser(chromium, made, name):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.emulate_media(media="print")
+        page.set_viewport_size({"width": 700, "height": 900})
+        assert all(right <= 700 for right in page.evaluate("[...document.querySelectorAll('.cards figure')].map(f => f.getBoundingClientRect().right)")), "no picture beside the paper"
         ground, ink, figure = page.evaluate(LIGHT)
         assert ink == figure == 0 and ground in (0, 255) and not page.locator("nav").is_visible(), "dark on paper, also for those who read in the dark"
         assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")

@@ -48,7 +48,7 @@ class DataConfig(_Section):
     size: int | None = _key(None, "pixels",
         "Height and width of what the network sees. null: what its weights were trained with.", ge=32, le=1024)
     workers: int | None = _key(None, "processes",
-        "They read pictures while the network computes. null: one for each core.", ge=0, le=256)
+        "They read pictures while the network computes. null: one for each core beside a GPU, and none without one.", ge=0, le=256)
 
 class ModelConfig(_Section):
     "The network."
@@ -64,14 +64,14 @@ class TrainConfig(_Section):
         "What learns after that. advised: what chapter 10's measurements say about these pictures.")
     epochs: int = _key(10, "epochs", "Fine-tuning ends after so many. What is pretrained needs few.", ge=1, le=10_000)
     minutes: float | None = _key(10., "minutes",
-        "Fine-tuning also ends when they are over: long enough to gain, short enough to wait. null: no limit.", gt=0, le=100_000)
+        "Fine-tuning has as many steps as fit into them, as is measured before it begins. null: no limit.", gt=0, le=100_000)
     batch_size: int = _key(16, "pictures",
-        "In one step. Small batches suit the caches of a processor; a GPU likes 64.", ge=1, le=4096)
+        "In one step. Small batches suit the caches of a processor; a GPU likes 64.", ge=2, le=4096)
     optimizer: Literal["adam", "sgd"] = _key("adam", "choice",
         "adam forgives a wrong rate; sgd wants it tuned, and may end better.")
     lr: float = _key(5e-4, "learning rate", "Of the head. The middle one of those that chapter 10 tried.", gt=0, le=10)
     lr_first: float = _key(.1, "share of lr",
-        "For the first layers, which hold what is general; layers between have rates between. 1: all the same.", ge=0, le=1)
+        "For the first layers, which hold what is general; layers between have rates between. 1: all the same.", gt=0, le=1)
     momentum: float = _key(.9, "share", "Of the last direction that the next step keeps. The usual one.", ge=0, lt=1)
     weight_decay: float = _key(.01, "per step and rate", "Pulls weights towards zero. fastai's default.", ge=0, le=10)
     schedule: Literal["one_cycle", "step"] = _key("one_cycle", "choice",
@@ -99,7 +99,7 @@ class TrainConfig(_Section):
 class EvaluationConfig(_Section):
     "How the result is judged."
     top_k: int = _key(5, "classes",
-        "A prediction lists so many, and is also judged by whether the right one is among them.", ge=1, le=100)
+        "A prediction lists so many.", ge=1, le=100)
     mirror: bool = _key(True, "switch",
         "Average over a picture and its mirror image. false where that is of another class, or where time counts.")
     worst: int = _key(24, "pictures", "The worst errors on the contact sheet: one page.", ge=0, le=1000)

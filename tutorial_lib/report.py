@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['RUN_FORMAT', 'PARTS', 'HISTORY', 'write_run', 'Run', 'read_run', 'class_table', 'scores', 'confusion',
            'confused_pairs', 'fonts_for', 'heatmap_size', 'confusion_heatmap', 'calibration', 'calibration_error',
-           'reliability_diagram', 'error_table', 'contact_sheet', 'suspicious_labels', 'duplicates', 'learning_curves',
-           'report']
+           'reliability_diagram', 'error_table', 'sheet_size', 'contact_sheet', 'suspicious_labels', 'duplicates',
+           'learning_curves', 'report']
 
 # %% ../nbs/12_report.ipynb #rp100
 import base64
@@ -26,9 +26,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from difflib import get_close_matches
 from functools import lru_cache
-from glob import escape
+from glob import escape as escape_glob
 from importlib import metadata, resources
 from pathlib import Path, PurePosixPath
+from textwrap import fill
 
 import jinja2
 import matplotlib.pyplot as plt
@@ -37,18 +38,20 @@ import pandas as pd
 import torch
 from filelock import FileLock
 from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load as from_safetensors, save as to_safetensors
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
 from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import (balanced_accuracy_score, confusion_matrix, f1_score, log_loss, precision_recall_fscore_support,
+from sklearn.metrics import (confusion_matrix, f1_score, log_loss, precision_recall_fscore_support, recall_score,
                              top_k_accuracy_score)
 
 from .classifier import worst_errors
@@ -57,8 +60,9 @@ from .data import read_images, twins
 # %% ../nbs/12_report.ipynb #rp013
 RUN_FORMAT = 1  # of the files of a run; a reader refuses other numbers
 PARTS = "train", "valid", "test"  # of the data; a report judges the last one that a run has
-HISTORY = "epoch", "step", "train_loss", "valid_loss", "accuracy", "lr", "seconds"  # columns of history.csv, any of them
+HISTORY = "epoch", "step", "train_loss", "valid_loss", "accuracy", "train_accuracy", "lr", "seconds"  # of history.csv, any of them
 _WIDE = 200  # classes; with more of them probabilities are not written as text
+_BLOCK = 2**22  # numbers; larger arrays of probabilities are worked through in parts
 _SUM = 0.01  # by how much the probabilities of a picture may miss 1: numbers in half precision do
 _FIRST = ["file", "part", "label"]  # columns of predictions.csv before the classes
 
@@ -71,6 +75,11 @@ def _check_classes(where, classes):
     if twice: raise ValueError(f"{where}: the class {twice[0]!r} is there twice: give each class a name of its own")
 
 # %% ../nbs/12_report.ipynb #rp016
+def _blocks(n, k):
+    "Slices of the rows of an array (n, k), so that no copy of a part is large."
+    step = max(1, _BLOCK//k)
+    return [slice(i, i + step) for i in range(0, n, step)]
+
 def _check_rows(
     where,  # what to call the place in an error
     files, parts, labels,  # of each picture: path inside the folder of pictures; one of `PARTS`; one of `classes`
@@ -94,11 +103,13 @@ def _check_rows(
         if label not in position:
             near = get_close_matches(label, classes, n=1)
             raise ValueError(f"{where}: {file!r} has the label {label!r}, which is not among the {len(classes)} classes" + (f" (did you mean {near[0]!r}?)" if near else ""))
-    total = probs.sum(1, dtype=np.float64)
-    bad = ~(np.isfinite(probs).all(1) & (probs >= 0).all(1) & (abs(total - 1) <= _SUM))
-    if bad.any():
+    for at in _blocks(*probs.shape):
+        p = probs[at]
+        total = p.sum(1, dtype=np.float64)
+        bad = ~(np.isfinite(p).all(1) & (p >= 0).all(1) & (abs(total - 1) <= _SUM))
+        if not bad.any(): continue
         i = bad.argmax()
-        raise ValueError(f"{where}: the numbers of {files[i]!r} are no probabilities: they go from {probs[i].min():.3g} to {probs[i].max():.3g}, and their sum is {total[i]:.3g}. "
+        raise ValueError(f"{where}: the numbers of {files[at][i]!r} are no probabilities: they go from {p[i].min():.3g} to {p[i].max():.3g}, and their sum is {total[i]:.3g}. "
                          "They must be 0 or more with the sum 1: take the softmax of the logits, once")
     return np.array([position[label] for label in labels])
 
@@ -201,19 +212,21 @@ class Run:
         return replace(self, files=[self.files[i] for i in at], parts=self.parts[at], y=self.y[at], probs=self.probs[at])
 
 # %% ../nbs/12_report.ipynb #rp025
-def _bytes(folder, name, sha256=None):
-    "Read a file of a run. Raise `FileNotFoundError`, or `ValueError` where it is not the one that run.json describes."
-    path = folder/name
+def _there(folder, name, sha256=None):
+    "The path of a file of a run. Raise `FileNotFoundError`, or `ValueError` where it is not the one that run.json describes."
+    path, found = folder/name, hashlib.sha256()
     if not path.is_file(): raise FileNotFoundError(f"{path} is not there: {folder.name} is no run, or the run was stopped before it wrote its predictions")
-    data = path.read_bytes()
-    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+    if sha256 is None: return path
+    with path.open("rb") as f:
+        while piece := f.read(2**20): found.update(piece)
+    if found.hexdigest() != sha256:
         raise ValueError(f"{path} is not the file that run.json describes: it was cut, changed, or comes from another run. Evaluate the model again")
-    return data
+    return path
 
 def _read_json(folder):
     "Read run.json. Raise `ValueError` where it is cut, or no description of a run."
     path = folder/"run.json"
-    try: run = json.loads(_bytes(folder, "run.json"))
+    try: run = json.loads(_there(folder, "run.json").read_bytes())
     except (ValueError, RecursionError) as e: raise ValueError(f"{path} is no JSON ({e}): it was cut or changed. Evaluate the model again") from None
     kinds = dict(format=int, classes=list, sha256=dict, about=dict, config=str)
     wrong = [k for k, kind in kinds.items() if not isinstance(run, dict) or not isinstance(run.get(k), kind)]
@@ -228,16 +241,17 @@ def _read_predictions(folder, run):
     "Read files, parts, labels and probabilities. Raise `ValueError` with the line of what cannot be."
     path, classes, sha256 = folder/"predictions.csv", run["classes"], run["sha256"]
     wide = "probabilities.safetensors" in sha256
-    text = _bytes(folder, "predictions.csv", sha256.get("predictions.csv", "")).decode("utf-8", "surrogateescape")
+    text = _there(folder, "predictions.csv", sha256.get("predictions.csv", "")).read_bytes().decode("utf-8", "surrogateescape")
     try: head, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     except (csv.Error, ValueError) as e: raise ValueError(f"{path} is no table ({e})") from None
     if head != _FIRST + ([] if wide else classes): raise ValueError(f"{path}: its columns are not {', '.join(_FIRST)} and the classes of run.json")
     for i, row in enumerate(rows):
         if len(row) != len(head): raise ValueError(f"{path}, row {i + 1}: it has {len(row)} cells and not {len(head)}")
     if wide:
-        data = _bytes(folder, "probabilities.safetensors", sha256["probabilities.safetensors"])
-        try: probs = from_safetensors(data)["probabilities"].float().numpy()
-        except (SafetensorError, KeyError) as e: raise ValueError(f"{folder/'probabilities.safetensors'} holds no probabilities ({e})") from None
+        numbers = _there(folder, "probabilities.safetensors", sha256["probabilities.safetensors"])
+        try:
+            with safe_open(numbers, "pt") as f: probs = f.get_tensor("probabilities").float().numpy()  # stays in the file until it is used
+        except SafetensorError as e: raise ValueError(f"{numbers} holds no probabilities ({e})") from None
     else:
         try: probs = np.array([row[3:] for row in rows], np.float32).reshape(len(rows), len(classes))
         except ValueError as e: raise ValueError(f"{path}: a probability is no number ({e})") from None
@@ -314,16 +328,18 @@ def scores(
     images. The numbers are scikit-learn's; the calibration error is that of `calibration`."""
     pred, labels, n = probs.argmax(1), range(probs.shape[1]), np.bincount(y)
     accuracy, low, high = _wilson(int((y == pred).sum()), len(y))
-    p = probs.astype(np.float64)
-    p /= p.sum(1, keepdims=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an answer that is a class without images
-        balanced = balanced_accuracy_score(y, pred)
-    found = dict(images=len(y), accuracy=accuracy, accuracy_low=low, accuracy_high=high, balanced_accuracy=balanced,
-                 macro_f1=f1_score(y, pred, labels=np.flatnonzero(n), average="macro", zero_division=0))
-    if len(labels) > 5: found["top_5_accuracy"] = top_k_accuracy_score(y, p, k=5, labels=labels)
-    return pd.Series(found | dict(log_loss=log_loss(y, p, labels=labels), calibration_error=calibration_error(calibration(y, probs)),
-                                  most_frequent=n.max()/len(y)), name="score")
+    means = dict(labels=np.flatnonzero(n), average="macro", zero_division=0)
+    found = dict(images=len(y), accuracy=accuracy, accuracy_low=low, accuracy_high=high, balanced_accuracy=recall_score(y, pred, **means),
+                 macro_f1=f1_score(y, pred, **means))
+    sums = []
+    for at in _blocks(*probs.shape):
+        p = probs[at].astype(np.float64)
+        p /= p.sum(1, keepdims=True)
+        in_five = top_k_accuracy_score(y[at], p, k=5, labels=labels, normalize=False) if len(labels) > 5 else np.nan
+        sums.append((in_five, log_loss(y[at], p, labels=labels, normalize=False)))
+    in_five, loss = np.sum(sums, 0)/len(y)
+    if len(labels) > 5: found["top_5_accuracy"] = in_five
+    return pd.Series(found | dict(log_loss=loss, calibration_error=calibration_error(calibration(y, probs)), most_frequent=n.max()/len(y)), name="score")
 
 # %% ../nbs/12_report.ipynb #rp047
 def confusion(
@@ -379,10 +395,15 @@ def fonts_for(
 # %% ../nbs/12_report.ipynb #rp057
 _BIDI = {*range(0x202a, 0x202f), *range(0x2066, 0x206a)}  # characters that turn the direction of the text around them
 
+def _width(text): return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)  # Korean letters are twice as wide
+
+def _cut(text, room): return text[:next((i for i in range(len(text)) if _width(text[:i + 1]) > room), None)]
+
 def _plain(name, most=26):
     "A name as one short line: control characters become a mark, and the middle of a long name is left out."
     name = "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") or ord(c) in _BIDI else c for c in str(name))
-    return name if len(name) <= most else f"{name[:most*2//3 - 1]}…{name[len(name) - most//3:]}"
+    if _width(name) <= most: return name
+    return f"{_cut(name, most*2//3 - 1)}…{_cut(name[::-1], most//3)[::-1]}"
 
 # %% ../nbs/12_report.ipynb #rp096
 def heatmap_size(
@@ -405,7 +426,8 @@ def confusion_heatmap(
     ax = ax or plt.subplots(figsize=heatmap_size(k))[1]
     rows, columns = n.nonzero()
     share = n[rows, columns]/total[rows]
-    colors = [to_rgba("#2f7ebc" if i == j else "#d9622b", 0.1 + 0.9*s**0.8) for i, j, s in zip(rows, columns, share)]
+    pale = .17 if k <= 40 else .35  # an ink of few pictures, on which a count can be read
+    colors = [to_rgba("#2f7ebc" if i == j else "#c2500f", pale + .6*s if s < .3 else .7 + .3*s) for i, j, s in zip(rows, columns, share)]
     ax.add_collection(PatchCollection([Rectangle((j - .5, i - .5), 1, 1) for i, j in zip(rows, columns)], facecolors=colors, edgecolors="none"))
     ink = plt.rcParams["text.color"]
     edges = np.arange(k + 1) - .5
@@ -414,7 +436,7 @@ def confusion_heatmap(
     for i in np.flatnonzero(total == 0): ax.plot([-.5, k - .5], [i, i], ":", color=ink, lw=.8)
     small = 8 if k <= 12 else 7 if k <= 60 else 6
     for i, j, s in zip(rows, columns, share) if k <= 40 else []:
-        ax.text(j, i, n[i, j], ha="center", va="center", fontsize=small, color="w" if s > .6 else ink)
+        ax.text(j, i, n[i, j], ha="center", va="center", fontsize=small, color=ink if s < .3 else "w")
     font = dict(fontsize=small, family=families, parse_math=False)
     ax.set_xticks(range(k), classes, rotation=90 if k > 4 else 0, **font)
     ax.set_yticks(range(k), [f"{c} ({t})" for c, t in zip(classes, total)], **font)
@@ -458,7 +480,7 @@ def reliability_diagram(
     ax.vlines(table.confidence, table.accuracy_low, table.accuracy_high, color="C0", lw=1.2, alpha=.7)
     ax.scatter(table.confidence, table.accuracy, s=15 + 240*table.images/table.images.sum(), color="C0", label="this model", zorder=3)
     ax.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1.02), ylim=(-.02, 1.04), aspect="equal")
-    ax.legend(loc="upper left", fontsize=8)
+    ax.legend(fontsize=8)
     return ax
 
 # %% ../nbs/12_report.ipynb #rp069
@@ -483,6 +505,16 @@ def _thumbnail(file, images, size):
     except (ValueError, OSError, RuntimeError): return "the file cannot be read"
 
 # %% ../nbs/12_report.ipynb #rp072
+_CELL = 1.25, 1.68  # inches: a picture of a contact sheet with its text
+_SIDE = 192  # pixels of a picture of a report
+
+def sheet_size(
+    n: int,  # pictures
+    columns: int = 6,  # beside one another
+) -> tuple[float, float]:  # inches: width and height
+    "The size of a contact sheet."
+    return _CELL[0]*columns, _CELL[1]*max(1, -(-n//columns))
+
 def contact_sheet(
     run: Run,  # for the folder of its pictures
     table,  # from `error_table` or `suspicious_labels`: file, label, predicted, confidence
@@ -492,17 +524,20 @@ def contact_sheet(
 ):
     "Show pictures with the answer, its confidence, the label and the file. Where a picture is gone, its place says so."
     table = table.head(n)
-    n_rows = max(1, -(-len(table)//columns))
+    width, height = sheet_size(min(n, len(table)), columns)
+    table = table.head(n)
     families, _ = fonts_for([_plain(t) for c in ("file", "label", "predicted") for t in table[c]])
-    fig = fig or plt.figure(figsize=(1.25*columns, 1.95*n_rows))
-    axs = fig.subplots(n_rows, columns, squeeze=False)
-    for ax in axs.flat: ax.axis("off")
-    text = dict(fontsize=6, family=families, parse_math=False)
-    for ax, row in zip(axs.flat, table.itertuples()):
-        im = _thumbnail(row.file, run.images, 160)
-        if isinstance(im, str): ax.text(.5, .5, im, ha="center", va="center", wrap=True, transform=ax.transAxes, **text)
-        else: ax.imshow(im)
-        ax.set_title(f"{_plain(row.predicted, 20)} {row.confidence:.2f}\nis {_plain(row.label, 20)}\n{_plain(PurePosixPath(row.file).name, 22)}", **text)
+    fig = fig or plt.figure(figsize=(width, height))
+    ax = fig.subplots()
+    ax.axis("off")
+    text = dict(fontsize=6, family=families, parse_math=False, ha="center")
+    for i, row in enumerate(table.itertuples()):
+        x, y = i % columns*_CELL[0], i//columns*_CELL[1] + .4  # inches from the left and from the top
+        im = _thumbnail(row.file, run.images, _SIDE)
+        if isinstance(im, str): ax.text(x + .62, y + .6, fill(im, 20), va="center", **text)
+        else: ax.imshow(im, extent=(x + .03, x + 1.22, y + 1.19, y))
+        ax.text(x + .62, y - .04, f"{_plain(row.predicted, 20)} {row.confidence:.2f}\nlabel {_plain(row.label, 20)}\n{_plain(PurePosixPath(row.file).name, 22)}", va="bottom", **text)
+    ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
     return fig
 
 # %% ../nbs/12_report.ipynb #rp075
@@ -513,17 +548,21 @@ def suspicious_labels(
 
     A class is a candidate for a picture if it gets at least the mean probability that it gets from pictures with its label. The best
     candidate is the suggestion, if it is not the label and more probable than the label. A list of what to look at, not of what is wrong."""
-    run = run.only("valid", "test")
-    own, n = run.probs[np.arange(len(run)), run.y], np.bincount(run.y, minlength=len(run.classes))
+    held_out = np.flatnonzero(run.parts != "train")
+    y = run.y[held_out]
+    own, n = run.probs[held_out, y], np.bincount(y, minlength=len(run.classes))
     usual = np.full(len(n), np.inf)
-    np.divide(np.bincount(run.y, own, len(n)), n, out=usual, where=n > 0)
-    candidates = np.where(run.probs >= usual, run.probs, -1)
-    best, p = candidates.argmax(1), candidates.max(1)
-    at = np.flatnonzero((best != run.y) & (p > own))
-    at = at[np.argsort(own[at] - p[at], kind="stable")]
-    names = np.array(run.classes, object)
-    return pd.DataFrame({"file": [run.files[i] for i in at], "part": run.parts[at], "label": names[run.y[at]], "predicted": names[best[at]],
-                         "confidence": p[at], "p_label": own[at]})
+    np.divide(np.bincount(y, own, len(n)), n, out=usual, where=n > 0)
+    best, p = np.zeros(len(y), int), np.zeros(len(y), np.float32)
+    for rows in _blocks(len(y), len(n)):
+        probs = run.probs[held_out[rows]]
+        probs[probs < usual] = -1
+        best[rows], p[rows] = probs.argmax(1), probs.max(1)
+    doubt = np.flatnonzero((best != y) & (p > own))
+    doubt = doubt[np.argsort(own[doubt] - p[doubt], kind="stable")]
+    names, at = np.array(run.classes, object), held_out[doubt]
+    return pd.DataFrame({"file": [run.files[i] for i in at], "part": run.parts[at], "label": names[y[doubt]], "predicted": names[best[doubt]],
+                         "confidence": p[doubt], "p_label": own[doubt]})
 
 # %% ../nbs/12_report.ipynb #rp081
 def duplicates(
@@ -544,20 +583,20 @@ def learning_curves(
     history,  # data frame with some of the columns `HISTORY`
     axs=None,  # two axes to draw into; None: a new figure
 ):
-    "Draw what there is of losses and accuracy over epochs, or over steps if there are no epochs. Where the validation loss was lowest is a dotted line."
+    "Draw what there is of losses and accuracies over epochs, or over steps if there are no epochs. Where the validation loss was lowest is a dotted line."
     axs = plt.subplots(1, 2, figsize=(7.5, 2.8))[1] if axs is None else axs
     over = next((c for c in ("epoch", "step") if c in history and history[c].notna().any()), None)
     x = history[over] if over else pd.Series(range(1, len(history) + 1))
-    for ax, lines, ylabel in (axs[0], {"train_loss": "training", "valid_loss": "validation"}, "loss"), (axs[1], {"accuracy": "validation"}, "accuracy"):
-        for i, (c, label) in enumerate(lines.items()):
+    for ax, columns, ylabel in (axs[0], ("train_loss", "valid_loss"), "loss"), (axs[1], ("train_accuracy", "accuracy"), "accuracy"):
+        for i, c in enumerate(columns):
             if c not in history: continue
             at = np.isfinite(history[c]) & np.isfinite(x)
-            ax.plot(x[at], history[c][at], "o-", ms=3, color=f"C{i}" if ylabel == "loss" else "C1", label=label)
+            ax.plot(x[at], history[c][at], "o-", ms=3, color=f"C{i}", label=("training", "validation")[i])
+        if ax.lines: ax.legend(fontsize=8)
         ax.set(xlabel=over or "row", ylabel=ylabel)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if "valid_loss" in history and (at := np.isfinite(history.valid_loss) & np.isfinite(x)).any():
             ax.axvline(x[history.valid_loss[at].idxmin()], ls=":", lw=1, color=plt.rcParams["text.color"])
-    if axs[0].lines: axs[0].legend(fontsize=8)
     return axs
 
 # %% ../nbs/12_report.ipynb #rp087
@@ -568,25 +607,25 @@ _HEAT = 120  # classes in the heatmap; of more the ones with the most errors
 _ROWS = 300  # classes in the table of the page
 _TWINS = 40  # rows of the list of duplicates
 _MATRIX = 1_000  # classes up to which confusion.csv is written; confused_pairs.csv always is
-_INK = "#010203"  # the colour that becomes the text colour of the page
+_INK = "#20262d"  # of the figures; on the page it becomes the colour of the text
 _NAMED_INK = "text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color", "legend.labelcolor"
 
 # %% ../nbs/12_report.ipynb #rp071
-def _figure(draw, size, ink, **rc):
-    "The bytes of a figure of some inches in one ink, whatever style the caller has set: SVG in the ink of the page, else PNG."
-    style, kind = {**dict.fromkeys(_NAMED_INK, ink), "svg.fonttype": "none", **rc}, "svg" if ink == _INK else "png"
+def _figure(draw, size, name=None):
+    "Draw a figure of some inches once, whatever style the caller has set: as PNG and, if it has a name, as part of the page, in the ink of its text and with ids of its own."
+    style = {**dict.fromkeys(_NAMED_INK, _INK), "svg.fonttype": "none", "svg.hashsalt": name, "svg.id": "figure"}
+    png, svg = io.BytesIO(), io.BytesIO()
     with plt.style.context(["default", "tutorial_lib.book", style]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing|.*constrained_layout not applied.*")
-        fig, out = Figure(figsize=size, layout="constrained"), io.BytesIO()
+        fig = Figure(figsize=size, dpi=150, facecolor="w", layout="constrained")
         draw(fig)
-        fig.savefig(out, format=kind, dpi=150, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")) if kind == "svg" else None)
-    return out.getvalue()
-
-def _svg(draw, size, name):
-    "A figure as part of a page. Its ink is the text colour of the page, and its ids are its own."
-    text = _figure(draw, size, _INK, **{"svg.hashsalt": name, "svg.id": "figure"}).decode().replace(_INK, "currentColor")
-    def own(tag): return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", tag[0])
-    return Markup(re.sub("<[^!>]*>", own, text[text.index("<svg"):]))
+        FigureCanvasAgg(fig).print_png(png, pil_kwargs={"compress_level": 3})  # `savefig` would draw it twice
+        if name is None: return png.getvalue(), None
+        fig.set(layout_engine="none", facecolor="none")  # everything has its place
+        FigureCanvasSVG(fig).print_svg(svg, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = svg.getvalue().decode()
+    def own(tag): return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", tag[0]).replace(_INK, "currentColor")
+    return png.getvalue(), Markup(re.sub("<[^!>]*>", own, text[text.index("<svg"):]))
 
 # %% ../nbs/12_report.ipynb #rp089
 def _jpeg(image):
@@ -597,7 +636,7 @@ def _jpeg(image):
 
 def _cards(run, table):
     "What the page shows of each row of an `error_table`: a picture, or why there is none, and the texts."
-    cards = [dict(row._asdict(), image=_thumbnail(row.file, run.images, 160)) for row in table.itertuples()]
+    cards = [dict(row._asdict(), image=_thumbnail(row.file, run.images, _SIDE)) for row in table.itertuples()]
     return [dict(c, image=None, why=c["image"]) if isinstance(c["image"], str) else dict(c, image=_jpeg(c["image"])) for c in cards]
 
 def _facts(about, at=(), deep=4):
@@ -646,10 +685,14 @@ def _drawings(judged, bins, history):
     return found
 
 # %% ../nbs/12_report.ipynb #rp093
+def _breaking(text):
+    "A name that may be broken after _ . / and -, and not in the middle of a word."
+    return Markup(re.sub(r"([_./-])", r"\1<wbr>", str(escape(text))))
+
 def _page(**context):
     "Fill the template. Every text is escaped; only the figures, which this module drew, go in as they are."
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    env.filters.update(number=_number, plain=_plain, percent=lambda x: "" if x != x else f"{x:.0%}")
+    env.filters.update(number=_number, plain=_plain, percent=lambda x: f"{100*x:.0f}\u00a0%", breaking=_breaking)
     template = env.from_string((resources.files("tutorial_lib")/"report.html").read_text(encoding="utf-8"))
     return template.render(context).encode("utf-8", "backslashreplace")
 
@@ -665,7 +708,7 @@ def _check_out(out):
 
 def _put(files, out):
     "Write files into a new folder beside `out`, and let it take the place of `out`. Use it under a lock."
-    for left in out.parent.glob(f".{escape(out.name)}.*"):  # of a report that was killed
+    for left in out.parent.glob(f".{escape_glob(out.name)}.*"):  # of a report that was killed
         if left.suffix in (".part", ".old"): shutil.rmtree(left, ignore_errors=True)
     new = out.with_name(f".{out.name}.{uuid.uuid4().hex}.part")
     old = new.with_suffix(".old")
@@ -687,6 +730,7 @@ def report(
     out=None,  # folder of the report; None: "report" in the folder of the run. An older report is replaced, anything else is refused
     part: str | None = None,  # which part to judge: "train", "valid" or "test"; None: the last of them that is there
     images=None,  # where the pictures are now, if they have moved
+    worst: int = _SHEET,  # errors to show as pictures
 ) -> Path:  # of the page: report.html
     """Judge a run and write a report: one page that needs no other file, and its numbers and figures as files beside it.
 
@@ -705,18 +749,17 @@ def report(
                   confused_pairs=confused_pairs(y, pred, classes), errors=error_table(judged), calibration=calibration(y, judged.probs),
                   suspicious_labels=suspicious_labels(run), duplicates=duplicates(run))
     drawings = _drawings(judged, tables["calibration"], run.history)
-    svgs = {name: _svg(draw, size, name) for name, (draw, size) in drawings.items()}
-    if n := len(tables["errors"]):
-        drawings["errors"] = lambda fig: contact_sheet(judged, tables["errors"], _SHEET, fig=fig), (7.5, 1.95*-(-min(n, _SHEET)//6))
+    drawn = {name: _figure(draw, size, name) for name, (draw, size) in drawings.items()}
+    if n := min(len(tables["errors"]), worst): drawn["errors"] = _figure(lambda fig: contact_sheet(judged, tables["errors"], n, fig=fig), sheet_size(n))
     if len(classes) <= _MATRIX: tables["confusion"] = confusion(y, pred, classes).reset_index()
     files = {f"{name}.csv": table.to_csv(index=False).encode("utf-8", "surrogateescape") for name, table in tables.items()}
-    files |= {f"{name}.png": _figure(draw, size, "#20262d", **{"savefig.facecolor": "w"}) for name, (draw, size) in drawings.items()}
-    cards, suspects = _cards(judged, tables["errors"].head(_SHEET)), _cards(run, tables["suspicious_labels"].head(_SUSPECTS))
+    files |= {f"{name}.png": png for name, (png, svg) in drawn.items()}
+    cards, suspects = _cards(judged, tables["errors"].head(worst)), _cards(run, tables["suspicious_labels"].head(_SUSPECTS))
     files["report.html"] = _page(
         run=run, part=part, n={p: int((run.parts == p).sum()) for p in PARTS if p in run.parts}, score=dict(tables["scores"].values.tolist()),
         notes=_notes(run, judged, tables["classes"], tables["duplicates"], cards + suspects, fonts_for([_plain(c) for c in classes])[1]),
         classes=tables["classes"].sort_values("recall", na_position="last", kind="stable").head(_ROWS).rename(columns={"class": "name"}).to_dict("records"),
-        pairs=tables["confused_pairs"].head(_PAIRS).to_dict("records"), svgs=svgs,
+        pairs=tables["confused_pairs"].head(_PAIRS).to_dict("records"), svgs={name: svg for name, (png, svg) in drawn.items()},
         cards=cards, n_errors=len(tables["errors"]), suspects=suspects, n_suspects=len(tables["suspicious_labels"]),
         twins=tables["duplicates"].head(_TWINS).to_dict("records"), n_twins=len(tables["duplicates"]), heat=_HEAT, looked=run.images is not None and run.images.is_dir(), facts=_facts(run.about), files=sorted(files))
     out.parent.mkdir(parents=True, exist_ok=True)

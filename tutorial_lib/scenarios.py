@@ -13,9 +13,10 @@ import os
 import time
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files as package_files
 from pathlib import Path
+from unicodedata import normalize
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -422,24 +423,34 @@ def leave_one_out(
 
 # %% ../nbs/10_scenarios.ipynb #sc085
 _PARTS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+_SYSTEM = "__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"  # folders that nobody made
+
+def _passed_over(folder):
+    "Why a folder has no images to learn from: the system made it, or a training did; else None."
+    if folder.name.lower() in _SYSTEM: return "folder of the system"
+    return "folder of a run" if any(os.path.isfile(folder/name) for name in ("stock.json", "run.json")) else None
 
 def _inventory(
     folder,  # one sub-folder a class; or these inside train, valid (or val) and test
 ) -> tuple[pd.DataFrame, list]:  # a row an image: file, label, part; [(path inside folder, reason)] for files that are passed over
     "Find the images of a folder and their classes. Raises as `image_files` does, and `ValueError` where there is nothing to learn from."
     folder = Path(folder).expanduser()
-    found = image_files(folder)
-    names = [f.relative_to(folder).parts for f in found]
+    found, over = image_files(folder), cache(_passed_over)
     skipped = [(path.relative_to(folder).as_posix(), reason) for path, reason in found.skipped]
+    left_out = [next((p for p in reversed(f.relative_to(folder).parents[:-1]) if over(folder/p)), None) for f in found]
+    skipped += [(p.as_posix(), over(folder/p)) for p in dict.fromkeys(left_out) if p]
+    found = [f for f, p in zip(found, left_out) if not p]
+    names = [f.relative_to(folder).parts for f in found]
     tops = {parts[0] for parts in names if len(parts) > 1}
     in_parts = "train" in {_PARTS.get(top.lower()) for top in tops} and all(top.lower() in _PARTS for top in tops)
     depth, rows = (2 if in_parts else 1), []
     for f, parts in zip(found, names):
         if len(parts) <= depth: skipped.append(("/".join(parts), "image outside of the class folders"))
-        else: rows.append((f, parts[depth - 1], _PARTS[parts[0].lower()] if in_parts else ""))
+        else: rows.append((f, normalize("NFC", parts[depth - 1]), _PARTS[parts[0].lower()] if in_parts else ""))
     table = pd.DataFrame(rows, columns=["file", "label", "part"])
     if not len(table):
         outside = f"{len(found)} images lie in no class folder" if len(found) else "no image is in it or in its sub-folders"
+        if skipped and not len(found): outside += f" ({skipped[0][0]} was left out: {skipped[0][1]})"
         raise ValueError(f"{folder} has nothing to learn from: {outside}. Put the images of each class into a sub-folder with the name of the class")
     return table, skipped
 
