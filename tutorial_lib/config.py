@@ -99,7 +99,7 @@ class TrainConfig(_Section):
 class EvaluationConfig(_Section):
     "How the result is judged."
     top_k: int = _key(5, "classes",
-        "A prediction lists so many, and is also judged by whether the right one is among them.", ge=1, le=100)
+        "A prediction lists so many.", ge=1, le=100)
     mirror: bool = _key(True, "switch",
         "Average over a picture and its mirror image. false where that is of another class, or where time counts.")
     worst: int = _key(24, "pictures", "The worst errors on the contact sheet: one page.", ge=0, le=1000)

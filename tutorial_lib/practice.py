@@ -115,7 +115,7 @@ def check(
 def _judge(name, answer) -> Verdict:
     "The verdict on an answer."
     if name not in _CHECKS:
-        near = get_close_matches(str(name), _CHECKS, n=1)
+        near = get_close_matches(str(name).zfill(4), _CHECKS, n=1)
         raise ValueError(f"there is no exercise {name!r}: choose one of {', '.join(_CHECKS)}"
                          + (f" (did you mean {near[0]!r}?)" if near else ""))
     judge = _CHECKS[name]
@@ -2070,3 +2070,278 @@ def _check_12c(answer):
                     require(there == b"".join(new), "at the end the file holds all pieces", None if there is None else f"{len(there)} bytes, and there are {len(b''.join(new))}")
                 require(not beside, "no other file is left in the folder", beside, "Is it removed after each kind of error, Ctrl-C too?")
                 if was is not None: require(kept.read_bytes() == was, "who has opened the old file can read it to its end", hint="Do you write into the old file, or does a new one take its place?")
+
+# %% ../nbs/practice.ipynb #px1301
+@exercise("13.a")
+def _check_13a(answer):
+    "In eight trainings each epoch had every picture once, in an order of its own, and each could begin in the middle, whatever random numbers other code drew."
+    import operator
+    import random
+
+    import numpy as np
+    import torch
+
+    def generators(): return random.getstate(), [np.asarray(v).tobytes() for v in np.random.get_state()], torch.get_rng_state().numpy().tobytes()
+
+    def untouched(before, when):
+        names = [name for name, was, now in zip(("random", "numpy.random", "torch"), before, generators()) if was != now]
+        require(not names, f"the random numbers of the program are not touched {when}", names, "Does your generator belong to you alone?")
+
+    def draw(n, bs, seed, start, total):
+        "The batches as tuples of integers. Other random numbers are drawn between the steps."
+        what, found = f"batches({n}, {bs}, {seed}, {start}, {total})", []
+        before = generators()
+        got = answer(n, bs, seed, start, total)
+        untouched(before, "by the call")
+        require(hasattr(got, "__iter__") or hasattr(got, "__getitem__"), "the result is a list of batches, or a generator of them", got)
+        todo = iter(got)
+        while len(found) <= total - start:
+            before = generators()
+            try: batch = next(todo)
+            except StopIteration: break
+            untouched(before, "between two steps")
+            for other in random.random, np.random.rand, lambda: torch.rand(1): other()
+            try: batch = tuple(map(operator.index, batch))
+            except TypeError: require(False, "a batch is a sequence of whole numbers", batch)
+            require(all(0 <= i < n for i in batch), f"positions are from 0 to {n - 1}: {what}", batch)
+            require(len(batch) == bs, f"each batch has {bs} positions: {what}", f"batch {len(found)}: {batch}", "The row goes on behind the end of an epoch.")
+            found.append(batch)
+        require(len(found) == total - start, f"there is a batch for each step from `start`, and the last one is before `total`: {what}",
+                f"{len(found)} batches" if len(found) <= total - start else f"more than {total - start} batches")
+        return found
+
+    require(callable(answer), "`batches` is a function", answer)
+    kept = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        seen = {}
+        for n, bs, seed, epochs in (10, 8, 1, 8), (12, 4, 0, 6), (12, 4, 1, 6), (12, 4, 2, 6), (12, 5, 3, 5), (3, 8, 4, 8), (30, 30, 5, 3), (7, 1, 6, 4):
+            total = n*epochs//bs
+            whole = draw(n, bs, seed, 0, total)
+            row = [i for batch in whole for i in batch]
+            orders = [tuple(row[at:at + n]) for at in range(0, len(row) - n + 1, n)]
+            for epoch, order in enumerate(orders):
+                left = sorted(set(range(n)) - set(order))
+                require(not left, f"each epoch has every picture once: epoch {epoch} of batches({n}, {bs}, {seed}, 0, {total})",
+                        {"the epoch": order, "not in it": left}, "Places 0 to n - 1 of the row are the first epoch, places n to 2*n - 1 the second.")
+                if n < 7: continue
+                require(order != tuple(range(n)), "the order of an epoch is mixed, also that of the first one", order)
+                groups = frozenset(frozenset(order[at:at + bs]) for at in range(0, n, bs))
+                for (s, e, m, b), (old, old_groups) in seen.items():
+                    if m != n: continue
+                    if s == seed: require(old != order, "another epoch has another order", {f"epochs {e} and {epoch}": order})
+                    elif e == epoch: require(old != order, "another seed has another order", {f"seeds {s} and {seed}": order})
+                    require(old != order, "an order does not come again in another epoch of another seed",
+                            {f"epoch {e} with seed {s}, and epoch {epoch} with seed {seed}": order},
+                            "Two numbers made to one, by a sum for example, can give the same for other two.")
+                    require(b != bs or not 1 < bs < n or n % bs or old_groups != groups, "other pictures come together in another epoch",
+                            {f"in epochs {e} and {epoch}": sorted(map(sorted, groups))}, "What do you mix, pictures or batches?")
+                seen[seed, epoch, n, bs] = order, groups
+            again, shorter = draw(n, bs, seed, 0, total), draw(n, bs, seed, 0, total//2 + 1)
+            require(again == whole, "a second call gives the same again, whatever random numbers other code has drawn",
+                    hint="Which generator does your code draw from?")
+            require(shorter == whole[:total//2 + 1], "the steps of a shorter training are the first ones of a longer one", hint="What may an order depend on?")
+            first = tuple(i for batch in draw(n, 3, seed, 0, -(-n//3)) for i in batch)[:n]
+            require(first == orders[0], "the order of an epoch is the same with batches of another size",
+                    {f"with {bs}": orders[0], "with 3": first}, "What may an order depend on?")
+            for start in 1, total//3, total//2 + 1, total - 1, total:
+                some = draw(n, bs, seed, start, total)
+                shown = {"begun at 0": whole[start], "begun there": some[0]} if some else None
+                what = f"batches({n}, {bs}, {seed}, {start}, {total})"
+                require(some == whole[start:], f"a training that begins at step {start} sees what one without a stop would have seen: {what}", shown,
+                        "Where in the row does a step begin, and in which epoch is that?")
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+        torch.set_rng_state(kept[2])
+
+# %% ../nbs/practice.ipynb #px1302
+@exercise("13.b")
+def _check_13b(answer):
+    "One layer did the work of two: with and without weights and bias, with other eps, a variance of 0, in two dtypes and modes. The two stayed as they were."
+    import copy
+
+    import torch
+    from torch import nn
+
+    def state(module):
+        "All that can change: numbers, what is trained, gradients and the mode."
+        numbers = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        return numbers, {k: (p.requires_grad, p.grad is None) for k, p in module.named_parameters()}, module.training
+
+    def changed(module, before, name):
+        now = state(module)
+        numbers = [f"{name}.{k}" for k, v in before[0].items() if k not in now[0] or not torch.equal(v, now[0][k])]
+        trained = [f"{name}.{k}.requires_grad or .grad" for k, v in before[1].items() if now[1].get(k) != v]
+        return numbers + trained + ([f"{name}.training"] if now[2] != before[2] else [])
+
+    require(callable(answer), "`fold` is a function", answer)
+    random = torch.Generator().manual_seed(132)
+    def normal(*shape): return torch.randn(*shape, generator=random, dtype=torch.float64)
+    with torch.random.fork_rng(devices=[]):
+        for d, k, affine, bias, eps, dtype, training in [
+            (4, 3, True, True, 1e-5, torch.float64, False), (5, 5, True, True, 1e-5, torch.float64, True), (3, 6, False, True, 1e-5, torch.float64, False),
+            (5, 2, True, False, 1e-3, torch.float64, True), (4, 4, False, False, .5, torch.float64, False), (6, 3, True, True, 2., torch.float32, True),
+            (64, 10, True, False, 1e-5, torch.float32, False), (3, 4, False, True, 1e-5, torch.float64, True)]:
+            norm, head = nn.BatchNorm1d(d, eps=eps, affine=affine).to(dtype), nn.Linear(d, k, bias=bias).to(dtype)
+            with torch.no_grad():
+                for p in [*norm.parameters(), *head.parameters(), norm.running_mean]: p.copy_(normal(*p.shape))
+                norm.running_var.copy_(normal(d).square())
+                norm.running_var[0] = 0
+                if (d, k) == (3, 4): norm.reset_running_stats()    # nothing is shifted
+            norm.train(training), head.train(not training), norm.requires_grad_(training)
+            exact = nn.Sequential(copy.deepcopy(norm), copy.deepcopy(head)).double().eval()
+            with torch.no_grad():
+                b = exact(torch.zeros(1, d, dtype=torch.float64))[0]
+                w = (exact(torch.eye(d, dtype=torch.float64)) - b).T
+            what = f"with affine={affine}, bias={bias}, eps={eps:g} and {str(dtype).removeprefix('torch.')}"
+            before = state(norm), state(head)
+            got = answer(norm, head)
+            wrote = changed(norm, before[0], "norm") + changed(head, before[1], "head")
+            require(not wrote, "`norm` and `head` stay as they were", wrote,
+                    "Do you write in place, switch a mode, or let numbers pass through `norm` while it is in training?")
+            require(isinstance(got, nn.Linear), "the result is an nn.Linear", got)
+            require(got is not head, "the result is a new layer", "head itself")
+            require(got.weight.shape == (k, d), f"the new layer makes {k} numbers of {d}", tuple(got.weight.shape))
+            require(got.weight.dtype == dtype, f"the dtype of the new layer is that of `head`, {what}", got.weight.dtype)
+            near = 1e-9 if dtype == torch.float64 else 1e-3
+            shift = got.bias.detach().double() if got.bias is not None else torch.zeros(k, dtype=torch.float64)
+            off, off_b = ((got.weight.detach().double() - w).abs().max()/w.abs().max()).item(), ((shift - b).abs().max()/b.abs().max()).item()
+            require(off < near, f"each weight of the new layer is what a feature gains on its way through `norm` and `head`, {what}",
+                    f"off by {off:.2g} of the largest weight",
+                    "Does eps stand under the root, with the variance? And which numbers of `head` does one feature meet?")
+            require(off_b < near, f"the new layer gives what both give where all features are 0, {what}",
+                    "no bias" if got.bias is None else f"off by {off_b:.2g} of the largest number",
+                    "What becomes of the mean, of the bias of `norm`, and of that of `head`?")
+            sizes = got.in_features, got.out_features
+            require(sizes == (d, k), "`in_features` and `out_features` of the new layer are true", sizes)
+            with torch.no_grad():
+                for p in got.parameters(): p.add_(1)
+            wrote = changed(norm, before[0], "norm") + changed(head, before[1], "head")
+            require(not wrote, "`norm` and `head` do not change when the new layer does", wrote, "Do they share memory?")
+        try: got = answer(nn.BatchNorm1d(3, track_running_stats=False), nn.Linear(3, 2))
+        except ValueError: return
+        except Exception as e: got = e
+        require(False, "a norm that keeps no statistics is a ValueError", got)
+
+# %% ../nbs/practice.ipynb #px1303
+@exercise("13.c")
+def _check_13c(answer):
+    "Five trainings went on with a new network and a new optimizer, and ended with exactly the same weights. Their files were whole, and no pickle was read."
+    import os
+    import pickle
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+    from torch import nn
+    from torch.optim import SGD, Adam, AdamW
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model, self.norm, self.opt = nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)
+        def forward(self, x): return self.opt(self.norm(self.model(x)).relu())
+
+    class Hostile:
+        def __init__(self, mark): self.mark = mark
+        def __reduce__(self): return os.mkdir, (self.mark,)
+
+    def groups(net, lr): return [{"params": [*net.model.parameters(), *net.norm.parameters()], "lr": lr/3}, {"params": net.opt.parameters()}]
+
+    def begin(make, frozen, seed):
+        "A network and its optimizer."
+        torch.manual_seed(seed)
+        net = Net()
+        net.model.weight.requires_grad_(not frozen)
+        return net, make(net)
+
+    def go_on(net, opt, start, stop):
+        "Train. The pictures of a step depend on its number alone, and the learning rate shrinks."
+        for step in range(start, stop):
+            x = torch.randn(16, 6, generator=torch.Generator().manual_seed(1_000 + step))
+            loss = (net(x) - x[:, 3:]**2).square().mean()
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            for group in opt.param_groups: group["lr"] *= .87
+
+    def differ(a, b): return [k for k in a if k not in b or not torch.equal(a[k].double(), torch.as_tensor(b[k]).double())]
+
+    def plain(group): return {k: list(v) if isinstance(v, tuple) else v for k, v in group.items() if k != "params"}
+
+    require(isinstance(answer, (tuple, list)) and len(answer) == 2 and all(map(callable, answer)), "`save_state` and `load_state` are two functions", answer)
+    save, load = answer
+    cases = [("Adam", lambda net: Adam(net.parameters(), lr=.03), False, 3),
+             ("SGD with momentum", lambda net: SGD(net.parameters(), lr=.05, momentum=.9, nesterov=True), False, 4),
+             ("AdamW with two groups and frozen weights", lambda net: AdamW(groups(net, .04), lr=.04, amsgrad=True), True, 5),
+             ("SGD with two groups and frozen weights", lambda net: SGD(groups(net, .05), lr=.05, momentum=.8), True, 3),
+             ("an Adam that has done no step", lambda net: Adam(net.parameters(), lr=.03), False, 0)]
+    with torch.random.fork_rng(devices=[]), TemporaryDirectory() as tmp:
+        for n, (what, make, frozen, stop) in enumerate(cases):
+            net, opt = begin(make, frozen, n)
+            go_on(net, opt, 0, 8)
+            truth = net.state_dict()
+
+            # save it twice, and go on with what was saved
+            folder, kept = Path(tmp)/f"{n}", Path(tmp)/f"kept_{n}"
+            folder.mkdir()
+            path = folder/"state.safetensors"
+            net, opt = begin(make, frozen, n)
+            save(path, net, opt, 0)
+            require(net.training, "`save_state` leaves the network in its mode", f"training={net.training}")
+            names = sorted(p.name for p in folder.iterdir())
+            require(names == [path.name], "all is in one file, `path`", names)
+            os.link(path, kept)
+            old = kept.read_bytes()
+            go_on(net, opt, 0, stop)
+            save(path, net, opt, stop)
+            names = sorted(p.name for p in folder.iterdir())
+            require(names == [path.name], "all is in one file, `path`", names)
+            try: tensors = load_file(path)
+            except SafetensorError as e: require(False, "the file is in the format safetensors", str(e))
+            bytes_of = {k: bytes(t.flatten().tolist()) for k, t in tensors.items() if t.dtype == torch.uint8}
+            pickles = [k for k, data in bytes_of.items() if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")]
+            require(not pickles, "there is no pickle in the file, and not in a tensor either", pickles)
+            require(kept.read_bytes() == old, "the file of an earlier step stays whole until the new one takes its place",
+                    hint="What would be there after a kill in the middle of writing? Do you write into the old file, or does a new one take its place?")
+            saved = {k: v.clone() for k, v in net.state_dict().items()}
+            momenta = {i: {k: v.clone() for k, v in of_one.items()} for i, of_one in opt.state_dict()["state"].items()}
+            rates = list(map(plain, opt.param_groups))
+            go_on(net, opt, stop, 8)
+            require(not differ(truth, net.state_dict()), f"a training that goes on after `save_state` does not notice that it was saved: {what}",
+                    differ(truth, net.state_dict()), "`opt.state_dict()` is no copy: its dictionaries and tensors are those of the optimizer.")
+
+            # go on in a new process, as it were
+            net, opt = begin(make, frozen, n + 100)
+            step = load(path, net, opt)
+            require(type(step) is int and step == stop, f"`load_state` gives back the number of steps that are done, here {stop}", step)
+            missing = differ(saved, net.state_dict())
+            require(not missing, f"`load_state` gives the network the weights and buffers that were saved: {what}", missing)
+            inside = {id(p) for p in net.parameters()}
+            require(all(id(p) in inside for group in opt.param_groups for p in group["params"]), "the optimizer trains the parameters that the network has",
+                    hint="After `load_state`, are the parameters of the network other objects than before?")
+            require(net.training, "`load_state` leaves the network in its mode", f"training={net.training}")
+            now = list(map(plain, opt.param_groups))
+            wrong = sorted({k for a, b in zip(rates, now) for k in a if k not in b or a[k] != b[k]})
+            same = len(now) == len(rates) and not wrong
+            require(same, f"each group of the optimizer has the learning rate and the other settings that were saved: {what}", wrong,
+                    "A schedule has changed them since the optimizer was made.")
+            here = opt.state_dict()["state"]
+            wrong = {i: names for i, of_one in momenta.items() if (names := differ(of_one, here.get(i, {})))}
+            require(not wrong, f"the optimizer remembers for each parameter what it knew: {what}", f"other numbers, or none, in {wrong}",
+                    "Print `opt.state_dict()` before the stop and after it. Are the keys the same, and of the same kind?")
+            go_on(net, opt, stop, 8)
+            require(not differ(truth, net.state_dict()), f"the training that goes on ends with exactly the same weights: {what}", differ(truth, net.state_dict()))
+
+        # read what somebody else may have sent
+        mark, path = Path(tmp)/"mark", Path(tmp)/"hostile"
+        for write in lambda: path.write_bytes(pickle.dumps(Hostile(str(mark)), 2)), lambda: torch.save(Hostile(str(mark)), path):
+            write()
+            net, opt = begin(cases[0][1], False, 0)
+            try: load(path, net, opt)
+            except Exception: refused = True
+            else: refused = False
+            require(not mark.exists(), "no code runs that somebody put into the file", "A pickle made a folder while it was read.")
+            require(refused, "`load_state` refuses a pickle")

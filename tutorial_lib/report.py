@@ -730,6 +730,7 @@ def report(
     out=None,  # folder of the report; None: "report" in the folder of the run. An older report is replaced, anything else is refused
     part: str | None = None,  # which part to judge: "train", "valid" or "test"; None: the last of them that is there
     images=None,  # where the pictures are now, if they have moved
+    worst: int = _SHEET,  # errors to show as pictures
 ) -> Path:  # of the page: report.html
     """Judge a run and write a report: one page that needs no other file, and its numbers and figures as files beside it.
 
@@ -749,11 +750,11 @@ def report(
                   suspicious_labels=suspicious_labels(run), duplicates=duplicates(run))
     drawings = _drawings(judged, tables["calibration"], run.history)
     drawn = {name: _figure(draw, size, name) for name, (draw, size) in drawings.items()}
-    if n := min(len(tables["errors"]), _SHEET): drawn["errors"] = _figure(lambda fig: contact_sheet(judged, tables["errors"], n, fig=fig), sheet_size(n))
+    if n := min(len(tables["errors"]), worst): drawn["errors"] = _figure(lambda fig: contact_sheet(judged, tables["errors"], n, fig=fig), sheet_size(n))
     if len(classes) <= _MATRIX: tables["confusion"] = confusion(y, pred, classes).reset_index()
     files = {f"{name}.csv": table.to_csv(index=False).encode("utf-8", "surrogateescape") for name, table in tables.items()}
     files |= {f"{name}.png": png for name, (png, svg) in drawn.items()}
-    cards, suspects = _cards(judged, tables["errors"].head(_SHEET)), _cards(run, tables["suspicious_labels"].head(_SUSPECTS))
+    cards, suspects = _cards(judged, tables["errors"].head(worst)), _cards(run, tables["suspicious_labels"].head(_SUSPECTS))
     files["report.html"] = _page(
         run=run, part=part, n={p: int((run.parts == p).sum()) for p in PARTS if p in run.parts}, score=dict(tables["scores"].values.tolist()),
         notes=_notes(run, judged, tables["classes"], tables["duplicates"], cards + suspects, fonts_for([_plain(c) for c in classes])[1]),

@@ -6,7 +6,7 @@
 __all__ = ['Stock', 'take_stock', 'Body', 'make_body', 'Head', 'save_head', 'read_head', 'Model', 'load_model', 'Network',
            'train', 'evaluate']
 
-# %% ../nbs/13_trainer.ipynb #tn010
+# %% ../nbs/13_trainer.ipynb #tn001
 import copy
 import csv
 import hashlib
@@ -49,7 +49,7 @@ from . import __version__, densenet
 from .classifier import bf16_is_fast, evaluating
 from .data import _map, read_images, split
 from .densenet import CIFAR10_STATS
-from .config import Config, DataConfig, annotated, load_config, save_config
+from .config import Config, DataConfig, EvaluationConfig, _parse, annotated, load_config, save_config
 from .modules import read_weights, save_weights
 from .report import HISTORY, PARTS, _csv, _plain, _write_whole, read_run, report, write_run
 from .scenarios import _PARTS, _folder_notes, _inventory, _passed_over, _read_or_reason, choose, read_scenarios, recommend
@@ -323,7 +323,7 @@ def read_head(
     Raises `FileNotFoundError`, and `ValueError` that names the file and says what is wrong with it."""
     return _read_head(path)[0]
 
-# %% ../nbs/13_trainer.ipynb #tn030
+# %% ../nbs/13_trainer.ipynb #tn018
 class Model:
     "A body in memory and the head that is in use. Other heads of the same body can take its place."
     def __init__(self,
@@ -363,14 +363,18 @@ class Model:
         if not len(images): return np.empty((0, len(self.classes)), np.float32)
         return self.head.logits(self.body.features(images, self.head.mirror, bf16)).softmax(1).numpy()
 
+    def _top_k(self):
+        try: return _parse(self.head.config, str).tree["evaluation"]["top_k"]
+        except (ValueError, KeyError, TypeError): return EvaluationConfig().top_k
+
     def predict(self,
         files,  # paths of images
-        top_k: int = 5,  # classes for each picture; all, where there are fewer
+        top_k: int | None = None,  # classes for each picture; all, where there are fewer; None: what the configuration of the training says
         chunk: int = 256,  # pictures in memory at one time
         bar: bool = True,  # show progress on a terminal?
     ) -> pd.DataFrame:  # a row a file: file, label, confidence, label_2, confidence_2 ..., error ("" or why it cannot be read)
         "Name the classes of files. One that cannot be read gets a row with the reason, and stops nothing."
-        files, rows, k = list(files), [], min(top_k, len(self.classes))
+        files, rows, k = list(files), [], min(top_k or self._top_k(), len(self.classes))
         with tqdm(total=len(files), desc="predicting", unit="image", leave=False, disable=None if bar else True) as progress:
             for i in range(0, len(files), chunk):
                 some = files[i:i + chunk]
@@ -564,11 +568,12 @@ class _Keeper(Callback):
 
     def load(self):
         "Go back to the checkpoint. Raises `ValueError` where it is damaged."
-        tensors, metadata = read_weights(self.file)
-        part = {name: {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")} for name in ("model", "best")}
         try:
+            tensors, metadata = read_weights(self.file)
+            part = {name: {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")} for name in ("model", "best")}
             state = _unsealed(tensors, metadata["state"])
             self.step, self.best, self.losses, self.rows, self.spent = (state[k] for k in ("step", "best", "losses", "rows", "spent"))
+            if part["model"].keys() != self.weights().keys(): raise ValueError("its weights are of another network")
             self.net.load_state_dict(part["model"], strict=False)
             _unpack(self.learn.opt, {k: v for k, v in tensors.items() if k.startswith("opt.")}, state["opt"])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, AssertionError) as e:
@@ -581,6 +586,7 @@ class _Keeper(Callback):
     # what happens when
     def before_fit(self):
         self.began = self.saved = time.monotonic()
+        self.first = self.step
         self.bar = tqdm(total=self.plan["total"], initial=self.step, desc="training", unit="step", leave=False, disable=None)
         if self.step == 0: self.judge()
         self.write_history()
@@ -630,7 +636,12 @@ class _Keeper(Callback):
         losses = [f"{name} {value:.3f}" for name, value in (("loss", train_loss), ("validation loss", loss)) if value is not None]
         self.bar.clear()
         self.say(f"epoch {row['epoch']:.2f}, step {self.step:,} of {self.plan['total']:,}: {', '.join(losses)}, accuracy {accuracy:.3f}"
-                 + ", the best so far"*better)
+                 + ", the best so far"*better + self.left())
+
+    def left(self):
+        "The time that the remaining steps will take, in words."
+        done, todo = self.step - self.first, self.plan["total"] - self.step
+        return f", {tqdm.format_interval((time.monotonic() - self.began)/done*todo)} left" if done and todo else ""
 
     def write_history(self):
         table = pd.DataFrame(self.rows, columns=[c for c in HISTORY if any(c in r for r in self.rows)])
@@ -834,12 +845,12 @@ def _steps(net, stock, body, config, bf16):
     one = 1.2*_seconds(step)    # a fifth more: decoding, augmentation, the optimizer
     return min(most, int(60*train.minutes/(one + judging/per_epoch))), one
 
-# %% ../nbs/13_trainer.ipynb #tn075
+# %% ../nbs/13_trainer.ipynb #tn025
 def _write_results(run, stock, config, logits, about):
     "Predictions, history and report of what a run has learned so far."
     probs = logits.softmax(1).numpy()
     write_run(run, stock.paths, stock.table.part, stock.table.label, probs, stock.classes, stock.folder, about=about, config=annotated(config))
-    if config.output.report: report(run)
+    if config.output.report: report(run, worst=config.evaluation.worst)
     part = next(p for p in reversed(PARTS) if len(stock.at(p)))
     at = stock.at(part)
     return part, float((probs[at].argmax(1) == stock.y[at]).mean())
