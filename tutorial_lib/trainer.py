@@ -913,11 +913,12 @@ def _tune_stage(run, stock, config, body, plan, say, cbs):
     elif config.train.keep == "best" and plan["total"]: say(f"no accuracy reached train.min_accuracy ({config.train.min_accuracy}): the last weights are kept")
     return net, keeper.best if config.train.keep == "best" else None, bf16
 
-# %% ../nbs/13_trainer.ipynb #tn004
+# %% ../nbs/13_trainer.ipynb #tn038
 def _train(run, stock, config, say, cbs):
     "Go through the stages of a run. Each is skipped if its result is there."
     start = time.monotonic()
-    for left in run.glob(".*.part"): left.unlink(missing_ok=True)    # of a process that was killed
+    for left in run.glob(".*.part"):    # of a process that was killed
+        if left.is_file(): left.unlink()    # the folders are those of a report, which tidies up itself
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.train.seed)
     body = make_body(config.model.name, config.model.pretrained, config.data.size)
