@@ -284,11 +284,12 @@ def test_train_in_json_with_the_folder_from_the_configuration(here, tmp_path, ca
     assert told["bytes"] == Path(told["model"]).stat().st_size
 
 
-def test_paths_outside_of_the_current_folder_are_whole(here, tmp_path, monkeypatch, capsys):
+def test_paths_outside_of_the_current_folder_stay_as_they_were_given(here, tmp_path, monkeypatch, capsys):
     (tmp_path/"sub").mkdir()
     monkeypatch.chdir(tmp_path/"sub")
-    status, out, err = once(["train", "../my_photos", *QUICK, "output.runs=../others"], capsys)
-    assert status == 0 and f"run      {tmp_path/'others'/'my_photos'}\n" in out, err
+    for given in tmp_path/"others", Path("../more"):
+        status, out, err = once(["train", "../my_photos", *QUICK, f"output.runs={given}"], capsys)
+        assert status == 0 and f"run      {given/'my_photos'}\n" in out, err
 
 
 @pytest.mark.parametrize("name", ["-내 사진", "a=b", "it's"])
@@ -313,7 +314,7 @@ def test_ctrl_c_in_the_midst_of_a_training_and_resume(here, capsys):
     assert (training.returncode, out, last) == (130, "", f"tutorial-lib: stopped: go on with `{again}`")
     run = Path("runs/my_photos_2")
     assert not (run/"result.json").exists()
-    status, out, err = once(shlex.split(again)[1:], capsys)
+    status, out, err = once(["train", "my_photos", "--resume"], capsys)      # the keys may be left away: the run knows them
     assert status == 0 and re.search(r"^resumed at step [1-4] of 4$", err, re.M), err
     assert f"run      {run}\n" in out and not Path("runs/my_photos_3").exists()
     epochs = [float(row["epoch"]) for row in csv.DictReader((run/"history.csv").open())]
@@ -422,7 +423,7 @@ def test_predict_keeps_few_pictures_in_memory_and_writes_all_or_nothing(here, mo
     import tutorial_lib.trainer
     sizes, file = [], str(next(Path("my_photos").rglob("*.jpg")))
     def counted(model, files, *args, **kwargs):
-        sizes.append(len(files))
+        sizes.extend([len(files)]*bool(files))
         if len(sizes) == 5: signal.raise_signal(signal.SIGINT)
         return pd.DataFrame(dict(file=files, label="a", confidence=.5, error=""))
     monkeypatch.setattr(tutorial_lib.trainer.Model, "predict", counted)

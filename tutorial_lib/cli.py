@@ -174,18 +174,18 @@ def _train(args):
     if found["report"]: print(f"report   {found['report']}")
     print(f"next     {_shell('predict', name, 'photo.jpg')}")
 
-# %% ../nbs/cli.ipynb #cl001
+# %% ../nbs/cli.ipynb #cl022
 def _whole_number(text):
     if not text.isdecimal() or not int(text): raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, 1 or more")
     return int(text)
 
 def _pictures(names):
-    "Files that names of files and folders mean: (name, why it cannot be read or '')."
+    "Files that names of files and folders mean: (name, why it is no picture, or '' where that is not known)."
     from tutorial_lib.data import image_files
 
     for name in names:
         if not os.path.isdir(name):
-            yield name, "" if os.path.isfile(name) else "there is no such file" if not os.path.lexists(name) else "not a regular file"
+            yield name, ""
             continue
         top = os.path.abspath(name)
         found = image_files(top)
@@ -217,7 +217,7 @@ def _whole(path):
         if os.path.lexists(place): raise taken
         os.replace(tmp/"new", place)
 
-# %% ../nbs/cli.ipynb #cl093
+# %% ../nbs/cli.ipynb #cl023
 @_command("tutorial-lib predict runs/my_photos photo.jpg\ntutorial-lib predict runs/my_photos holiday --top-k 1 --output holiday.csv\n"
           "find . -name '*.jpg' | tutorial-lib predict runs/my_photos - --format json", {
     "RUN": dict(help="folder of a run, or the file of a model, *.safetensors"),
@@ -235,22 +235,19 @@ def _predict(args):
     and the exit status is 3."""
     with _whole(args.output) as out:
         from tqdm import tqdm
-        from tutorial_lib.config import Config, _parse
         from tutorial_lib.trainer import load_model
 
-        model, k, lost = load_model(args.RUN), args.top_k, 0
-        try: k = k or Config.model_validate(_parse(model.head.config, str).tree).evaluation.top_k
-        except ValueError: k = Config().evaluation.top_k    # a file that says nothing of it
+        model, lost = load_model(args.RUN), 0
+        def predict(files): return model.predict(files, args.top_k, bar=False)
         names = [n for name in args.FILE for n in (_stdin() if name == "-" else [name])]
-        columns = [f"{c}{'' if j == 0 else f'_{j + 1}'}" for j in range(min(k, len(model.classes))) for c in ("label", "confidence")]
-        columns = ["file", *columns, "error"]
+        columns = list(predict([]).columns)
         table = csv.writer(out, lineterminator="\n")
         if args.format == "csv": table.writerow(columns)
         todo = list(_pictures(names))
         rest, comma = iter(todo), "["
         with tqdm(total=len(todo), desc="predicting", unit="image", leave=False, disable=None) as bar:
             while some := list(islice(rest, 256)):
-                rows = iter(model.predict([file for file, why in some if not why], k, bar=False).to_dict("records"))
+                rows = iter(predict([file for file, why in some if not why]).to_dict("records"))
                 for file, why in some:
                     row = dict(file=file, error=why) if why else next(rows)
                     if row["error"]:
