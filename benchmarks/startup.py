@@ -2,9 +2,12 @@
 
 python       `python -c pass`
 help         `tutorial-lib --help`, started as `python -m tutorial_lib.cli --help`
-everything   `python -c "import tutorial_lib.scenarios"`: what `tutorial-lib advise` imports before it begins
+train --help `tutorial-lib train --help`, and so on for each command
+config --show
+             `tutorial-lib config --show`, which reads a configuration and prints it
+everything   `python -c "import tutorial_lib.trainer"`: what `tutorial-lib train` imports before it begins
 
-Each is a process of its own. The three take turns, round by round, after one round that is not counted. `ratio` says how many times as long as
+Each is a process of its own. They take turns, round by round, after one round that is not counted. `ratio` says how many times as long as
 `python` of its round it took.
 """
 import argparse, platform, subprocess, sys, time
@@ -13,9 +16,12 @@ from pathlib import Path
 import torch
 
 from _rows import processor, read, write
+from tutorial_lib.cli import _COMMANDS
 
 FIELDS = "round program seconds ratio python device".split()
-PROGRAMS = {"python": ["-c", "pass"], "help": ["-m", "tutorial_lib.cli", "--help"], "everything": ["-W", "ignore", "-c", "import tutorial_lib.scenarios"]}
+CLI = "-m", "tutorial_lib.cli"
+PROGRAMS = {"python": ["-c", "pass"], "help": [*CLI, "--help"], **{f"{name} --help": [*CLI, name, "--help"] for name in _COMMANDS},
+            "config --show": [*CLI, "config", "--show"], "everything": ["-W", "ignore", "-c", "import tutorial_lib.trainer"]}
 
 
 def seconds(program):

@@ -1,16 +1,19 @@
 """The command line: what it does, what it says when it cannot, and that its help is true and fast."""
-import errno, io, json, os, re, shlex, signal, subprocess, sys, sysconfig, tempfile, warnings
+import csv, errno, io, json, os, pickle, re, shlex, shutil, signal, subprocess, sys, sysconfig, tempfile, warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
+from hypothesis import given, settings, strategies as st
 
 import tutorial_lib
 from tutorial_lib import cli, scenarios
 from tutorial_lib.cli import main
 from tutorial_lib.sample import sample
 
-COMMANDS = {name: example for name, (_, example, _) in cli._COMMANDS.items()}
+COMMANDS = {name: examples.splitlines() for name, (_, examples, _) in cli._COMMANDS.items()}
+QUICK = ["train.strategy=probe", "output.report=false"]     # seconds matter here, what is learned does not
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has other pipes")
 
 
@@ -37,6 +40,32 @@ def run(*args, **kwargs):
     return subprocess.run([sys.executable, *args], env=env, encoding="utf-8", **kwargs)
 
 
+def once(args, capsys):
+    "The status of a command in this process, its stdout and its stderr."
+    capsys.readouterr()
+    return main([str(a) for a in args]), *capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    "A folder with my_photos and a complete run on it. Tests copy what they change."
+    folder, here = tmp_path_factory.mktemp("made"), os.getcwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("TUTORIAL_DATA", "sample")
+        assert main("sample my_photos --n 36 --size 32 --breeds striped_long,masked_round,spotted_floppy".split()) == 0
+        assert main(["train", "my_photos", "train.strategy=probe"]) == 0
+    assert os.getcwd() == here
+    return folder
+
+
+@pytest.fixture
+def here(made, tmp_path):
+    "The folder that the test is in, with a copy of `made`."
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
 def everything(folder): return sorted(p.relative_to(folder).as_posix() for p in Path(folder).rglob("*"))
 
 
@@ -47,13 +76,13 @@ import contextlib, io, sys
 before = set(sys.modules)
 from tutorial_lib.cli import main
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-    for args in ["--help"], ["sample", "--help"], ["advise", "--help"], ["--version"], [], ["no"], ["sample", "--no"]: main(args)
+    for args in ["--help"], *([name, "--help"] for name in NAMES), ["--version"], [], ["no"], ["sample", "--no"], ["predict", "a"]: main(args)
 print(*sorted(set(sys.modules) - before))
 """
 
 
 def test_help_imports_the_standard_library_alone():
-    loaded = run("-c", LOADED).stdout.split()
+    loaded = run("-c", LOADED.replace("NAMES", repr(list(COMMANDS)))).stdout.split()
     assert {m for m in loaded if m.startswith("tutorial_lib")} == {"tutorial_lib", "tutorial_lib.cli"}
     assert not {m.partition(".")[0] for m in loaded} - sys.stdlib_module_names - {"tutorial_lib"}
     assert not {"torch", "fastai", "numpy"} & set(loaded)
@@ -62,9 +91,18 @@ def test_help_imports_the_standard_library_alone():
 def test_help_names_commands_statuses_and_the_way_on(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert re.findall(r"^    (\w+) +[A-Z]", text, re.M) == list(COMMANDS) == ["sample", "advise"]
-    assert re.findall(r"^  (\d+) ", text, re.M) == ["0", "1", "2", "130", "141"]
+    assert re.findall(r"^    (\w+) +[A-Z]", text, re.M) == list(COMMANDS)
+    assert set(COMMANDS) == {"sample", "advise", "train", "predict", "evaluate", "report", "config"}
+    assert re.findall(r"^  (\d+) ", text, re.M) == ["0", "1", "2", "3", "130", "141"]
     assert "tutorial-lib COMMAND --help" in text
+
+
+def test_help_begins_with_the_four_commands_of_a_first_session(capsys):
+    main(["--help"])
+    lines = re.findall(r"^  ((?:pip|tutorial-lib) [^#\n]*[^#\n ])", capsys.readouterr().out, re.M)
+    assert lines[:4] == ["pip install tutorial_lib", "tutorial-lib sample my_photos", "tutorial-lib train my_photos",
+                         "tutorial-lib predict runs/my_photos photo.jpg"]
+    assert set(lines[1:]) == {examples[0] for examples in COMMANDS.values()}, "each command has an example here"
 
 
 @pytest.mark.parametrize("line", [["--help"], *([name, "--help"] for name in COMMANDS)], ids=" ".join)
@@ -75,29 +113,40 @@ def test_help_fits_a_terminal(line, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_a_command_explains_each_argument_and_shows_its_example(name, capsys):
-    main(["--help"])
-    first = capsys.readouterr().out
+def test_help_of_a_command_explains_each_argument_and_shows_its_examples(name, capsys):
     assert main([name, "--help"]) == 0
     text = capsys.readouterr().out
-    assert text.endswith(f"\nexample:\n  {COMMANDS[name]}\n") and f"\n  {COMMANDS[name]}\n" in first
-    assert COMMANDS[name].startswith(f"tutorial-lib {name} ")
+    assert text.endswith("\nexamples:\n" + "".join(f"  {line}\n" for line in COMMANDS[name]))
+    assert all(f"tutorial-lib {name} " in line for line in COMMANDS[name])
     for argument, options in cli._COMMANDS[name][2].items():
-        assert re.search(rf"^  {argument}\b", text, re.M) and options["help"]
+        shown = argument if argument.startswith("-") else options.get("metavar", argument)
+        assert re.search(rf"^  {shown}\b", text, re.M) and options["help"]
         default = options.get("default")
         assert default is None or f"(default {default})" in " ".join(text.split())
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_example_is_a_line_that_the_parser_takes(name):
+    for line in COMMANDS[name]:
+        words = shlex.split(line.partition("tutorial-lib ")[2].partition(" > ")[0])
+        assert cli._parser().parse_args(words).run is cli._COMMANDS[name][0]
+
+
 def test_examples_of_the_help_run_in_their_order(tmp_path, capsys):
-    "What the first one draws is made smaller for the others: three pictures of each class teach the test as much."
+    """The four commands of a first session, and the others after them.
+
+    What the first one draws is made smaller: three pictures of each class teach the test as much."""
     main(["--help"])
-    examples = re.findall(r"^  tutorial-lib (.+)$", capsys.readouterr().out, re.M)
+    examples = re.findall(r"^  tutorial-lib ([^#\n]+)", capsys.readouterr().out, re.M)
     assert len(examples) == len(COMMANDS)
     for example in examples:
-        assert main(shlex.split(example)) == 0, capsys.readouterr().err
-        assert "my_photos" in capsys.readouterr().out
+        status, out, err = once(shlex.split(example), capsys)
+        assert status == 0, err
+        assert re.search("my_photos|photo.jpg|recipe:", out)
         for file in tmp_path.glob("my_photos/*/*.jpg"):
             if not file.stem.endswith(("_1", "_2", "_3")): file.unlink()
+            elif not Path("photo.jpg").exists(): shutil.copy(file, "photo.jpg")
+    assert Path("runs/my_photos/report/report.html").stat().st_size > 10_000
 
 
 def test_version_and_the_installed_program():
@@ -117,6 +166,26 @@ def test_sample_makes_the_pictures_of_the_library_one_sub_folder_a_class(tmp_pat
     assert everything("new") == sorted(["masked_round", "striped_long", *(f"{f.name.rpartition('_')[0]}/{f.name}" for f in flat.iterdir())])
     assert all((Path("new")/f.name.rpartition("_")[0]/f.name).read_bytes() == f.read_bytes() for f in flat.iterdir())
     assert everything(".")[0] == "flat", "something else is left behind"
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path, capsys):
+    for name in "dead", "alive", "young", "mine":
+        (tmp_path/f".tutorial-lib-{name}"/"new").mkdir(parents=True)
+        if name != "mine": (tmp_path/f".tutorial-lib-{name}"/".lock").touch()
+        if name != "young": os.utime(tmp_path/f".tutorial-lib-{name}", (1e9, 1e9))
+    with FileLock(tmp_path/".tutorial-lib-alive"/".lock"): assert main("sample new --n 1 --size 32".split()) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".tutorial-lib-alive", ".tutorial-lib-mine", ".tutorial-lib-young", "new"]
+
+
+@posix
+def test_a_killed_sample_leaves_what_the_next_one_removes(tmp_path):
+    with subprocess.Popen([sys.executable, "-m", "tutorial_lib.cli", "sample", "big", "--n", "100000"], stderr=subprocess.DEVNULL) as drawing:
+        while len(list(tmp_path.glob(".tutorial-lib-*/*"))) < 2: assert drawing.poll() is None    # the lock, and what is being drawn
+        drawing.kill()
+    [left] = tmp_path.iterdir()
+    os.utime(left, (1e9, 1e9))
+    assert main("sample new --n 1 --size 32".split()) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["new"]
 
 
 def test_sample_holds_out(tmp_path, capsys):
@@ -150,7 +219,8 @@ def test_sample_through_a_link_and_a_name_of_full_length(tmp_path, capsys):
     (lambda: signal.raise_signal(signal.SIGINT), 130, "tutorial-lib: stopped\n"),
     (lambda: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device", "a.jpg")), 1,
      "tutorial-lib: error: a.jpg: No space left on device: delete something, or use a folder on another disk\n"),
-    (lambda: (_ for _ in ()).throw(MemoryError()), 1, "tutorial-lib: error: the memory is full: end other programs, or use fewer pictures\n"),
+    (lambda: (_ for _ in ()).throw(MemoryError()), 1, "tutorial-lib: error: the memory is full: "
+     "end other programs, or use fewer pictures; in a training a smaller train.batch_size or data.size helps\n"),
 ], ids=["Ctrl-C", "full disk", "no memory"])
 def test_sample_writes_all_or_nothing(stop, status, words, tmp_path, monkeypatch, capsys):
     from tutorial_lib import sample as module
@@ -190,6 +260,304 @@ def test_advise_offers_the_bodies_that_the_library_knows():
     assert cli._COMMANDS["advise"][2]["--body"]["choices"] == ["auto", *scenarios._BODIES]
 
 
+# ---- train
+
+def test_train_says_what_it_made_and_how_to_go_on(here, capsys):
+    status, out, err = once(["train", "my_photos", "train.strategy=probe", "data.test=0.2"], capsys)
+    assert status == 0, err
+    result = json.loads(Path("runs/my_photos_2/result.json").read_text())
+    assert out.splitlines() == [
+        f"accuracy {result['accuracy']:.3f} on the test part", f"run      {Path('runs/my_photos_2')}",
+        f"model    {Path('runs/my_photos_2/head.safetensors')}, {Path('runs/my_photos_2/head.safetensors').stat().st_size:,} bytes",
+        f"report   {Path('runs/my_photos_2/report/report.html')}", f"next     tutorial-lib predict {Path('runs/my_photos_2')} photo.jpg"]
+    assert "done: probe" in err and "Traceback" not in err
+    assert Path("runs/my_photos_2/report/report.html").is_file() and Path("runs/my_photos/result.json").is_file(), "an older run stays"
+
+
+def test_train_in_json_with_the_folder_from_the_configuration(here, tmp_path, capsys):
+    Path("mine.yaml").write_text("data: {folder: my_photos}\noutput: {runs: elsewhere}\n")
+    status, out, err = once(["train", *QUICK, "--config", "mine.yaml", "--json", "output.run_name=내 모형"], capsys)
+    assert status == 0, err
+    told = json.loads(out)
+    assert (told["run"], told["model"], told["report"]) == (str(Path("elsewhere/내 모형")), str(Path("elsewhere/내 모형/head.safetensors")), None)
+    assert {"accuracy", "part", "bytes", "strategy", "seconds"} <= set(told) and 0 <= told["accuracy"] <= 1
+    assert told["bytes"] == Path(told["model"]).stat().st_size
+
+
+def test_paths_outside_of_the_current_folder_stay_as_they_were_given(here, tmp_path, monkeypatch, capsys):
+    (tmp_path/"sub").mkdir()
+    monkeypatch.chdir(tmp_path/"sub")
+    for given in tmp_path/"others", Path("../more"):
+        status, out, err = once(["train", "../my_photos", *QUICK, f"output.runs={given}"], capsys)
+        assert status == 0 and f"run      {given/'my_photos'}\n" in out, err
+
+
+@pytest.mark.parametrize("name", ["-내 사진", "a=b", "it's"])
+def test_train_on_folders_of_any_name(name, here, capsys):
+    Path("my_photos").rename(name)
+    status, out, err = once(["train", *QUICK, "--", name], capsys)
+    assert status == 0, err
+    words = shlex.split(out.splitlines()[-1].removeprefix("next"))
+    shutil.copy(next(Path(name).rglob("*.jpg")), "photo.jpg")
+    assert words[:2] == ["tutorial-lib", "predict"] and once(words[1:], capsys)[0] == 0
+
+
+@posix
+def test_ctrl_c_in_the_midst_of_a_training_and_resume(here, capsys):
+    words = ["train", "my_photos", "train.strategy=head", "train.epochs=4", "output.report=false"]
+    with subprocess.Popen([sys.executable, "-m", "tutorial_lib.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as training:
+        for line in training.stderr:
+            if line.startswith("epoch 2"): break      # the checkpoint of epoch 1 is there
+        training.send_signal(signal.SIGINT)
+        out, last = training.stdout.read(), training.stderr.read().splitlines()[-1]
+    again = f"tutorial-lib {shlex.join(words)} --resume"
+    assert (training.returncode, out, last) == (130, "", f"tutorial-lib: stopped: go on with `{again}`")
+    run = Path("runs/my_photos_2")
+    assert not (run/"result.json").exists()
+    status, out, err = once(["train", "my_photos", "--resume"], capsys)      # the keys may be left away: the run knows them
+    assert status == 0 and re.search(r"^resumed at step [1-4] of 4$", err, re.M), err
+    assert f"run      {run}\n" in out and not Path("runs/my_photos_3").exists()
+    epochs = [float(row["epoch"]) for row in csv.DictReader((run/"history.csv").open())]
+    assert epochs == sorted(set(epochs)) and set(epochs) == {0, 1, 2, 3, 4}
+    status, out, err = once(shlex.split(again)[1:], capsys)
+    assert status == 0 and "is complete: there is nothing to resume" in err and f"run      {run}\n" in out
+
+
+@pytest.mark.parametrize("line, again", [
+    ("train my_photos", "train my_photos --resume"), ("train -- -x", "train ./-x --resume"),
+    ("train --config 'a b.yaml' 'my photos' train.lr=0.1 --resume", "train 'my photos' train.lr=0.1 --config 'a b.yaml' --resume"),
+    ("train data.folder=x", "train data.folder=x --resume"),
+])
+def test_the_line_to_go_on_with(line, again, monkeypatch, capsys):
+    import tutorial_lib.trainer
+    def stopped(*args): signal.raise_signal(signal.SIGINT)
+    monkeypatch.setattr(tutorial_lib.trainer, "train", stopped)
+    Path("a b.yaml").write_text("recipe: fast")
+    assert once(shlex.split(line), capsys) == (130, "", f"tutorial-lib: stopped: go on with `tutorial-lib {again}`\n")
+
+
+def test_two_do_not_work_in_one_run(here, capsys):
+    assert main(["train", "my_photos", *QUICK]) == 0
+    run = Path("runs/my_photos_2")
+    (run/"result.json").unlink()
+    with FileLock(run/".lock"): status, out, err = once(["train", "my_photos", *QUICK, "--resume"], capsys)
+    assert (status, out) == (1, "") and "another process is at work in " in err.splitlines()[-1] and "fault" not in err and "Traceback" not in err
+
+
+# ---- predict
+
+def table(text): return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.fixture
+def photos(here):
+    "Three pictures in a folder, and beside them what is none: broken, cut, hidden, and a file of another kind."
+    (here/"내 폴더"/"sub").mkdir(parents=True)
+    for file, new in zip(sorted((here/"my_photos").rglob("*_1.jpg")), ["a b.jpg", "sub/-x.jpg", "사진.png"], strict=True): shutil.copy(file, here/"내 폴더"/new)
+    whole = (here/"내 폴더"/"a b.jpg").read_bytes()
+    for name, data in {"cut.jpg": whole[:len(whole)//2], "empty.jpg": b"", "notes.txt": b"mine", "._a.jpg": b"mac", "web.png": b"<html>"}.items():
+        (here/"내 폴더"/name).write_bytes(data)
+    return "내 폴더"
+
+
+def test_predict_names_files_in_their_order(here, made, capsys):
+    from tutorial_lib.trainer import load_model
+    files = [str(p) for p in sorted(Path("my_photos").rglob("*.jpg"), reverse=True)][:5]
+    files[1:1] = ["nowhere.jpg"]
+    status, out, err = once(["predict", "runs/my_photos", *files, "--top-k", "2"], capsys)
+    rows, known = table(out), load_model("runs/my_photos").predict(files[:1] + files[2:], 2)
+    assert status == 3 and list(rows[0]) == ["file", "label", "confidence", "label_2", "confidence_2", "error"]
+    assert [r["file"] for r in rows] == files
+    assert rows[1] == dict(file="nowhere.jpg", label="", confidence="", label_2="", confidence_2="", error="there is no such file")
+    for row, said in zip(rows[:1] + rows[2:], known.to_dict("records")):
+        assert (row["label"], row["label_2"], row["error"]) == (said["label"], said["label_2"], "")
+        assert abs(float(row["confidence"]) - said["confidence"]) < 1e-4
+    assert err == "tutorial-lib: nowhere.jpg: there is no such file\ntutorial-lib: 1 of 6 files could not be read\n"
+    status, out, err = once(["predict", "runs/my_photos/head.safetensors", files[0], "--format", "json"], capsys)
+    assert (status, err) == (0, "") and [(r["file"], r["label"], r["error"]) for r in json.loads(out)] == [(files[0], rows[0]["label"], None)]
+    assert {"label_3", "confidence_3"} <= set(json.loads(out)[0]) and "label_4" not in json.loads(out)[0], "all classes, where there are fewer than asked for"
+
+
+def test_predict_lists_as_many_classes_as_the_training_was_told(here, capsys):
+    assert once(["train", "my_photos", *QUICK, "evaluation.top_k=1"], capsys)[0] == 0
+    file = next(Path("my_photos").rglob("*.jpg"))
+    assert once(["predict", "runs/my_photos_2", file], capsys)[1].startswith("file,label,confidence,error\n")
+    assert once(["predict", "runs/my_photos_2", file, "--top-k", 3], capsys)[1].startswith("file,label,confidence,label_2,confidence_2,label_3,")
+
+
+def test_predict_folders_and_what_is_no_picture_in_them(photos, capsys):
+    status, out, err = once(["predict", "runs/my_photos", photos, "--top-k", "1"], capsys)
+    found = {Path(r["file"]).relative_to(photos).as_posix(): r["error"] for r in table(out)}
+    assert status == 3 and list(found) == sorted(["a b.jpg", "cut.jpg", "empty.jpg", "sub/-x.jpg", "web.png", "사진.png"])
+    assert [name for name, error in found.items() if not error] == ["a b.jpg", "sub/-x.jpg", "사진.png"]
+    assert found["empty.jpg"] == "empty file" and found["web.png"] == "a web page, not an image" and "broken" in found["cut.jpg"]
+    assert err.splitlines()[-1] == "tutorial-lib: 3 of 6 files could not be read" and len(err.splitlines()) == 4
+
+
+def test_predict_names_that_begin_with_a_dash_or_come_from_stdin(photos, monkeypatch, capsys):
+    shutil.copy(f"{photos}/a b.jpg", "-x.jpg")
+    for args in ["predict", "runs/my_photos", "./-x.jpg"], ["predict", "--format", "csv", "--", "runs/my_photos", "-x.jpg"]:
+        assert once(args, capsys)[0] == 0
+    lines = f"{photos}/a b.jpg\r\n\n{photos}/sub\n-x.jpg\n-\nnot\udcff.jpg"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode("utf-8", "surrogateescape")), "utf-8"))
+    status, out, err = once(["predict", "runs/my_photos", "-", "사진.jpg", "--top-k", "1", "--format", "json", "--output", "out.json"], capsys)
+    assert (status, out) == (3, "out.json: 6 files\n")
+    rows = json.loads(Path("out.json").read_text("utf-8", "surrogateescape"))
+    names = [f"{photos}/a b.jpg", os.path.join(f"{photos}/sub", "-x.jpg"), "-x.jpg", "-", "not\udcff.jpg", "사진.jpg"]
+    assert [r["file"] for r in rows] == names and [bool(r["error"]) for r in rows] == [False]*3 + [True]*3
+    assert "사진" in Path("out.json").read_text("utf-8", "surrogateescape")
+
+
+def test_predict_where_nothing_can_be_read(here, monkeypatch, capsys):
+    Path("empty").mkdir()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
+    for args, out, err in [
+        (["empty"], "file,label,confidence,error\n", "tutorial-lib: empty: there is no picture in it\n"), (["-", "--format", "json"], "[]\n", ""),
+    ]: assert once(["predict", "runs/my_photos", *args, "--top-k", 1], capsys) == (3, out, f"{err}tutorial-lib: 0 of 0 files could not be read\n")
+    status, out, err = once(["predict", "runs/my_photos", "nowhere"], capsys)
+    assert status == 3 and len(table(out)) == 1
+
+
+def test_predict_keeps_few_pictures_in_memory_and_writes_all_or_nothing(here, monkeypatch, capsys):
+    import pandas as pd
+    import tutorial_lib.trainer
+    sizes, file = [], str(next(Path("my_photos").rglob("*.jpg")))
+    def counted(model, files, *args, **kwargs):
+        sizes.extend([len(files)]*bool(files))
+        if len(sizes) == 5: signal.raise_signal(signal.SIGINT)
+        return pd.DataFrame(dict(file=files, label="a", confidence=.5, error=""))
+    monkeypatch.setattr(tutorial_lib.trainer.Model, "predict", counted)
+    before = everything(".")
+    assert once(["predict", "runs/my_photos", *[file]*600, "--output", "out.csv"], capsys)[0] == 0
+    assert sizes == [256, 256, 88] and len(table(Path("out.csv").read_text())) == 600
+    whole = Path("out.csv").read_bytes()
+    status, _, err = once(["predict", "runs/my_photos", file, "--output", "out.csv"], capsys)
+    assert status == 1 and "out.csv is there, and nothing is overwritten: give another name, or delete it" in err and Path("out.csv").read_bytes() == whole
+    assert once(["predict", "runs/my_photos", *[file]*600, "--output", "other.csv"], capsys)[0] == 130
+    assert everything(".") == sorted([*before, "out.csv"]), "half a table, or a hidden folder, is left"
+
+
+class Evil:
+    def __reduce__(self): return os.mkdir, ("it_ran",)
+
+
+def forged(path, about, **tensors):
+    import torch
+    from safetensors.torch import save_file
+    save_file({"head.weight": torch.zeros(2, 4), "head.bias": torch.zeros(2)} | tensors, path, about)
+
+
+HOSTILE = {
+    "a pickle": lambda path, head: path.write_bytes(pickle.dumps(Evil())),
+    "empty": lambda path, head: path.write_bytes(b""),
+    "cut": lambda path, head: path.write_bytes(head[:-9]),
+    "a long header": lambda path, head: path.write_bytes((2**62).to_bytes(8, "little") + head[8:]),
+    "of another kind": lambda path, head: forged(path, None),
+    "no JSON": lambda path, head: forged(path, {"tutorial_lib": "{"}),
+    "a list": lambda path, head: forged(path, {"tutorial_lib": "[]"}),
+    "deep": lambda path, head: forged(path, {"tutorial_lib": "["*100_000}),
+    "of a later version": lambda path, head: forged(path, {"tutorial_lib": '{"format": 2}'}),
+    "with a path as its body": lambda path, head: path.write_bytes(head.replace(b"densenet_tiny", b"../etc/passwd")),
+    "of another body": lambda path, head: path.write_bytes(re.sub(rb'(fingerprint\\": \\").{8}', rb"\g<1>00000000", head)),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_files_of_models_are_refused_in_one_line_and_run_nothing(kind, here, capsys):
+    head, file = Path("runs/my_photos/head.safetensors"), next(Path("my_photos").rglob("*.jpg"))
+    whole = head.read_bytes()
+    HOSTILE[kind](head, whole)
+    assert head.read_bytes() != whole
+    for run in "runs/my_photos", head:
+        status, out, err = once(["predict", run, file], capsys)
+        assert (status, out) == (1, "") and err.startswith("tutorial-lib: error: ") and str(head) in err and err.count("\n") == 1, err
+        assert "fault" not in err and not Path("it_ran").exists()
+
+
+# ---- evaluate and report
+
+def test_evaluate_shows_the_scores_of_the_run(here, capsys):
+    from tutorial_lib.report import class_table, read_run, scores
+    judged = read_run("runs/my_photos").only("valid")
+    score = scores(judged.y, judged.probs)
+    status, out, err = once(["evaluate", "runs/my_photos"], capsys)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"{Path('runs/my_photos')}, part valid: {len(judged)} images, 3 classes"
+    assert lines[1] == f"accuracy           {score.accuracy:.3f}, between {score.accuracy_low:.3f} and {score.accuracy_high:.3f} with 95 % confidence"
+    assert lines[2] == f"balanced accuracy  {score.balanced_accuracy:.3f}"
+    known = class_table(judged.y, judged.pred, judged.classes)
+    shown = [(name, int(right), int(images)) for name, right, images in re.findall(r"(\w+): (\d+) of (\d+) right", out)]
+    assert sorted(shown) == sorted(zip(known["class"], known.right, known.images)) and [r/n for _, r, n in shown] == sorted(r/n for _, r, n in shown)
+    assert lines[-1] == f"report             {Path('runs/my_photos/report/report.html')}"
+    shutil.rmtree("runs/my_photos/report")
+    assert once(["evaluate", "runs/my_photos"], capsys)[1].splitlines()[-1] == f"report             none yet: tutorial-lib report {Path('runs/my_photos')}"
+    told = json.loads(once(["evaluate", "--json", "runs/my_photos"], capsys)[1])
+    assert told["scores"]["accuracy"] == pytest.approx(score.accuracy) and [c["class"] for c in told["classes"]] == judged.classes
+    assert (told["run"], told["part"], told["report"]) == (str(Path("runs/my_photos")), "valid", None)
+
+
+def test_evaluate_by_other_pictures(here, capsys):
+    sample_args = "sample more --n 6 --size 32 --seed 5 --breeds striped_long,masked_round".split()
+    assert once(sample_args, capsys)[0] == 0
+    status, out, err = once(["evaluate", "runs/my_photos", "more"], capsys)
+    assert status == 0 and out.startswith(f"{Path('runs/my_photos/evaluations/more')}, part test: 6 images, 3 classes\n"), err
+    assert out.count(" right\n") == 2, "a class without images is not among the worst"
+    text = once(["evaluate", "runs/my_photos/head.safetensors", "more", "--out", "판정", "--json"], capsys)[1]
+    assert "NaN" not in text and json.loads(text)["run"] == "판정" and None in [c["recall"] for c in json.loads(text)["classes"]]
+    Path("more/striped_long").rename("more/striped_lung")
+    status, out, err = once(["evaluate", "runs/my_photos", "more"], capsys)
+    assert status == 1 and "'striped_lung'" in err and "did you mean 'striped_long'" in err
+
+
+def test_report_is_written_anew_and_nothing_else_is_overwritten(here, capsys):
+    assert once(["report", "runs/my_photos", "--part", "train", "--out", "다른 곳"], capsys) == (0, f"{Path('다른 곳/report.html')}\n", "")
+    page = Path("다른 곳/report.html").read_text("utf-8")
+    assert "train" in page and page != Path("runs/my_photos/report/report.html").read_text("utf-8")
+    shutil.move("my_photos", "moved")
+    assert once(["report", "runs/my_photos", "--images", "moved"], capsys)[:2] == (0, f"{Path('runs/my_photos/report/report.html')}\n")
+    assert "is gone" not in Path("runs/my_photos/report/report.html").read_text("utf-8")
+    for args, words in [(["--part", "test"], "has no pictures in the part 'test': it has train, valid"), (["--out", "moved"], "moved is there and is no report")]:
+        status, out, err = once(["report", "runs/my_photos", *args], capsys)
+        assert (status, out) == (1, "") and words in err and err.count("\n") == 1
+
+
+# ---- config
+
+def test_config_shows_a_configuration_that_can_be_read_back(capsys):
+    from tutorial_lib.config import annotated, load_config
+    assert once(["config", "--show"], capsys) == (0, annotated(), "")
+    status, text, _ = once(["config", "recipe=full", "--show", "train.lr=0.5"], capsys)
+    Path("내 설정.yaml").write_text(text, "utf-8")
+    assert status == 0 and load_config("내 설정.yaml") == load_config(None, ["recipe=full", "train.lr=0.5"])
+    assert once(["config", "내 설정.yaml"], capsys) == (0, "내 설정.yaml is right: recipe full, and\n  train.lr: 0.5, where the recipe says 0.001\n", "")
+    assert once(["config"], capsys) == (0, "the configuration is right: recipe fast\n", "")
+
+
+def test_mistakes_of_a_configuration_come_in_a_line_each(tmp_path, capsys):
+    Path("a=b.yaml").write_text("recipe: full\ntrain:\n  epoch: 5\n  lr: fast\n")
+    status, out, err = once(["config", "a=b.yaml", "data.vlid=0.1"], capsys)
+    assert (status, out) == (1, "") and all(line.startswith("tutorial-lib: error: ") for line in err.splitlines())
+    assert [line.removeprefix("tutorial-lib: error: ").partition(":")[0] for line in err.splitlines()] == ["a=b.yaml, line 3", "a=b.yaml, line 4", "command line, data.vlid=0.1"]
+    assert "did you mean train.epochs?" in err and "did you mean data.valid?" in err
+    assert once(["train", "my_photos", "--config", "a=b.yaml", "data.vlid=0.1"], capsys) == (status, out, err), "and before anything begins"
+    assert "ConfigError" in once(["--debug", "config", "a=b.yaml"], capsys)[2]
+
+
+# ---- the order of options and names
+
+PIECES = [["runs/my photos"], ["-"], ["a.jpg"], ["-5"], ["--top-k", "3"], ["--format=json"], ["--output", "-x"[1:]], ["--debug"]]
+
+
+@settings(max_examples=40)
+@given(st.permutations(PIECES[4:]), st.lists(st.integers(0, 4), min_size=4, max_size=4))
+def test_options_may_stand_anywhere(options, places):
+    words, names = [], [piece for piece in PIECES[:3]]
+    for i, name in enumerate([*names, []]): words += [w for option, at in zip(options, places) if at%4 == i for w in option] + name
+    args = cli._parser().parse_args(["predict", *words])
+    assert (args.RUN, args.FILE, args.top_k, args.format, args.output, args.debug) == ("runs/my photos", ["-", "a.jpg"], 3, "json", "x", True)
+
+
 # ---- what is wrong, in one line
 
 WRONG = {
@@ -215,6 +583,40 @@ WRONG = {
     "sample ''": (1, "'' is the folder that you are in: give the name of a new one"),
     "sample " + "n"*300: (1, ": give a shorter name") if os.name != "nt" else (1, ""),
     "advise nowhere": (1, "there is no folder nowhere: check the name"),
+    "advise ~no-such-user/x": (1, "a name begins with ~, and no user of this machine is called so: check the name, or write ./~name"),
+    "train": (1, "there is no folder of images: name one, or set data.folder in the configuration"),
+    "train nowhere": (1, "nowhere: check the name"),
+    "train file": (1, "file is a file: give the folder that it is in"),
+    "train full": (1, "full has nothing to learn from"),
+    "train full train.lrr=1": (1, "command line, train.lrr=1: there is no key train.lrr: did you mean train.lr?"),
+    "train full train.lr=fast": (1, "command line, train.lr=fast: train.lr is \"fast\": it takes a number, above 0"),
+    "train photos=2": (1, "command line, photos=2: there is no key photos"),
+    "train full lr": (1, "command line, lr: write key=value, such as train.lr=1e-3"),
+    "train full --config no.yaml": (1, "no.yaml is not there: check the name"),
+    "train full --lr 0.1": (2, "unrecognized arguments: --lr: see `tutorial-lib train --help`"),
+    "train full --config": (2, "argument --config: expected one argument: see `tutorial-lib train --help`"),
+    "predict": (2, "the following arguments are required: RUN, FILE: see `tutorial-lib predict --help`"),
+    "predict full": (2, "the following arguments are required: FILE: see `tutorial-lib predict --help`"),
+    "predict full a.jpg": (1, "full holds neither model.safetensors nor head.safetensors: it is no run"),
+    "predict nowhere a.jpg": (1, "nowhere"),
+    "predict file a.jpg": (1, "file"),
+    "predict full a.jpg --top-k 0": (2, "argument --top-k: '0': give a whole number, 1 or more: see `tutorial-lib predict --help`"),
+    "predict full a.jpg --format xml": (2, "argument --format: invalid choice: 'xml' (choose from "),
+    "predict full a.jpg --output file": (1, "file is there, and nothing is overwritten: give another name, or delete it"),
+    "predict full a.jpg --output no/a.csv": (1, "no/a.csv: there is no folder "),
+    "evaluate": (2, "the following arguments are required: RUN: see `tutorial-lib evaluate --help`"),
+    "evaluate nowhere": (1, "nowhere is no folder: give the folder of a run"),
+    "evaluate full": (1, "run.json is not there: full is no run"),
+    "evaluate full --out x": (1, "--out is for the evaluation of a FOLDER: give one, or leave it away"),
+    "evaluate file full": (1, "file is the file of a model, which has no place for an evaluation: give --out FOLDER"),
+    "evaluate full nowhere": (1, "full holds neither model.safetensors nor head.safetensors: it is no run"),
+    "report nowhere": (1, "nowhere is no folder: give the folder of a run"),
+    "report full": (1, "run.json is not there: full is no run"),
+    "report full --part all": (2, "argument --part: invalid choice: 'all' (choose from "),
+    "config nowhere.yaml": (1, "nowhere.yaml is not there: check the name"),
+    "config full": (1, "full is a folder: give the name of a YAML file"),
+    "config data.test=2": (1, "command line, data.test=2: data.test is 2: it takes a number, at least 0 and at most 0.9"),
+    "config file": (1, "stands where keys have to be"),
 }
 
 
@@ -244,6 +646,10 @@ FAULTS = [
     (OSError(errno.EIO, "Input/output error"), "Input/output error"), (OSError("with advice"), "with advice"),
     (OSError(errno.ENOTEMPTY, "Directory not empty", "tmp", None, "new"), "new: Directory not empty"),
     (BrokenPipeError(errno.EPIPE, "Broken pipe"), "Broken pipe"),
+    (RuntimeError("another process is at work in runs/x: wait for it"), "another process is at work in runs/x: wait for it\n"),
+    *((error, "the memory is full: end other programs, or use fewer pictures; in a training a smaller train.batch_size or data.size helps\n") for error in (
+        MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+        type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 9 GiB"))),
 ]
 
 
@@ -296,7 +702,8 @@ sys.exit(cli.main(["sample"]))
 
 @posix
 @pytest.mark.parametrize("unbuffered", [False, True])
-@pytest.mark.parametrize("program", [["-c", TALKS], ["-m", "tutorial_lib.cli", "sample", "new", "--n", "1"]], ids=["much", "little"])
+@pytest.mark.parametrize("program", [["-c", TALKS], ["-m", "tutorial_lib.cli", "sample", "new", "--n", "1"], ["-m", "tutorial_lib.cli", "train", "--help"]],
+                         ids=["much", "little", "help"])
 def test_a_closed_pipe_is_quiet(program, unbuffered):
     reader, writer = os.pipe()
     os.close(reader)
