@@ -913,12 +913,12 @@ def _tune_stage(run, stock, config, body, plan, say, cbs):
     elif config.train.keep == "best" and plan["total"]: say(f"no accuracy reached train.min_accuracy ({config.train.min_accuracy}): the last weights are kept")
     return net, keeper.best if config.train.keep == "best" else None, bf16
 
-# %% ../nbs/13_trainer.ipynb #tn038
+# %% ../nbs/13_trainer.ipynb #tn017
 def _train(run, stock, config, say, cbs):
     "Go through the stages of a run. Each is skipped if its result is there."
     start = time.monotonic()
-    for left in run.glob(".*.part"):    # of a process that was killed
-        if left.is_file(): left.unlink()    # the folders are those of a report, which tidies up itself
+    for left in (path for kind in ("part", "old") for path in run.glob(f".*.{kind}")):    # of a process that was killed
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.train.seed)
     body = make_body(config.model.name, config.model.pretrained, config.data.size)
@@ -940,6 +940,7 @@ def _train(run, stock, config, say, cbs):
             if frozen: logits = head.logits(_features(run, body, stock, config, [body.layer, *plan["earlier"]])[body.layer])
             else: logits = _judge(net, stock.paths, stock.y, body, bf16, config.evaluation.mirror)[2]
             _write_results(run, stock, config, logits, _about(stock, config, body, plan | dict(best=f"step {best['step']:,}" if best else "")))
+    if config.output.report and not (run/"report"/"report.html").is_file(): report(run, worst=config.evaluation.worst)
     judged = read_run(run)
     part = next(p for p in reversed(PARTS) if p in judged.parts)
     judged = judged.only(part)
