@@ -139,7 +139,7 @@ def kill_children(folder, name, runs, draws, moments, log, most=9):
     "One run, killed until it is complete. Returns how often it died in which stage."
     died, config = Counter(), load_config(None, keys(name, runs))
     while True:
-        at = draws.randrange(1, max(moments*2//3, 9)) if sum(died.values()) < most else None
+        at = draws.randrange(1, max(moments//2, 9)) if sum(died.values()) < most else None
         stage, _ = attempt(folder, config, at, draws.choice([0, 0, draws.expovariate(200)]), log)
         if stage is None: return died
         died[stage] += 1
@@ -171,7 +171,7 @@ def kill_processes(folder, name, runs, draws, seconds, log, most):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="how often a run of each configuration is killed until it is complete (default 3)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often a run of each configuration is killed until it is complete (default 5)")
     parser.add_argument("--whole", type=int, default=4, help="kills of whole processes in a round; 0: none (default 4)")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
     args = parser.parse_args()

@@ -17,17 +17,16 @@ def rows(path):
 def check(rows, kills):
     assert list(rows[0]) == FIELDS and {r["identical"] for r in rows} == {"yes"}
     assert sum(int(r["kills"]) for r in rows) >= kills and len({r["configuration"] for r in rows}) == 6
-    for process, stages in {"child": {"features", "training", "report"}, "whole": set()}.items():
-        assert stages <= {r["stage"] for r in rows if r["process"] == process and int(r["kills"])}
-        assert any(int(r["kills"]) for r in rows if r["process"] == process)
+    stages = {process: {r["stage"] for r in rows if r["process"] == process and int(r["kills"])} for process in ("child", "whole")}
+    assert len(stages["child"]) >= 5 and "training" in stages["child"] and stages["whole"], stages
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path):
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])), "PYTHONUTF8": "1"}
-    done = subprocess.run([sys.executable, ROOT/"benchmarks"/"kills.py", "--rounds", "1", "--whole", "3", "--out", tmp_path/"kills.csv"], capture_output=True, encoding="utf-8", env=env, cwd=tmp_path)
+    done = subprocess.run([sys.executable, ROOT/"benchmarks"/"kills.py", "--rounds", "2", "--whole", "2", "--out", tmp_path/"kills.csv"], capture_output=True, encoding="utf-8", env=env, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     check(rows(tmp_path/"kills.csv"), 25)
-    assert done.stdout.count("identical") == done.stdout.count("\n") == 7
+    assert done.stdout.count("identical") == done.stdout.count("\n") == 14
 
 
 def test_the_table_of_more_kills(): check(rows(ROOT/"benchmarks"/"kills.csv"), 100)

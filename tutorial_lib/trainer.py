@@ -955,7 +955,7 @@ def _tidy(run):
     (run/"checkpoint.safetensors").unlink(missing_ok=True)
     shutil.rmtree(run/"features", ignore_errors=True)
 
-# %% ../nbs/13_trainer.ipynb #tn017
+# %% ../nbs/13_trainer.ipynb #tn004
 def train(
     folder=None,  # of images, as `take_stock` takes it; None: data.folder of the configuration
     config: Config | None = None,  # all choices; None: the recipe fast, and for a run that goes on its own
@@ -992,6 +992,7 @@ def train(
             stock, known = _old_run(run)
             if asked and (differs := _difference(known, config)):
                 raise ValueError(f"{run} was begun with another configuration, {differs}: give the same one or none, or begin a new run without --resume")
+            if asked: known = known.model_copy(update=dict(output=asked.output, data=known.data.model_copy(update=dict(workers=asked.data.workers))))
             _train(run, stock, known, tell, cbs)
     return run
 
