@@ -168,7 +168,7 @@ def _train(args):
     result = json.loads((run/"result.json").read_text(encoding="utf-8"))
     name, page = _near(run), run/"report"/"report.html"
     found = dict(run=name, model=_near(run/result.pop("file")), report=_near(page) if page.is_file() else None)
-    if args.json: return _print_json(found | {k: v for k, v in result.items() if k != "format"})
+    if args.json: return _print_json(found | {k: v for k, v in result.items() if k not in ("format", "sha256_of_this")})
     print(f"accuracy {result['accuracy']:.3f} on the {result['part']} part\n"
           f"run      {name}\nmodel    {found['model']}, {result['bytes']:,} bytes")
     if found["report"]: print(f"report   {found['report']}")

@@ -535,7 +535,7 @@ def _judge(net, files, y, body, bf16, mirror=False, bs=32):
     logits = torch.cat(outs).clone()
     return F.cross_entropy(logits, torch.from_numpy(y)).item(), (logits.argmax(1).numpy() == y).mean().item(), logits
 
-# %% ../nbs/13_trainer.ipynb #tn006
+# %% ../nbs/13_trainer.ipynb #tn033
 class _Keeper(Callback):
     "What makes a fastai training resumable: it seeds each step, augments, judges, keeps the best weights, and writes checkpoints and the history."
     order = -5  # before mixed precision and the schedule
@@ -588,8 +588,9 @@ class _Keeper(Callback):
         self.began = self.saved = time.monotonic()
         self.first = self.step
         self.bar = tqdm(total=self.plan["total"], initial=self.step, desc="training", unit="step", leave=False, disable=None)
-        if self.step == 0: self.judge()
+        said = self.judge() if self.step == 0 else None
         self.write_history()
+        if said: self.say(said)
 
     def before_batch(self):
         _seed_step(self.config.seed, self.step + 1)
@@ -613,15 +614,16 @@ class _Keeper(Callback):
         every = self.config.validate_every
         between = every and epoch > self.config.validate_from and self.step%every == 0
         if last or self.step%self.plan["per_epoch"] == 0 or between:
-            self.judge()
+            said = self.judge()
             self.write_history()
             self.save()
+            self.say(said)
         elif time.monotonic() - self.saved >= 60*self.minutes: self.save()
 
     def after_fit(self): self.bar.close()
 
     def judge(self):
-        "Judge the validation part, and note it. The weights are kept if they are the best so far."
+        "Judge the validation part, note it, and put it into words. The weights are kept if they are the best so far."
         score = partial(_judge, self.net, body=self.body, bf16=self.bf16)
         loss, accuracy, _ = score(list(self.paths[self.valid]), self.y[self.valid])
         train_loss = self.losses[0]/self.losses[1] if self.losses[1] else None
@@ -635,8 +637,8 @@ class _Keeper(Callback):
         if better: self.best, self.best_weights = dict(step=self.step, accuracy=accuracy), self.weights()
         losses = [f"{name} {value:.3f}" for name, value in (("loss", train_loss), ("validation loss", loss)) if value is not None]
         self.bar.clear()
-        self.say(f"epoch {row['epoch']:.2f}, step {self.step:,} of {self.plan['total']:,}: {', '.join(losses)}, accuracy {accuracy:.3f}"
-                 + ", the best so far"*better + self.left())
+        return (f"epoch {row['epoch']:.2f}, step {self.step:,} of {self.plan['total']:,}: {', '.join(losses)}, accuracy {accuracy:.3f}"
+                + ", the best so far"*better + self.left())
 
     def left(self):
         "The time that the remaining steps will take, in words."
@@ -913,12 +915,12 @@ def _tune_stage(run, stock, config, body, plan, say, cbs):
     elif config.train.keep == "best" and plan["total"]: say(f"no accuracy reached train.min_accuracy ({config.train.min_accuracy}): the last weights are kept")
     return net, keeper.best if config.train.keep == "best" else None, bf16
 
-# %% ../nbs/13_trainer.ipynb #tn038
+# %% ../nbs/13_trainer.ipynb #tn017
 def _train(run, stock, config, say, cbs):
     "Go through the stages of a run. Each is skipped if its result is there."
     start = time.monotonic()
-    for left in run.glob(".*.part"):    # of a process that was killed
-        if left.is_file(): left.unlink()    # the folders are those of a report, which tidies up itself
+    for left in (path for kind in ("part", "old") for path in run.glob(f".*.{kind}")):    # of a process that was killed
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.train.seed)
     body = make_body(config.model.name, config.model.pretrained, config.data.size)
@@ -940,6 +942,7 @@ def _train(run, stock, config, say, cbs):
             if frozen: logits = head.logits(_features(run, body, stock, config, [body.layer, *plan["earlier"]])[body.layer])
             else: logits = _judge(net, stock.paths, stock.y, body, bf16, config.evaluation.mirror)[2]
             _write_results(run, stock, config, logits, _about(stock, config, body, plan | dict(best=f"step {best['step']:,}" if best else "")))
+    if config.output.report and not (run/"report"/"report.html").is_file(): report(run, worst=config.evaluation.worst)
     judged = read_run(run)
     part = next(p for p in reversed(PARTS) if p in judged.parts)
     judged = judged.only(part)
