@@ -3,7 +3,8 @@
 A body with random weights gets heads of 2, 10, 37 and 100 classes. `bytes` is the length of the file of a head with its class names and its configuration,
 `body_bytes` that of a file that holds the body too. `read_ms` is the time to switch to a head in a file, `switch_ms` to one that is in memory
 (`Model.use`), `load_ms` the time of `load_model` on the file that holds the body too: body built, weights read, fingerprint checked. Each is
-the median of several. `ratio` says how many times as long as `read_ms` `load_ms` is. `densenet_tiny` gives 528 features at 32 pixels, `squeezenet1_0` gives 1,024 at 224.
+the median of several. `ratio` says how many times as long as `read_ms` `load_ms` is. `densenet_tiny` gives 528 features at 32 pixels,
+`squeezenet1_0` gives 1,024 at 224.
 """
 import argparse, statistics, tempfile, time
 from pathlib import Path
@@ -19,7 +20,8 @@ FIELDS = "body features classes bytes body_bytes read_ms switch_ms load_ms ratio
 
 def head_of(body, n):
     torch.manual_seed(n)
-    return Head(torch.randn(n, body.n_features), torch.randn(n), [f"class number {k}" for k in range(n)], body.name, body.fingerprint, body.layer, body.size, config=annotated())
+    names = [f"class number {k}" for k in range(n)]
+    return Head(torch.randn(n, body.n_features), torch.randn(n), names, body.name, body.fingerprint, body.layer, body.size, config=annotated())
 
 
 def milliseconds(work, times):
@@ -54,8 +56,9 @@ def main():
             reading = milliseconds(lambda: model.use(alone), args.times)
             switching = milliseconds(lambda: model.use(other).use(head), args.times)/2
             loading = milliseconds(lambda: load_model(both), max(args.times//10, 1))
-            rows.append({"body": name, "features": body.n_features, "classes": n, "bytes": alone.stat().st_size, "body_bytes": both.stat().st_size, "read_ms": f"{reading:.3f}",
-                         "switch_ms": f"{switching:.4f}", "load_ms": f"{loading:.1f}", "ratio": f"{loading/reading:.0f}", "torch": torch.__version__, "device": processor(torch.device("cpu"))})
+            rows.append({"body": name, "features": body.n_features, "classes": n, "bytes": alone.stat().st_size, "body_bytes": both.stat().st_size,
+                         "read_ms": f"{reading:.3f}", "switch_ms": f"{switching:.4f}", "load_ms": f"{loading:.1f}", "ratio": f"{loading/reading:.0f}",
+                         "torch": torch.__version__, "device": processor(torch.device("cpu"))})
         print(rows[-1], flush=True)
         write(args.out, FIELDS, rows)
 

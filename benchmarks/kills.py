@@ -9,9 +9,9 @@ child   A process that has imported everything forks a child for each attempt. T
 whole   A process of its own for each attempt, killed after a time that is drawn from a seed: so the start of Python, and imports, are among the moments.
         `stage` says whether there was a run on the disk yet.
 
-`identical` says yes where the run that was killed `kills` times in this stage has, when it is complete, the same bytes in each safetensors file, the same predictions, the
-same history but for its seconds, the same files and no temporary one, and results and a report that can be read. One thread computes: with
-more of them, the promise is the same for the same number.
+`identical` says yes where the run that was killed `kills` times in this stage has, when it is complete, the same bytes in each safetensors file, the same
+predictions, the same history but for its seconds, the same files and no temporary one, and results and a report that can be read. One thread
+computes: with more of them, the promise is the same for the same number.
 """
 import argparse, hashlib, os, random, select, shutil, signal, subprocess, sys, tempfile, time, traceback, warnings
 from collections import Counter
@@ -41,11 +41,11 @@ CONFIGURATIONS = {
     "last parts": ["train.strategy=last parts", "train.balance=sampler"],
     "everything": ["train.strategy=everything", "train.balance=weights", "data.test=0.2", "output.checkpoint_minutes=0"],
     "everything, sgd": ["recipe=full", "train.epochs=2", "train.lr_every=1", "train.validate_every=3"],
-    "last weights": ["train.strategy=everything", "train.probe=false", "train.keep=last", "output.checkpoint_minutes=0"],
+    "the best weights": ["train.strategy=everything", "train.probe=false", "train.keep=best", "train.validate_every=1", "output.checkpoint_minutes=0"],
 }
 COMMON = ["train.minutes=null", "train.epochs=2", "train.batch_size=8", "train.keep=last", "train.lr=1e-3"]
-STAGES = {"take_stock": "reading", "_new_run": "new run", "make_body": "body", "features": "features", "_linear": "probe", "save_head": "weights", "write_run": "predictions",
-          "report": "report", "_tune_stage": "training", "_tidy": "tidying"}
+STAGES = {"take_stock": "reading", "_new_run": "new run", "make_body": "body", "features": "features", "_linear": "probe", "save_head": "weights",
+          "write_run": "predictions", "report": "report", "_tune_stage": "training", "_tidy": "tidying"}
 
 
 def keys(name, runs): return [*COMMON, *CONFIGURATIONS[name], f"output.runs={runs}"]
@@ -103,7 +103,9 @@ def live(folder, config, out, leave):
 
 
 def attempt(folder, config, at=None, more=0, log=None):
-    "Fork a child that trains, and kill it `more` seconds after its moment number `at`. Returns the stage in which it died, or None; and how many moments there were."
+    """Fork a child that trains, and kill it `more` seconds after its moment number `at`.
+
+    Returns the stage in which it died, or None; and how many moments there were."""
     (reader, out), (leave, giver) = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:
@@ -147,7 +149,8 @@ def kill_children(folder, name, runs, draws, moments, log, most=9):
 
 # ---- a process of its own
 
-WHOLE = "import sys, torch; from tutorial_lib.config import load_config; from tutorial_lib.trainer import train; train(sys.argv[1], load_config(None, sys.argv[2:]), resume=True)"
+WHOLE = "import sys; from tutorial_lib.config import load_config; from tutorial_lib.trainer import train; " \
+        "train(sys.argv[1], load_config(None, sys.argv[2:]), resume=True)"
 
 
 def begin(folder, name, runs, log):
@@ -178,7 +181,8 @@ def main():
 
     rows, device = read(args.out), processor(torch.device("cpu"))
     done = {(int(r["round"]), r["configuration"], r["process"]) for r in rows}
-    plan = [(k, name, "child") for k in range(args.rounds) for name in CONFIGURATIONS] + [(k, list(CONFIGURATIONS)[1 + k%3], "whole") for k in range(args.rounds) if args.whole]
+    plan = [(k, name, "child") for k in range(args.rounds) for name in CONFIGURATIONS]
+    plan += [(k, list(CONFIGURATIONS)[1 + k%3], "whole") for k in range(args.rounds) if args.whole]
     if not (todo := [job for job in plan if job not in done]): return print(f"{args.out} is complete: delete it to run again")
     bad = False
     with tempfile.TemporaryDirectory() as tmp:
@@ -201,7 +205,8 @@ def main():
                 print(f"{name}: {e}")
                 same = False
             bad |= not same
-            rows += [{"round": k, "configuration": name, "process": process, "stage": stage, "kills": n, "identical": "yes" if same else "no", "torch": torch.__version__, "device": device}
+            rows += [{"round": k, "configuration": name, "process": process, "stage": stage, "kills": n, "identical": "yes" if same else "no",
+                      "torch": torch.__version__, "device": device}
                      for stage, n in sorted((died or {"never": 0}).items())]
             write(args.out, FIELDS, rows)
             print(f"round {k}, {name}, {process}: {sum(died.values())} kills, {'identical' if same else 'NOT THE SAME'} ({dict(died)})", flush=True)
