@@ -67,7 +67,8 @@ WHAT = {"trees": "random folders", "resumed": "damaged runs that go on", "read":
 def tables():
     "All rows of all tables."
     tally = Tally()
-    with tempfile.TemporaryDirectory() as tmp: pytest.main([rows.__file__, "-q", "--no-header", "-p", "no:cacheprovider", f"--basetemp={tmp}/t", "-k", " or ".join(TABLES)], plugins=[tally])
+    args = ["-q", "--no-header", "-p", "no:cacheprovider", "-k", " or ".join(TABLES)]
+    with tempfile.TemporaryDirectory() as tmp: pytest.main([rows.__file__, *args, f"--basetemp={tmp}/t"], plugins=[tally])
     return tally.found
 
 def fuzz(f, strategy, block, n):
