@@ -22,13 +22,17 @@ from tutorial_lib.datablock import breed_label
 FIELDS = "round way seconds accuracy sooner how images torch device threads".split()
 
 
-def command(folder, overrides):
+def command(folder, overrides, first):
     "Yield what each stage of the command takes: way, seconds since its start, accuracy."
     start = time.perf_counter()
     arguments = [sys.executable, "-W", "ignore", "-m", "tutorial_lib.cli", "train", folder.name, *overrides]
     process = subprocess.Popen(arguments, cwd=folder.parent, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     for line in process.stderr:
-        if found := re.search(r"probe: accuracy (\S+)", line): yield "first report", time.perf_counter() - start, float(found[1])
+        if found := re.search(r"probe: accuracy (\S+)", line):
+            yield "first report", time.perf_counter() - start, float(found[1])
+            if first:
+                process.terminate()
+                return process.wait()
     assert process.wait() == 0, "the command failed"
     result = json.loads((folder.parent/"runs"/folder.name/"result.json").read_text())
     yield "end", time.perf_counter() - start, result["accuracy"]
@@ -40,6 +44,7 @@ def main():
     parser.add_argument("--batches", type=int, default=60, help="batches of the usual loop that are timed (default 60)")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch in the loop (default 2)")
     parser.add_argument("--limit", type=int, help="take every so-and-so-many-th picture only, to try the script out")
+    parser.add_argument("--first", action="store_true", help="stop the command after its first report, and leave out the row of its end")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the command, to try the script out")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rounds are not run again")
     args = parser.parse_args()
@@ -61,7 +66,7 @@ def main():
                 shutil.copy(f, folder/label)
             loop, accuracy, how = usual_loop(files, labels, train, valid, args)
             note("usual loop", loop, accuracy, loop, how)
-            for way, seconds, accuracy in command(folder, args.set): note(way, seconds, accuracy, loop)
+            for way, seconds, accuracy in command(folder, args.set, args.first): note(way, seconds, accuracy, loop)
         write(args.out, FIELDS, rows)
 
 

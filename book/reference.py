@@ -73,7 +73,9 @@ def process_docstring(app, what, name, obj, options, lines):
 
 
 def process_signature(app, what, name, obj, options, signature, back):
-    "On `autodoc-process-signature`: a default that has no name in the source, such as a lambda, as three dots."
+    """On `autodoc-process-signature`: a default that has no name in the source, such as a lambda, as three dots. The keys of a class of
+    pydantic stand below it, each with what it may hold, so the class has no signature."""
+    if what == "class" and hasattr(obj, "model_fields"): return "", None
     return re.sub(r"=\s*<[^,]*>", "=...", signature or ""), back
 
 

@@ -243,7 +243,7 @@ def _read_predictions(folder, run):
     wide = "probabilities.safetensors" in sha256
     text = _there(folder, "predictions.csv", sha256.get("predictions.csv", "")).read_bytes().decode("utf-8", "surrogateescape")
     try: head, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    except (csv.Error, ValueError) as e: raise ValueError(f"{path} is no table ({e})") from None
+    except (csv.Error, ValueError) as e: raise ValueError(f"{path} is no table ({' '.join(str(e).split())})") from None
     if head != _FIRST + ([] if wide else classes): raise ValueError(f"{path}: its columns are not {', '.join(_FIRST)} and the classes of run.json")
     for i, row in enumerate(rows):
         if len(row) != len(head): raise ValueError(f"{path}, row {i + 1}: it has {len(row)} cells and not {len(head)}")
@@ -266,7 +266,7 @@ def _read_history(folder):
     data = path.read_bytes()
     data = data[:data.rfind(b"\n") + 1]
     try: table = pd.read_csv(io.BytesIO(data), dtype=str) if data.strip() else pd.DataFrame()
-    except (ValueError, UnicodeError) as e: raise ValueError(f"{path} is no table ({e})") from None
+    except (ValueError, UnicodeError) as e: raise ValueError(f"{path} is no table ({' '.join(str(e).split())})") from None
     if not len(table): return None
     if not (known := [c for c in HISTORY if c in table.columns]): raise ValueError(f"{path} has none of the columns {', '.join(HISTORY)}")
     for c in known:
@@ -751,8 +751,8 @@ def report(
     drawings = _drawings(judged, tables["calibration"], run.history)
     drawn = {name: _figure(draw, size, name) for name, (draw, size) in drawings.items()}
     if n := min(len(tables["errors"]), worst): drawn["errors"] = _figure(lambda fig: contact_sheet(judged, tables["errors"], n, fig=fig), sheet_size(n))
-    if len(classes) <= _MATRIX: tables["confusion"] = confusion(y, pred, classes).reset_index()
-    files = {f"{name}.csv": table.to_csv(index=False).encode("utf-8", "surrogateescape") for name, table in tables.items()}
+    if len(classes) <= _MATRIX: tables["confusion"] = confusion(y, pred, classes).reset_index(allow_duplicates=True)
+    files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\r\n").encode("utf-8", "surrogateescape") for name, table in tables.items()}
     files |= {f"{name}.png": png for name, (png, svg) in drawn.items()}
     cards, suspects = _cards(judged, tables["errors"].head(worst)), _cards(run, tables["suspicious_labels"].head(_SUSPECTS))
     files["report.html"] = _page(

@@ -6,7 +6,7 @@
 __all__ = ['Stock', 'take_stock', 'Body', 'make_body', 'Head', 'save_head', 'read_head', 'Model', 'load_model', 'Network',
            'train', 'evaluate']
 
-# %% ../nbs/13_trainer.ipynb #tn001
+# %% ../nbs/13_trainer.ipynb #tn007
 import copy
 import csv
 import hashlib
@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from unicodedata import normalize
 
@@ -86,7 +87,7 @@ class Stock:
         lines = [f"{shown}: {len(self.table):,} images in {len(self.classes):,} classes ({counts}).", *self.notes]
         return "\n".join(_plain(line, _LONG) for line in lines)
 
-# %% ../nbs/13_trainer.ipynb #tn016
+# %% ../nbs/13_trainer.ipynb #tn001
 def _path(path):
     "A path, with ~ for the home of a user, where there is such a user."
     try: return Path(path).expanduser()
@@ -101,7 +102,7 @@ def _empty_classes(folder, table, in_parts):
     def counts(p): return os.access(p, os.R_OK | os.X_OK) and not _passed_over(p) and not any(map(_passed_over, filter(Path.is_dir, p.iterdir())))
     return sorted({normalize("NFC", p.name) for p in subs if counts(p)} - set(table.label))
 
-def _some(names): return ", ".join(map(repr, names[:3])) + (" and more" if len(names) > 3 else "")
+def _some(names): return ", ".join(repr(_plain(name, 120)) for name in names[:3]) + (" and more" if len(names) > 3 else "")
 
 def _share_out(folder, table, data):
     "Give each picture without a part one. Raises `ValueError` where nothing can be held out."
@@ -114,7 +115,7 @@ def _share_out(folder, table, data):
     if "valid" not in there: hold_out(data.valid/(1 - data.test if "test" not in there else 1), "valid")
     table.loc[table.part == "", "part"] = "train"
 
-# %% ../nbs/13_trainer.ipynb #tn007
+# %% ../nbs/13_trainer.ipynb #tn038
 def take_stock(
     folder,  # one sub-folder a class; or these inside train, valid (or val) and test
     data: DataConfig = DataConfig(),  # shares to hold out, and the seed of the choice
@@ -135,7 +136,7 @@ def take_stock(
     empty = _empty_classes(folder, table, in_parts)
     table = table[[reason is None for reason in reasons]].reset_index(drop=True)
     if not len(table):
-        raise ValueError(f"{folder} has no image that can be read: {skipped[-1][0]} is no usable picture ({skipped[-1][1]}). Put other images in")
+        raise ValueError(f"{folder} has no image that can be read: {_plain(skipped[-1][0], 120)} is no usable picture ({skipped[-1][1]}). Put other images in")
     counts = table.label.value_counts(sort=False).sort_index()
     if len(counts) < 2:
         raise ValueError(f"{folder} has one class only, {counts.index[0]!r}: a classifier needs two. Put the images of another class into a sub-folder beside it")
@@ -152,12 +153,12 @@ def take_stock(
     if unjudged := sorted(train - valid): notes.append(f"Classes without an image to judge by, {len(unjudged):,}: {_some(unjudged)}.")
     return Stock(Path(os.path.abspath(folder)), table[["file", "label", "part", "bytes"]], notes)
 
-# %% ../nbs/13_trainer.ipynb #tn046
+# %% ../nbs/13_trainer.ipynb #tn016
 _OURS = {"densenet_tiny": (32, CIFAR10_STATS)} | {f"densenet{n}": (224, imagenet_stats) for n in (121, 161, 169, 201)}  # of chapter 05
 
 def _of_timm(name):
     "timm, if it is installed and has the model; else None."
-    try: import timm
+    try: timm = import_module("timm")    # an extra
     except ImportError: return None
     return timm if timm.is_model(name) else None
 
@@ -847,10 +848,10 @@ def _steps(net, stock, body, config, bf16):
     one = 1.2*_seconds(step)    # a fifth more: decoding, augmentation, the optimizer
     return min(most, int(60*train.minutes/(one + judging/per_epoch))), one
 
-# %% ../nbs/13_trainer.ipynb #tn025
+# %% ../nbs/13_trainer.ipynb #tn076
 def _write_results(run, stock, config, logits, about):
     "Predictions, history and report of what a run has learned so far."
-    probs = logits.softmax(1).numpy()
+    probs = torch.softmax(logits, 1, out=logits).numpy()    # in place: with many classes it is large
     write_run(run, stock.paths, stock.table.part, stock.table.label, probs, stock.classes, stock.folder, about=about, config=annotated(config))
     if config.output.report: report(run, worst=config.evaluation.worst)
     part = next(p for p in reversed(PARTS) if len(stock.at(p)))
@@ -1014,7 +1015,7 @@ def _only_one(run):
     try: yield
     finally: lock.release()
 
-# %% ../nbs/13_trainer.ipynb #tn005
+# %% ../nbs/13_trainer.ipynb #tn025
 def _check_evaluation(out):
     "Raise `FileExistsError` for a folder that holds anything else."
     if not out.exists() or out.is_dir() and not any(out.iterdir()): return
@@ -1049,7 +1050,7 @@ def evaluate(
     parts = (list(table.file[i:i + 256]) for i in range(0, len(table), 256))
     probs = np.concatenate([model.probabilities(read_images(files, model.body.size)) for files in parts])
     if out is None: out = next(path for n in range(1, 10**9) if not (path := run/"evaluations"/(folder.name if n == 1 else f"{folder.name}_{n}")).exists())
-    notes = [f"Left out, {len(skipped)}: " + _some([f"{name} ({reason})" for name, reason in skipped])]*bool(skipped)
+    notes = [f"Left out, {len(skipped)}: " + ", ".join(_plain(f"{name} ({reason})", 200) for name, reason in skipped[:3]) + " and more"*(len(skipped) > 3)]*bool(skipped)
     write_run(out, list(table.file), table.part.replace("", "test"), table.label, probs, model.classes, folder,
               about=dict(classifier=run.name, network=model.body.name, pixels=model.body.size, notes=notes), config=model.head.config)
     report(out)
