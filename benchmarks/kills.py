@@ -6,14 +6,14 @@ again, until they are complete. Linux and macOS only.
 child   A process that has imported everything forks a child for each attempt. The child reports its moments - each step, each file before and after it is
         written to the disk and takes its name, each stage - and waits for leave to go on. At a moment that is drawn from a seed it is killed: there, or
         after a few milliseconds more. `stage` says what it was doing.
-whole   A process of its own for each attempt, killed after a time that is drawn from a seed: so the start of Python, and imports, are among the moments.
-        `stage` says whether there was a run on the disk yet.
+whole   A process of its own for each attempt, killed by turns within its first one and a half seconds, when Python starts and imports, and after a number
+        of lines of its progress. `stage` says whether there was a run on the disk yet.
 
 `identical` says yes where the run that was killed `kills` times in this stage has, when it is complete, the same bytes in each safetensors file, the same
 predictions, the same history but for its seconds, the same files and no temporary one, and results and a report that can be read. One thread
 computes: with more of them, the promise is the same for the same number.
 """
-import argparse, hashlib, os, random, select, shutil, signal, subprocess, sys, tempfile, time, traceback, warnings
+import argparse, hashlib, os, random, select, shutil, signal, subprocess, sys, tempfile, traceback, warnings
 from collections import Counter
 from itertools import count
 from pathlib import Path
@@ -153,23 +153,21 @@ WHOLE = "import sys; from tutorial_lib.config import load_config; from tutorial_
         "train(sys.argv[1], load_config(None, sys.argv[2:]), resume=True)"
 
 
-def begin(folder, name, runs, log):
-    with open(log, "w") as f: return subprocess.Popen([sys.executable, "-W", "ignore", "-c", WHOLE, folder, *keys(name, runs)], stdout=f, stderr=f)
-
-
-def kill_processes(folder, name, runs, draws, seconds, log, most):
-    "The same with whole processes, killed after a random time; after `most` kills it is left alone."
+def kill_processes(folder, name, runs, draws, log, most):
+    "The same with whole processes; after `most` kills the run is left alone."
     died = Counter()
     while True:
-        process = begin(folder, name, runs, log)
-        try: process.wait(draws.uniform(0, seconds) if sum(died.values()) < most else None)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            died["a run was begun" if any(Path(runs).glob("my_photos*")) else "no run yet"] += 1
-            continue
-        if process.returncode: sys.exit(f"a training failed, and it was not because it was killed:\n{Path(log).read_text()}")
-        return died
+        kill, n = sum(died.values()) < most, sum(died.values())
+        with open(log, "w") as errors:
+            process = subprocess.Popen([sys.executable, "-u", "-W", "ignore", "-c", WHOLE, folder, *keys(name, runs)], stdout=subprocess.PIPE, stderr=errors)
+        with process:
+            if kill and n%2 == 0: select.select([], [], [], draws.uniform(0, 1.5))
+            elif kill and all(process.stdout.readline() for _ in range(draws.randrange(1, 7))): select.select([], [], [], draws.expovariate(50))
+            if kill: process.kill()
+            process.communicate()
+        if process.returncode == -signal.SIGKILL: died["a run was begun" if any(Path(runs).glob("my_photos*")) else "no run yet"] += 1
+        elif process.returncode: sys.exit(f"a training failed, and it was not because it was killed:\n{Path(log).read_text()}")
+        else: return died
 
 
 def main():
@@ -190,16 +188,12 @@ def main():
         folder, log, peace = draw(tmp/"my_photos"), tmp/"log", {}
         for k, name, process in todo:
             if name not in peace:
-                start = time.monotonic()
                 _, moments = attempt(folder, load_config(None, keys(name, tmp/f"peace {name}")), log=log)
-                peace[name] = found(tmp/f"peace {name}"/"my_photos"), moments, time.monotonic() - start
-            whole, moments, seconds = peace[name]
+                peace[name] = found(tmp/f"peace {name}"/"my_photos"), moments
+            whole, moments = peace[name]
             runs, draws = tmp/"runs", random.Random(f"{k} {name} {process}")
             if process == "child": died = kill_children(folder, name, runs, draws, moments, log)
-            else:
-                start = time.monotonic()
-                subprocess.run([sys.executable, "-W", "ignore", "-c", "import tutorial_lib.trainer"], check=True)
-                died = kill_processes(folder, name, runs, draws, seconds + time.monotonic() - start, log, args.whole)
+            else: died = kill_processes(folder, name, runs, draws, log, args.whole)
             try: same = found(runs/"my_photos") == whole
             except (OSError, ValueError, AssertionError) as e:
                 print(f"{name}: {e}")
