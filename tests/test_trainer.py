@@ -146,11 +146,11 @@ def test_stopped_again_and_again_it_ends_with_the_same_bytes(keys, photos):
     while run is None:
         run, _ = attempt(photos, keys, "runs", at, FAILURES[stops%3])
         if run is None:
-            at, stops = at + 4, stops + 1
+            at, stops = at + 8, stops + 1
             for file in Path("runs").rglob("*.json"): json.loads(file.read_bytes())
             for file in Path("runs").rglob("*.safetensors"): read_weights(file)
             assert not [name for name in everything("runs") if name.endswith(".part") and "/features/" not in name]
-    assert stops >= 5 and len(moments) > 20
+    assert stops >= 2 and len(moments) > 20
     assert left(run) == left(whole) and os.listdir("runs").count("my_photos") == 1
     if left(run)["history"]: assert pd.read_csv(run/"history.csv").seconds.is_monotonic_increasing
 
