@@ -1,7 +1,15 @@
-"What all benchmarks share: rows in a CSV file, and the name of the processor that made them."
-import csv, platform
+"What all benchmarks share: a command line, rows in a CSV file, and the name of the processor that made them."
+import argparse, csv, platform
+from pathlib import Path
 
 import torch
+
+
+def command_line(about, script=None):
+    "A parser whose help is the text at the top of a script; with --out, whose default is the CSV file beside the `script`."
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if script: parser.add_argument("--out", type=Path, default=Path(script).with_suffix(".csv"), help="file to write; what is in it is not run again")
+    return parser
 
 
 def processor(device):

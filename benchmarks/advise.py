@@ -2,12 +2,12 @@
 
 Real pets, 27 of each breed and one more of the first, copied into a folder with a sub-folder for each breed. Each round is a process of its own, so that importing counts.
 """
-import argparse, json, os, shutil, subprocess, sys, tempfile, time
+import json, os, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import torch
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 from tutorial_lib.data import image_files, pets
 from tutorial_lib.datablock import breed_label
 
@@ -34,10 +34,9 @@ def folder_of(n, root):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     parser.add_argument("--images", type=int, default=1000, help="how many (default 1000)")
     parser.add_argument("--rounds", type=int, default=3, help="how often (default 3)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write")
     args = parser.parse_args()
 
     rows = read(args.out)

@@ -10,7 +10,7 @@ classes   10,000 classes of two pictures: `take_stock`, and a whole training wit
 `other` all else: another error, a wrong result, a file that was changed. `other` has to be 0. `seconds`, `cpu` (seconds that
 the processor worked) and `mib` (the most memory of the process) are of the classes only.
 """
-import argparse, os, platform, re, subprocess, sys, tempfile, warnings
+import os, platform, re, subprocess, sys, tempfile, warnings
 from collections import Counter
 from pathlib import Path
 
@@ -22,40 +22,35 @@ import pytest, torch
 from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
 
 import test_bad_input as rows
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 
 FIELDS = "part what tried worked refused other seconds cpu mib python device".split()
 
-TABLES = {  # test -> what its rows are, and whether a row is one that works, by its name
-    "test_a_folder_works_or_is_refused": ("folders", lambda name: isinstance(rows.FOLDERS[name][1], str)),
-    "test_any_name_goes_through": ("names", lambda name: True),
-    "test_one_name_in_two_spellings_is_one_class": ("names", lambda name: True),
-    "test_all_names_in_one_report": ("names", lambda name: True),
-    "test_a_folder_has_one_name": ("folders", lambda name: True),
-    "test_a_folder_that_cannot_be": ("folders", lambda name: False),
-    "test_runs_inside_the_folder_are_no_class": ("places of runs", lambda name: True),
-    "test_where_runs_go": ("places of runs", lambda name: not isinstance(rows.RUNS[name][2], str)),
-    "test_what_stands_beside_stops_no_other_run": ("places of runs", lambda name: True),
-    "test_what_may_not_be_read": ("permissions", lambda name: isinstance(rows.CLOSED[name][2], str)),
-    "test_where_nothing_may_be_written": ("permissions", lambda name: False),
-    "test_a_folder_to_judge_by": ("evaluations", lambda name: rows.EVALUATE[name][1] is None),
-    "test_an_evaluation_replaces_nothing_else": ("evaluations", lambda name: False),
-    "test_weights_are_refused_by_name": ("weights", lambda name: False),
-    "test_a_configuration_is_refused_in_one_line": ("configurations, command line", lambda name: False),
-    "test_a_folder_is_refused_in_one_line": ("folders, command line", lambda name: False),
-    "test_weights_are_refused_in_one_line": ("weights, command line", lambda name: False),
-    "test_more_classes_than_a_probe_takes": ("folders", lambda name: True),
+TABLES = {  # what rows are -> test -> whether its rows are ones that work: all of them, none, or by their names
+    "folders": {"test_a_folder_works_or_is_refused": lambda name: isinstance(rows.FOLDERS[name][1], str), "test_a_folder_has_one_name": True,
+                "test_a_folder_that_cannot_be": False, "test_more_classes_than_a_probe_takes": True},
+    "names": dict.fromkeys(["test_any_name_goes_through", "test_one_name_in_two_spellings_is_one_class", "test_all_names_in_one_report"], True),
+    "places of runs": {"test_runs_inside_the_folder_are_no_class": True, "test_where_runs_go": lambda name: not isinstance(rows.RUNS[name][2], str),
+                       "test_what_stands_beside_stops_no_other_run": True},
+    "permissions": {"test_what_may_not_be_read": lambda name: isinstance(rows.CLOSED[name][2], str), "test_where_nothing_may_be_written": False},
+    "evaluations": {"test_a_folder_to_judge_by": lambda name: rows.EVALUATE[name][1] is None, "test_an_evaluation_replaces_nothing_else": False},
+    "weights": {"test_weights_are_refused_by_name": False},
+    "configurations, command line": {"test_a_configuration_is_refused_in_one_line": False},
+    "folders, command line": {"test_a_folder_is_refused_in_one_line": False},
+    "weights, command line": {"test_weights_are_refused_in_one_line": False},
 }
+TESTS = {test: (what, works) for what, tests in TABLES.items() for test, works in tests.items()}
 
 class Tally:
     "A plugin of pytest that counts what became of each row."
-    def __init__(self): self.found = {what: Counter() for what, _ in TABLES.values()}
+    def __init__(self): self.found = {what: Counter() for what in TABLES}
 
     def pytest_runtest_logreport(self, report):
         test, _, name = re.sub(r"^.*::", "", report.nodeid, count=1).partition("[")
-        if test not in TABLES or report.when != "call" and report.passed or report.skipped: return
-        what, works = TABLES[test]
-        self.found[what]["other" if report.failed else "worked" if works(name.removesuffix("]")) else "refused"] += 1
+        if test not in TESTS or report.when != "call" and report.passed or report.skipped: return
+        what, works = TESTS[test]
+        if callable(works): works = works(name.removesuffix("]"))
+        self.found[what]["other" if report.failed else "worked" if works else "refused"] += 1
 
 FUZZ = {  # part -> the function that tries an input, where inputs come from, how many are tried
     "trees": (rows.try_tree, rows.trees, 2_000),
@@ -67,7 +62,7 @@ WHAT = {"trees": "random folders", "resumed": "damaged runs that go on", "read":
 def tables():
     "All rows of all tables."
     tally = Tally()
-    args = ["-q", "--no-header", "-p", "no:cacheprovider", "-k", " or ".join(TABLES)]
+    args = ["-q", "--no-header", "-p", "no:cacheprovider", "-k", " or ".join(TESTS)]
     with tempfile.TemporaryDirectory() as tmp: pytest.main([rows.__file__, *args, f"--basetemp={tmp}/t"], plugins=[tally])
     return tally.found
 
@@ -108,10 +103,9 @@ def classes(n=10_000):
             yield f"{n:,} classes, {what}", Counter(worked=int(not done.returncode), other=int(done.returncode != 0)), cost
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     for part, (_, _, most) in FUZZ.items(): parser.add_argument(f"--{part}", type=int, default=most, help=f"how many {WHAT[part]} (default {most})")
     parser.add_argument("--only", choices=["rows", "trees", "resumed", "read", "classes"], help="measure one part")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; what is in it is not run again")
     args = parser.parse_args()
 
     found = read(args.out)

@@ -10,17 +10,16 @@ rounds' ratios to torchvision's plain network. `memory` is the peak of the tenso
 gradients, which are there before; it is counted exactly, and in bfloat16 it holds the copies of the weights that autocast makes. `difference` is the
 largest between a logit and torchvision's. All of it runs on the CPU.
 """
-import argparse, copy, statistics, time
+import copy, statistics, time
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 
 import torch, torchvision
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 from tutorial_lib.classifier import PeakMemory
 from tutorial_lib.densenet import densenet121
 
@@ -148,12 +147,11 @@ def batch_and_size(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     parser.add_argument("--rounds", type=int, default=15, help="how often each network has its turn (default 15)")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default 2)")
     parser.add_argument("--train", type=batch_and_size, nargs=2, default=[(8, 128), (4, 224)], help="pictures x pixels, twice (default 8x128 4x224)")
     parser.add_argument("--infer", type=batch_and_size, default=(8, 224), help="pictures x pixels (default 8x224)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its settings are not run again")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 

@@ -9,12 +9,11 @@ the recipe of `FastClassifier`; the last 5 % of those are held out, and choose n
 network differs, and no learning rate is tuned for any of them. Seconds are of training and depend on what
 else the machine does: they are there to plan with, not to compare.
 """
-import argparse, time
-from pathlib import Path
+import time
 
 import torch
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 from tutorial_lib.classifier import FastClassifier, ImageArrays
 from tutorial_lib.data import load
 from tutorial_lib.densenet import DenseNet, PlainNet
@@ -45,12 +44,11 @@ def run(family, width, seed, n_epoch, train, test):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     parser.add_argument("--seeds", type=int, default=2, help="how many seeds (default 2)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--epochs", type=int, default=3, help="length of the cycle of the learning rate (default 3)")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (default 1: the networks are too small for more)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 

@@ -6,12 +6,12 @@ A body with random weights gets heads of 2, 10, 37 and 100 classes. `bytes` is t
 the median of several. `ratio` says how many times as long as `read_ms` `load_ms` is. `densenet_tiny` gives 528 features at 32 pixels,
 `squeezenet1_0` gives 1,024 at 224.
 """
-import argparse, statistics, tempfile, time
+import statistics, tempfile, time
 from pathlib import Path
 
 import torch
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 from tutorial_lib.config import annotated
 from tutorial_lib.trainer import Head, Model, load_model, make_body, save_head
 
@@ -35,11 +35,10 @@ def milliseconds(work, times):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     parser.add_argument("--bodies", nargs="+", default=["densenet_tiny", "squeezenet1_0"], help="names of networks (default densenet_tiny and squeezenet1_0)")
     parser.add_argument("--classes", type=int, nargs="+", default=[2, 10, 37, 100], help="numbers of classes (default 2, 10, 37 and 100)")
     parser.add_argument("--times", type=int, default=50, help="how often a head is switched; a body is loaded a tenth as often (default 50)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
     args = parser.parse_args()
 
     rows = read(args.out)

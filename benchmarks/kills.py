@@ -13,12 +13,13 @@ whole   A process of its own for each attempt, killed by turns within its first 
 predictions, the same history but for its seconds, the same files and no temporary one, and results and a report that can be read. One thread
 computes: with more of them, the promise is the same for the same number.
 """
-import argparse, hashlib, os, random, select, shutil, signal, subprocess, sys, tempfile, traceback, warnings
+import hashlib, os, random, select, shutil, signal, subprocess, sys, tempfile, traceback, warnings
 from collections import Counter
 from itertools import count
 from pathlib import Path
 
 os.environ |= {"OMP_NUM_THREADS": "1", "TUTORIAL_DATA": "sample"}
+sys.path.insert(0, str(Path(__file__).parents[1]/"tests"))
 warnings.simplefilter("ignore")
 
 import pandas as pd
@@ -28,11 +29,11 @@ torch.set_num_threads(1)    # before anything is computed: a child has no thread
 
 from fastai.callback.core import Callback
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
+from photos import draw
 from tutorial_lib import trainer
 from tutorial_lib.config import load_config
 from tutorial_lib.report import read_run
-from tutorial_lib.sample import sample
 
 FIELDS = "round configuration process stage kills identical torch device".split()
 CONFIGURATIONS = {
@@ -49,15 +50,6 @@ STAGES = {"take_stock": "reading", "_new_run": "new run", "make_body": "body", "
 
 
 def keys(name, runs): return [*COMMON, *CONFIGURATIONS[name], f"output.runs={runs}"]
-
-
-def draw(folder):
-    "42 pictures of three classes, one sub-folder a class."
-    for file in sorted(sample(folder.with_name("flat"), 42, 32, breeds=["patched_round", "spotted_pointy", "striped_round"]).glob("*.jpg")):
-        breed = folder/file.name.rpartition("_")[0]
-        breed.mkdir(parents=True, exist_ok=True)
-        file.rename(breed/file.name)
-    return folder
 
 
 def found(run):
@@ -171,10 +163,9 @@ def kill_processes(folder, name, runs, draws, log, most):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     parser.add_argument("--rounds", type=int, default=5, help="how often a run of each configuration is killed until it is complete (default 5)")
     parser.add_argument("--whole", type=int, default=4, help="kills of whole processes in a round; 0: none (default 4)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
     args = parser.parse_args()
 
     rows, device = read(args.out), processor(torch.device("cpu"))
@@ -185,7 +176,7 @@ def main():
     bad = False
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
-        folder, log, peace = draw(tmp/"my_photos"), tmp/"log", {}
+        folder, log, peace = draw(tmp/"my_photos", 42), tmp/"log", {}
         for k, name, process in todo:
             if name not in peace:
                 _, moments = attempt(folder, load_config(None, keys(name, tmp/f"peace {name}")), log=log)

@@ -10,13 +10,12 @@ The first three draw for images that are chosen at random, for at least half a s
 four take turns, round by round. `ratio` says how many times as many draws `arithmetic` makes in its round. `bytes_per_file` is what
 `arithmetic` holds at most while it is made and draws once, divided by the number of files; it is counted in a run of its own.
 """
-import argparse, random, time, tracemalloc
-from pathlib import Path
+import random, time, tracemalloc
 
 import numpy as np
 import torch
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 from tutorial_lib.pairs import PairSampler
 
 FIELDS = "round files classes recipe draws_per_second ratio bytes_per_file numpy device".split()
@@ -83,11 +82,10 @@ def bytes_per_file(labels):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     parser.add_argument("--files", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="numbers of files (default 10,000, 100,000 and 1,000,000)")
     parser.add_argument("--classes", type=int, default=37, help="number of classes (default 37, as in Pets)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each recipe takes its turn (default 3)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
     args = parser.parse_args()
 
     rows = read(args.out)

@@ -5,7 +5,7 @@ benchmarks/pretrain.csv. Each epoch ends with a checkpoint beside the CSV: a run
 same random numbers, and so with the same result. The last 1,000 training pictures are held out; they choose nothing and only show how it goes.
 The test set is used once, at the end, on the weights as they are read back from the file.
 """
-import argparse, hashlib, math, time
+import hashlib, math, time
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Subset
 
-from _rows import processor, write
+from _rows import command_line, processor, write
 from tutorial_lib.classifier import FastClassifier, ImageArrays, augment, class_accuracy
 from tutorial_lib.data import load
 from tutorial_lib.densenet import CIFAR10_STATS, densenet_tiny
@@ -76,7 +76,7 @@ def train(clf, train_ds, valid_ds, n_epoch, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--epochs", type=int, default=20, help="length of the cycle of the learning rate (default 20)")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights, the order and the augmentation (default 0)")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default 2)")

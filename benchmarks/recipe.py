@@ -9,15 +9,14 @@ The recipes take turns, seed by seed, and their order moves on by one with each 
 pictures (shuffled with one seed), validates with the rest after each epoch, and is judged on the test set once. Seconds cover all of that,
 but not reading and converting the files. `ratio` compares with the old recipe of the same seed.
 """
-import argparse, time
-from pathlib import Path
+import time
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 from tutorial_lib.classifier import Classifier, FastClassifier, FastNet, ImageArrays, bf16_is_fast
 from tutorial_lib.data import load
 
@@ -76,12 +75,11 @@ def run(recipe, seed, n_epoch, train, test):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds (default 3)")
     parser.add_argument("--epochs", type=int, default=5, help="epochs of the old and the mended recipe (default 5)")
     parser.add_argument("--epochs-better", type=int, default=8, help="epochs of the better recipe (default 8)")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default 2)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 

@@ -13,7 +13,7 @@ its strategy and however many pictures there are. A seed chooses the pictures, t
 Rows are written when a cell is complete, so an interrupted run goes on with the cells that are not there. Cells are run by several processes with one thread
 each, side by side: `seconds` is the time from the start of a cell until a setting was judged.
 """
-import argparse, datetime, multiprocessing, os
+import datetime, multiprocessing, os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache
 from itertools import product
@@ -24,7 +24,7 @@ import torch, torchvision
 from PIL import Image
 from torchvision.models import squeezenet1_0
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 from tutorial_lib.data import cifar10, digits, image_files, pets, read_images, split
 from tutorial_lib.datablock import breed_label
 from tutorial_lib.densenet import CIFAR10_STATS, densenet_tiny
@@ -100,7 +100,7 @@ def cell(name, size, strategy, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="which sets (default all)")
     parser.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes, each with one thread (default one a core)")

@@ -13,15 +13,14 @@ all_pairs   the same embedding, trained on all pairs of each batch
 `flips` is the share of answers that change when both images are swapped. `minutes` is the time to train the head, `encode_minutes` the time to
 encode all images, in the run that made the row.
 """
-import argparse, time
-from pathlib import Path
+import time
 
 import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 from torchvision.models import squeezenet1_0
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 from tutorial_lib.data import image_files, pets, split, twins
 from tutorial_lib.datablock import breed_label
 from tutorial_lib.pairs import PairSampler
@@ -46,9 +45,8 @@ def parts(files, labels, fold):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     parser.add_argument("--seeds", type=int, default=3, help="how many seeds for each fold (default 3)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
     args = parser.parse_args()
 
     rows = read(args.out)

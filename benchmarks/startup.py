@@ -10,12 +10,11 @@ everything   `python -c "import tutorial_lib.trainer"`: what `tutorial-lib train
 Each is a process of its own. They take turns, round by round, after one round that is not counted. `ratio` says how many times as long as
 `python` of its round it took.
 """
-import argparse, platform, subprocess, sys, time
-from pathlib import Path
+import platform, subprocess, sys, time
 
 import torch
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 from tutorial_lib.cli import _COMMANDS
 
 FIELDS = "round program seconds ratio python device".split()
@@ -32,9 +31,8 @@ def seconds(program):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     parser.add_argument("--rounds", type=int, default=5, help="how often each program takes its turn (default 5)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
     args = parser.parse_args()
 
     rows = read(args.out)

@@ -8,13 +8,13 @@ end            the same process, until it ends: with the fine-tuning that the ad
 
 Body, pictures, and the ones that are held out are the same for all. `sooner` is the time of the loop, as many times as the row's.
 """
-import argparse, json, os, re, shutil, subprocess, sys, tempfile, time
+import json, os, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 from transfer import usual_loop
 from tutorial_lib.data import image_files, load, split
 from tutorial_lib.datablock import breed_label
@@ -39,14 +39,13 @@ def command(folder, overrides, first):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     parser.add_argument("--rounds", type=int, default=1, help="how often (default 1)")
     parser.add_argument("--batches", type=int, default=60, help="batches of the usual loop that are timed (default 60)")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch in the loop (default 2)")
     parser.add_argument("--limit", type=int, help="take every so-and-so-many-th picture only, to try the script out")
     parser.add_argument("--first", action="store_true", help="stop the command after its first report, and leave out the row of its end")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings of the command, to try the script out")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rounds are not run again")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 

@@ -12,7 +12,7 @@ All have the same split and are judged by the same held-out pictures. Before the
 caches also the features of the held-out pictures, and for fine_tune the judging after each epoch. The two caches have several rounds, the others one. A row
 is written as soon as it is there, so an interrupted run goes on with the next one.
 """
-import argparse, os, tempfile, time
+import os, tempfile, time
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.models import squeezenet1_0
 
-from _rows import processor, read, write
+from _rows import command_line, processor, read, write
 from tutorial_lib.classifier import evaluating
 from tutorial_lib.data import image_files, load, split
 from tutorial_lib.datablock import breed_block, breed_label
@@ -127,14 +127,13 @@ RECIPES = {"cache and probe": cache_and_probe, "cache, no mirror": without_mirro
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__, __file__)
     parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="which ones (default all)")
     parser.add_argument("--rounds", type=int, default=3, help="how often the two caches are measured (default 3)")
     parser.add_argument("--batches", type=int, default=60, help="batches of the usual loop that are timed (default 60)")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default 2)")
     parser.add_argument("--seed", type=int, default=0, help="of fine_tune (default 0)")
     parser.add_argument("--limit", type=int, help="take every so-and-so-many-th picture only, to try the script out")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"), help="file to write; its rows are not run again")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 

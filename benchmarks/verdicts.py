@@ -3,16 +3,16 @@
 Reads the table that `benchmarks/scenarios.py` wrote into the library, and takes seconds. verdicts.csv has a row a rule; calibration.csv a row for each measure
 of similarity ("none": only pictures of each class count), set, size and seed, with the cells of that set left out.
 """
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
+from _rows import command_line
 from tutorial_lib.scenarios import choose, leave_one_out, read_scenarios, trial
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--table", type=Path, help="results to judge (default: those in the library)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder for verdicts.csv and calibration.csv")
     args = parser.parse_args()

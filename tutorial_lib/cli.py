@@ -326,14 +326,12 @@ def _config(args):
 
     Mistakes come in a line each: file, line, key, and what is allowed.
     There are three recipes: recipe=fast, recipe=classifier, recipe=full."""
-    from tutorial_lib.config import Config, annotated, load_config
+    from tutorial_lib.config import Config, _differences, annotated, load_config
 
     file, keys = _place_and_keys(args.FILE, args.KEYS)
     config = load_config(file, keys)
     if args.show: return print(annotated(config), end="")
-    now, usual = (c.model_dump() for c in (config, Config(recipe=config.recipe)))
-    other = [(f"{section}.{key}", value, usual[section][key]) for section in now if section != "recipe"
-             for key, value in now[section].items() if value != usual[section][key]]
+    other = _differences(config, Config(recipe=config.recipe))
     print(f"{file or 'the configuration'} is right: recipe {config.recipe}" + (", and" if other else ""))
     for key, *values in other: print("  {}: {}, where the recipe says {}".format(key, *(json.dumps(v, ensure_ascii=False) for v in values)))
 

@@ -10,9 +10,7 @@ __all__ = ['RECIPES', 'DataConfig', 'ModelConfig', 'TrainConfig', 'EvaluationCon
 import difflib
 import functools
 import json
-import os
 import textwrap
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -322,6 +320,10 @@ _IMPOSSIBLE = [  # keys, whether they contradict each other, why, and what to do
 ]
 def _value(config, key): return functools.reduce(getattr, key.split("."), config)
 
+def _differences(a, b):
+    "The keys in which two configurations differ, with both values."
+    return [(key, x, y) for key in _FIELDS if (x := _value(a, key)) != (y := _value(b, key))]
+
 def _impossible(config, known=None):
     "The keys that contradict each other, and the sentence about them. `known`: keys that somebody set, where the others come from the recipe."
     found = []
@@ -411,15 +413,10 @@ def save_config(
     """Write the annotated configuration: the whole file, or nothing. `load_config` reads the same one from it.
 
     Raises `FileNotFoundError` if the folder is not there, and `IsADirectoryError` if `path` is a folder."""
+    from tutorial_lib.modules import _write_whole    # and with it PyTorch, which nothing else here needs
+
     path = Path(path)
     if not path.parent.is_dir(): raise FileNotFoundError(f"{path}: there is no folder {path.parent}: make it first")
     if path.is_dir(): raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as f:
-            f.write(annotated(config))
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
+    _write_whole(path, annotated(config).encode())
     return path

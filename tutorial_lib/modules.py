@@ -167,7 +167,7 @@ class StateDiff:
     def unexpected(self): return self._names("unexpected")
 
     @property
-    def mismatched(self): return [n for n in self.table.name if n not in {*self.missing, *self.unexpected}]
+    def mismatched(self): return list(self.table.name[~self.table.what.isin(["missing", "unexpected"])])
 
     def _names(self, what): return list(self.table.name[self.table.what == what])
 
@@ -224,6 +224,18 @@ def rename_keys(
         renamed[name], origin[name] = value, key
     return renamed
 
+# %% ../nbs/03_modules.ipynb #m190
+def _write_whole(path, data):
+    "Write bytes under a temporary name, wait until they are on the disk, and only then give the file its name."
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(part, path)
+    finally: part.unlink(missing_ok=True)
+
 # %% ../nbs/03_modules.ipynb #m147
 def _tied(state):
     "The names that share the memory of an earlier name, each with that earlier name."
@@ -259,14 +271,7 @@ def save_weights(
     except KeyError as e:
         names = [k for k, v in kept.items() if v.dtype == e.args[0]]
         raise TypeError(f"{path}: safetensors cannot hold {e.args[0]}, the dtype of {names}") from e
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
+    _write_whole(path, data)
     return path
 
 # %% ../nbs/03_modules.ipynb #m149

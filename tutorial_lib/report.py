@@ -56,6 +56,7 @@ from sklearn.metrics import (confusion_matrix, f1_score, log_loss, precision_rec
 
 from .classifier import worst_errors
 from .data import read_images, twins
+from .modules import _write_whole
 
 # %% ../nbs/12_report.ipynb #rp013
 RUN_FORMAT = 1  # of the files of a run; a reader refuses other numbers
@@ -112,18 +113,6 @@ def _check_rows(
         raise ValueError(f"{where}: the numbers of {files[at][i]!r} are no probabilities: they go from {p[i].min():.3g} to {p[i].max():.3g}, and their sum is {total[i]:.3g}. "
                          "They must be 0 or more with the sum 1: take the softmax of the logits, once")
     return np.array([position[label] for label in labels])
-
-# %% ../nbs/12_report.ipynb #rp018
-def _write_whole(path, data):
-    "Write bytes under a temporary name, wait until they are on the disk, and only then give the file its name."
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
 
 # %% ../nbs/12_report.ipynb #rp020
 def _csv(rows) -> bytes:

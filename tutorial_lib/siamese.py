@@ -12,7 +12,6 @@ import hashlib
 import inspect
 import json
 import math
-import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -33,7 +32,7 @@ from torch.nn import functional as F
 from .classifier import bf16_is_fast, evaluating
 from .data import read_images
 from .densenet import CIFAR10_STATS, densenet_tiny
-from .modules import load_weights, save_weights
+from .modules import _write_whole, load_weights, save_weights
 from .pairs import ImagePair, PairSampler, UnpackPair
 
 # %% ../nbs/08_siamese.ipynb #si049
@@ -330,9 +329,7 @@ def save_siamese(
         if not _KEYS[k](v): raise ValueError(f"{path}: {k} cannot be {v!r}; nothing was written")
     save_weights(model, path)
     config["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    part = path.with_suffix(".json.part")
-    part.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path.with_suffix(".json"))
+    _write_whole(path.with_suffix(".json"), (json.dumps(config, indent=1) + "\n").encode())
     return path
 
 # %% ../nbs/08_siamese.ipynb #si080

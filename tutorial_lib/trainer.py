@@ -50,9 +50,9 @@ from . import __version__, densenet
 from .classifier import bf16_is_fast, evaluating
 from .data import _map, read_images, split
 from .densenet import CIFAR10_STATS
-from .config import Config, DataConfig, EvaluationConfig, _parse, annotated, load_config, save_config
-from .modules import read_weights, save_weights
-from .report import HISTORY, PARTS, _csv, _plain, _write_whole, read_run, report, write_run
+from .config import Config, DataConfig, EvaluationConfig, _differences, _parse, annotated, load_config, save_config
+from .modules import _write_whole, read_weights, save_weights
+from .report import HISTORY, PARTS, _csv, _plain, read_run, report, write_run
 from .scenarios import _PARTS, _folder_notes, _inventory, _passed_over, _read_or_reason, choose, read_scenarios, recommend
 from .transfer import (_fingerprint, _recording, body_parts, feature_layer, features, find_head, freeze_body, linear_probe,
                                    normalise, param_groups)
@@ -95,6 +95,12 @@ def _path(path):
 
 def _unreadable(path): return reason if isinstance(reason := _read_or_reason(path, 64), str) else None
 
+def _decodable(folder, table, skipped):
+    "The rows of the pictures that can be decoded. The others join `skipped`, each with the reason."
+    reasons = list(tqdm(_map(_unreadable, list(table.file)), desc="reading", unit="image", total=len(table), leave=False, disable=None))
+    skipped += [(f.relative_to(folder).as_posix(), reason) for f, reason in zip(table.file, reasons) if reason]
+    return table[[reason is None for reason in reasons]].reset_index(drop=True)
+
 def _empty_classes(folder, table, in_parts):
     "Names of class folders, without those that hold a picture."
     above = [p for p in folder.iterdir() if p.is_dir()] if in_parts else [folder]
@@ -131,10 +137,8 @@ def take_stock(
     if not in_parts and {_PARTS.get(name.lower()) for name in table.label.unique()} <= {"valid", "test"}:
         raise ValueError(f"{folder} holds {', '.join(sorted(table.label.unique()))} and no folder train: "
                          "put the pictures to learn from into train, one sub-folder a class")
-    reasons = list(tqdm(_map(_unreadable, list(table.file)), desc="reading", unit="image", total=len(table), leave=False, disable=None))
-    skipped += [(f.relative_to(folder).as_posix(), reason) for f, reason in zip(table.file, reasons) if reason]
     empty = _empty_classes(folder, table, in_parts)
-    table = table[[reason is None for reason in reasons]].reset_index(drop=True)
+    table = _decodable(folder, table, skipped)
     if not len(table):
         raise ValueError(f"{folder} has no image that can be read: {_plain(skipped[-1][0], 120)} is no usable picture ({skipped[-1][1]}). Put other images in")
     counts = table.label.value_counts(sort=False).sort_index()
@@ -1002,9 +1006,8 @@ def train(
 
 def _difference(known, now):
     "The first key in which two configurations differ, in words; or None. Where things are does not count."
-    def flat(config): return {"recipe": config.recipe} | {f"{name}.{k}": v for name, keys in config.model_dump(exclude={"output"}).items() if name != "recipe" for k, v in keys.items()}
-    before, after = flat(known), flat(now)
-    return next((f"{k} was {before[k]!r} and is now {after[k]!r}" for k in before if before[k] != after[k] and k not in ("data.folder", "data.workers")), None)
+    return next((f"{key} was {before!r} and is now {after!r}" for key, before, after in _differences(known, now)
+                 if not key.startswith("output.") and key not in ("data.folder", "data.workers")), None)
 
 @contextmanager
 def _only_one(run):
@@ -1043,9 +1046,7 @@ def evaluate(
     model = load_model(run)
     table, skipped = _inventory(folder)
     if strange := sorted(set(table.label) - set(model.classes)): raise _strange(folder, run, strange, model.classes)
-    found = list(tqdm(_map(_unreadable, list(table.file)), desc="reading", unit="image", leave=False, disable=None))
-    skipped += [(f.relative_to(folder).as_posix(), reason) for f, reason in zip(table.file, found) if reason]
-    table = table[[reason is None for reason in found]].reset_index(drop=True)
+    table = _decodable(folder, table, skipped)
     if not len(table): raise ValueError(f"{folder} has no image that can be read: give other images")
     parts = (list(table.file[i:i + 256]) for i in range(0, len(table), 256))
     probs = np.concatenate([model.probabilities(read_images(files, model.body.size)) for files in parts])
