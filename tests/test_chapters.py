@@ -56,8 +56,7 @@ def test_chapter_runs_as_on_colab(path, colab, tmp_path):
     play(nbformat.read(path, 4), colab, tmp_path)
 
 
-# Each second one, for time: tests/test_practice.py has right and wrong answers to every exercise, and each chapter runs its own solutions.
-@pytest.mark.parametrize("path", PRACTICE[1::2], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", PRACTICE, ids=lambda p: p.stem)
 def test_practice_runs_unsolved_and_then_solved(path, colab, tmp_path):
     both, solved = nbformat.read(path, 4), practice(ROOT/"nbs"/path.name, solved=True)
     for i, cell in enumerate(solved.cells): cell["id"] = f"solved-{i}"

@@ -1,6 +1,7 @@
 "What chapter 03's modules promise, beyond what its notebook shows."
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -434,6 +435,18 @@ def test_files_that_are_something_else_are_named(tmp_path, net):
         assert message.startswith(f"{path}: ") and "torch.load(path, weights_only=True), then save_weights" in message
     path.write_text("<!doctype html> not here")
     assert "it begins like another format" in error(ValueError, read_weights, path)
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        path.write_bytes(pickle.dumps({"weight": [1., 2.]}, protocol))
+        assert "it looks like a pickle" in error(ValueError, read_weights, path)
+
+
+def test_a_header_of_a_length_that_looks_like_a_pickle(tmp_path):
+    "Its length is 0x0280, and a pickle of protocol 2 begins with the same two bytes."
+    path = save_weights({"w": torch.zeros(9)}, tmp_path / "w.safetensors", note="")
+    data = save_weights({"w": torch.zeros(9)}, path, note="x"*(0x280 - int.from_bytes(path.read_bytes()[:8], "little"))).read_bytes()
+    assert data[:2] == b"\x80\x02" and read_weights(path)[0]["w"].shape == (9,)
+    path.write_bytes(data[:-1])
+    assert "it is cut short or damaged" in error(ValueError, read_weights, path)
 
 
 def test_a_file_that_does_not_fit_changes_nothing_and_shows_the_table(tmp_path, net):

@@ -267,10 +267,12 @@ def _walk(
     def unreadable(e): skipped[Path(e.filename)] = f"folder that cannot be read: {e.strerror}"
     for root, dirs, names in os.walk(folder, onerror=unreadable):
         for path in (Path(root, name) for name in dirs + names):
-            if path.is_symlink(): skipped[path] = "link, not followed"
-            elif path.name.startswith("."): skipped[path] = "hidden"
-            elif path.is_file(): files.append(path)
-            elif not path.is_dir(): skipped[path] = "not a regular file"
+            try:
+                if path.is_symlink(): skipped[path] = "link, not followed"
+                elif path.name.startswith("."): skipped[path] = "hidden"
+                elif path.is_file(): files.append(path)
+                elif not path.is_dir(): skipped[path] = "not a regular file"
+            except PermissionError: skipped[path] = "no permission to read it"    # its folder may be listed, and not entered
         dirs[:] = [d for d in dirs if Path(root, d) not in skipped]
     return files, skipped
 

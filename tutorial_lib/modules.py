@@ -290,7 +290,7 @@ def read_weights(
             return {k: f.get_tensor(k).clone() for k in names}, dict(sorted(metadata.items()))
     except SafetensorError as e:
         with path.open("rb") as f: start = f.read(9)
-        if start[:2] in (b"PK", b"\x80\x02"):
+        if re.match(rb"PK|\x80[\x02-\x05]", start) and start[8:] != b"{":
             hint = "it looks like a pickle from torch.save: read it with torch.load(path, weights_only=True), then save_weights"
         elif len(start) < 9 or start[8:] == b"{": hint = "it is cut short or damaged: copy or download it again"
         else: hint = "it begins like another format"

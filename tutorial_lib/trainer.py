@@ -307,7 +307,7 @@ def _read_head(path):
     try: about = _unsealed(tensors, metadata["tutorial_lib"])
     except KeyError: raise no("it does not say what it is") from None
     except (ValueError, RecursionError) as e: raise no(f"{e}") from None
-    if about.get("format") != 1:
+    if (type(about.get("format")), about.get("format")) != (int, 1):
         raise ValueError(f"{path} has the format {about.get('format')!r}, and this version reads 1: use the version of tutorial_lib that wrote it")
     if wrong := [k for k, kind in _ABOUT.items() if type(about.get(k)) is not kind]: raise no(f"its description has no {wrong[0]} of the right kind")
     classes, weight, bias = about["classes"], tensors.get("head.weight"), tensors.get("head.bias")
