@@ -1,7 +1,8 @@
 # Two commands make the house: `make book` and `make test`. `make help` lists the others.
 PYTHON  ?= python3
 BIN     := .venv/bin
-INSTALL ?= $(BIN)/python -m pip install -q
+# What is never imported is never compiled.
+INSTALL ?= $(BIN)/python -m pip install -q --no-compile
 READY   := .venv/.ready
 
 .DEFAULT_GOAL := help

@@ -1,6 +1,7 @@
 """Exercises: their checks tell an empty, a right and a wrong answer apart, and the practice notebooks are those of the chapters."""
 import importlib, io, re, sys
 from contextlib import redirect_stdout
+from functools import cache
 
 import nbformat, pytest
 from wheelhouse import ROOT
@@ -39,32 +40,32 @@ def test_stub_keeps_signatures_and_nothing_else():
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    "What the cells of a chapter's practice notebook define, up to each exercise's check: (name, solved) -> (answer, source)."
-    found = {}
-    for path in CHAPTER.values():
-        for solved in (False, True):
-            space, source = {"__name__": "__main__"}, ""
-            for cell in practice(path, solved).cells:
-                if cell.cell_type != "code" or "google.colab" in cell.source: continue
-                if m := re.match(r'check\("(.+?)", (.+)\)$', cell.source): found[m[1], solved] = eval(m[2], space), source
-                else:
-                    source = cell.source
-                    file = tmp_path_factory.mktemp("cells")/"cell.py"
-                    lines = [line for line in source.splitlines() if not line.startswith("%")]
-                    file.write_text("\n".join(lines), encoding="utf-8")
-                    with redirect_stdout(io.StringIO()): exec(compile("\n".join(lines), str(file), "exec"), space)
-    return found
+    "What the cells of a practice notebook define, up to each exercise's check: (name, solved) -> (answer, source). A chapter is run when it is asked for."
+    @cache
+    def of_chapter(number, solved):
+        found, space, source = {}, {"__name__": "__main__"}, ""
+        for cell in practice(CHAPTER[number], solved).cells:
+            if cell.cell_type != "code" or "google.colab" in cell.source: continue
+            if m := re.match(r'check\("(.+?)", (.+)\)$', cell.source): found[m[1]] = eval(m[2], space), source
+            else:
+                source = cell.source
+                file = tmp_path_factory.mktemp("cells")/"cell.py"
+                lines = [line for line in source.splitlines() if not line.startswith("%")]
+                file.write_text("\n".join(lines), encoding="utf-8")
+                with redirect_stdout(io.StringIO()): exec(compile("\n".join(lines), str(file), "exec"), space)
+        return found
+    return lambda name, solved: of_chapter(name[:2], solved)[name]
 
 
 @every_exercise
 def test_stub_is_not_answered(name, answers):
-    verdict = check(name, answers[name, False][0])
+    verdict = check(name, answers(name, False)[0])
     assert verdict.right is None and "Not answered yet" in repr(verdict)
 
 
 @every_exercise
 def test_solution_is_right_and_the_page_shows_its_verdict(name, answers):
-    verdict = check(name, answers[name, True][0])
+    verdict = check(name, answers(name, True)[0])
     assert verdict, verdict
     cells = exercises(nbformat.read(CHAPTER[name[:2]], 4))[name]
     shown = "".join(o["data"]["text/plain"] for o in cells[-1].outputs if o.output_type == "execute_result")
@@ -74,7 +75,7 @@ def test_solution_is_right_and_the_page_shows_its_verdict(name, answers):
 @every_exercise
 def test_wrong_answers_hear_what_they_lack(name, answers):
     assert len(WRONG[name]) >= 2
-    solution = answers[name, True][1]
+    solution = answers(name, True)[1]
     for answer, words in WRONG[name]:
         with redirect_stdout(io.StringIO()): verdict = check(name, answer)
         said = " ".join(repr(verdict).split())

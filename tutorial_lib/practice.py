@@ -82,7 +82,7 @@ class Verdict:
     def __bool__(self): return self.right is True
     def __repr__(self):
         mark = {True: "✓", False: "✗", None: "…"}[self.right]
-        wrap = functools.partial(textwrap.fill, width=84, initial_indent="  ", subsequent_indent="  ",
+        wrap = functools.partial(textwrap.fill, width=78, initial_indent="  ", subsequent_indent="  ",
                                  replace_whitespace=False)
         parts = [wrap(part) for line in self.lines for part in line.splitlines()]
         return "\n".join([f"{mark} {self.name}", *parts])
