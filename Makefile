@@ -23,6 +23,7 @@ $(READY): pyproject.toml
 	  { echo "Install it, then run make again: sudo apt-get install python3-venv"; exit 1; }
 	@echo "==> Setting up .venv (a few minutes and 6 GB, once)"
 	@$(PYTHON) -m venv .venv
+	@$(INSTALL) -U pip    # that of the venv can be years old, and takes several times as long
 	@$(INSTALL) -e ".[dev,book]"
 	@touch $@
 
