@@ -1,6 +1,7 @@
 """The trainer: what it promises across chapters. Exact resumption, runs that are never written over, small heads, files that cannot run code."""
 import dataclasses, errno, json, os, pickle, random, re, shutil, subprocess, sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from tutorial_lib.config import load_config
 from tutorial_lib.data import read_images
 from tutorial_lib.modules import read_weights, save_weights
 from tutorial_lib.report import read_run
-from tutorial_lib.trainer import Body, Head, Model, Network, evaluate, load_model, make_body, read_head, save_head, take_stock, train
+from tutorial_lib.trainer import Body, Head, Model, Network, Stock, evaluate, load_model, make_body, read_head, save_head, take_stock, train
 
 QUICK = ["train.minutes=null", "train.epochs=2", "train.batch_size=8", "output.report=false", "train.precision=float32"]
 
@@ -459,6 +460,30 @@ def test_the_best_weights_are_loaded_again(accuracies, best, photos, monkeypatch
     assert list(pd.read_csv(run/"history.csv").accuracy) == accuracies and len(seen) == 6
     assert json.loads((run/"result.json").read_bytes())["best"] == dict(step=2*best, accuracy=accuracies[best])
     assert [torch.equal(seen[-1], w) for w in seen[:-1]] == [k == best for k in range(5)]
+
+
+def test_minutes_become_steps_that_count_decoding_and_judging(photos, monkeypatch):
+    "By a clock on which only the reading of pictures takes time: a second for each batch, and as long for the validation part."
+    now, read = [0.], trainer.read_images
+    def slowly(*args):
+        now[0] += 1
+        return read(*args)
+    monkeypatch.setattr(trainer, "read_images", slowly)
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    stock, body, config = take_stock(photos), make_body("densenet_tiny"), load_config(None, [*QUICK, "train.minutes=1", "train.epochs=100"])
+    net = Network(body, 3)
+    steps, one = trainer._steps(net, stock, body, config, False)
+    assert one == pytest.approx(1.1) and steps == int(60/(1.1 + 1/4))
+    config = load_config(None, [*QUICK, "train.minutes=1", "train.epochs=2"])
+    assert trainer._steps(net, stock, body, config, False)[0] == 8
+
+
+def test_a_large_folder_is_listed_once(photos, monkeypatch):
+    "Once for each picture, it would take minutes for thousands."
+    stock, asked = take_stock(photos), []
+    monkeypatch.setattr(Stock, "paths", property(lambda self: asked.append(1) or [self.folder/f for f in self.table.file]))
+    loader = trainer._batches(stock, make_body("densenet_tiny"), load_config(None, QUICK), dict(total=1))
+    assert len(asked) == 1 and list(loader.dataset.files) == [stock.folder/f for f in stock.table.file[stock.at("train")]]
 
 
 def test_no_weights_above_the_minimum(photos):

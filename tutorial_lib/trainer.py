@@ -550,7 +550,7 @@ class _Keeper(Callback):
         self.minutes = config.output.checkpoint_minutes
         self.step, self.best, self.best_weights, self.rows, self.losses = 0, None, {}, [], [0., 0]
         self.spent = 0.
-        self.augment = {"none": lambda: [], "mirror": lambda: [Flip(p=.5)], "full": lambda: aug_transforms(size=body.size, min_scale=.75)}[self.config.augment]()
+        self.augment = _augmentations(self.config.augment, body.size)
         self.file, self.valid, self.train_at = run/"checkpoint.safetensors", stock.at("valid"), stock.at("train")
         self.paths, self.y = np.array(stock.paths, object), stock.y
 
@@ -600,11 +600,7 @@ class _Keeper(Callback):
     def before_batch(self):
         _seed_step(self.config.seed, self.step + 1)
         [images] = self.xb
-        x = TensorImage(images.permute(0, 3, 1, 2).float()/255)
-        for tfm in self.augment: x = tfm(x, split_idx=0)
-        x = x.as_subclass(torch.Tensor)
-        mean, std = (torch.tensor(s, device=x.device).view(3, 1, 1) for s in self.body.stats)
-        self.learn.xb = (((x - mean)/std).contiguous(memory_format=torch.channels_last),)
+        self.learn.xb = _prepared(images, self.augment, self.body.stats),
         self.learn.pct_train = self.step/self.plan["total"]
 
     def after_loss(self):
@@ -662,6 +658,17 @@ class _Loaders(DataLoaders):
     "Loaders of PyTorch for a Learner, which asks them where the model shall be."
     device = None
 
+def _augmentations(how, size):
+    "fastai's transforms of a batch for each `train.augment`."
+    return {"none": lambda: [], "mirror": lambda: [Flip(p=.5)], "full": lambda: aug_transforms(size=size, min_scale=.75)}[how]()
+
+def _prepared(images, tfms, stats):
+    "A batch of pictures, uint8 (bs, height, width, 3), as the network gets it in training: augmented and normalised, float32 (bs, 3, size, size)."
+    x = TensorImage(images.permute(0, 3, 1, 2).float()/255)
+    for tfm in tfms: x = tfm(x, split_idx=0)
+    mean, std = (torch.tensor(s, device=x.device).view(3, 1, 1) for s in stats)
+    return ((x.as_subclass(torch.Tensor) - mean)/std).contiguous(memory_format=torch.channels_last)
+
 def _batches(stock, body, config, plan):
     "The batches of all steps of a training, as a loader of PyTorch. The `start` of its sampler may still be moved."
     train, at = config.train, stock.at("train")
@@ -672,7 +679,7 @@ def _batches(stock, body, config, plan):
     order = _Order(len(at), train.batch_size, train.seed, 0, plan["total"], chance)
     size = body.size if train.augment != "full" else body.size + body.size//4
     workers = (os.cpu_count() if torch.cuda.is_available() else 0) if config.data.workers is None else config.data.workers
-    return DataLoader(_Batches([stock.paths[i] for i in at], stock.y[at], size), batch_size=None, sampler=order, num_workers=workers, collate_fn=_as_they_are)
+    return DataLoader(_Batches(np.array(stock.paths, object)[at], stock.y[at], size), batch_size=None, sampler=order, num_workers=workers, collate_fn=_as_they_are)
 
 def _as_they_are(batch): return tuple(torch.from_numpy(np.ascontiguousarray(v)) for v in batch)
 
@@ -843,13 +850,14 @@ def _steps(net, stock, body, config, bf16):
     if train.minutes is None: return most, None
     trial, device = copy.deepcopy(net).train(), next(net.parameters()).device
     valid = stock.at("valid")[:64]
-    files, y = [stock.paths[i] for i in valid], stock.y[valid]
-    x = torch.randn(min(train.batch_size, len(stock.at("train"))), 3, body.size, body.size, device=device).contiguous(memory_format=torch.channels_last)
+    files, y = np.array(stock.paths, object)[valid].tolist(), stock.y[valid]
+    batches, tfms = iter(_batches(stock, body, config, dict(total=4))), _augmentations(train.augment, body.size)
     def step():
+        x = _prepared(next(batches)[0].to(device), tfms, body.stats)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16): loss = trial(x).float().square().mean()
         loss.backward()
     judging = _seconds(lambda: _judge(trial, files, y, body, bf16), 1)/len(files)*len(stock.at("valid"))
-    one = 1.2*_seconds(step)    # a fifth more: decoding, augmentation, the optimizer
+    one = 1.1*_seconds(step)    # a tenth more: the optimizer
     return min(most, int(60*train.minutes/(one + judging/per_epoch))), one
 
 # %% ../nbs/13_trainer.ipynb #tn076
