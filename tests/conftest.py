@@ -28,7 +28,7 @@ def links(tmp_path_factory):
 
 def pytest_collection_modifyitems(items):
     "The long tests come first for each of two workers, so that at the end none waits for the other."
-    long = [item for item in items if item.path.name in ("test_chapters.py", "test_kill.py")]
-    others = [item for item in items if item not in set(long)]
+    long, others = [], []
+    for item in items: (long if item.path.name in ("test_chapters.py", "test_kill.py") else others).append(item)
     m = len(items)//2 - len(long[::2])
     items[:] = [*long[::2], *others[:m], *long[1::2], *others[m:]]
