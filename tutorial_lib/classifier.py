@@ -9,6 +9,7 @@ __all__ = ['ImageArrays', 'show_images', 'evaluating', 'Classifier', 'plot_histo
 
 # %% ../nbs/04_classifier.ipynb #ac0956d6
 import math
+import threading
 import time
 import weakref
 from contextlib import contextmanager
@@ -115,20 +116,34 @@ def show_images(
         if titles is not None: ax.set_title(titles[i], fontsize=8, color="C1" if i in wrong else plt.rcParams["text.color"])
 
 # %% ../nbs/04_classifier.ipynb #1aba3dba
+_evaluated, _lock = WeakIdKeyDictionary(), threading.Lock()  # module -> [how many `with` blocks it is in, its mode before the first]
+
 @contextmanager
 def evaluating(
     model,  # its modules go to evaluation mode, and afterwards back to the mode that each was in
 ):
-    "Inside the `with` block the model is in evaluation mode and no gradients are kept; an error restores the modes too."
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
+    """Inside the `with` block the model is in evaluation mode and no gradients are kept; an error restores the modes too.
+
+    Where several threads ask one model, the modes come back when the last of them has left."""
+    modules = list(model.modules())
+    with _lock:
+        for m in modules:
+            _evaluated.setdefault(m, [0, m.training])[0] += 1
+            if m.training: m.training = False
     try:
         with torch.inference_mode(): yield model
     finally:
-        for m, mode in modes: m.training = mode
+        with _lock:
+            for m in modules:
+                _evaluated[m][0] -= 1
+                if not _evaluated[m][0]:
+                    mode = _evaluated.pop(m)[1]
+                    if m.training != mode: m.training = mode
 
 # %% ../nbs/04_classifier.ipynb #fca8aa89
-def _default_device(): return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _default_device():
+    "The GPU of NVIDIA or AMD, or that of Apple, if there is one."
+    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
 # %% ../nbs/04_classifier.ipynb #fdacc42a
 class Classifier:

@@ -62,7 +62,7 @@ class TrainConfig(_Section):
         "What learns after that. advised: what chapter 10's measurements say about these pictures.")
     epochs: int = _key(10, "epochs", "Fine-tuning ends after so many. What is pretrained needs few.", ge=1, le=10_000)
     minutes: float | None = _key(10., "minutes",
-        "Fine-tuning has as many steps as fit into them, as is measured before it begins. null: no limit.", gt=0, le=100_000)
+        "Fine-tuning has as many steps as fit into them. That is measured before it begins, so two runs may differ in it. null: no limit.", gt=0, le=100_000)
     batch_size: int = _key(16, "pictures",
         "In one step. Small batches suit the caches of a processor; a GPU likes 64.", ge=2, le=4096)
     optimizer: Literal["adam", "sgd"] = _key("adam", "choice",
@@ -80,7 +80,7 @@ class TrainConfig(_Section):
     augment: Literal["none", "mirror", "full"] = _key("full", "choice",
         "New variants of each picture in each epoch. none where a mirror image is of another class.")
     balance: Literal["none", "weights", "sampler"] = _key("none", "choice",
-        "For classes of unequal size: weights in the loss, or a sampler that draws small classes more often.")
+        "For classes of unequal size: weights in the loss, or a sampler that draws small classes more often. A probe has weights with both.")
     validate_every: int | None = _key(None, "steps",
         "Judge so often as well as after each epoch, counted from the first step. null: after each epoch only.", ge=1, le=1_000_000)
     validate_from: int = _key(0, "epochs",
@@ -88,10 +88,10 @@ class TrainConfig(_Section):
     train_accuracy: bool = _key(False, "switch",
         "After each epoch judge the pictures of the training part too: a gap shows overfitting, and costs time.")
     keep: Literal["best", "last"] = _key("best", "choice",
-        "Which weights the run ends with: those that judged best are loaded again.")
+        "Which weights the run ends with. best: those that judged best, by accuracy, and by loss where accuracies are as good as equal.")
     min_accuracy: float | None = _key(None, "share", "Weights below it are not kept as best. null: no minimum.", ge=0, le=1)
     precision: Literal["auto", "float32", "bfloat16"] = _key("auto", "choice",
-        "auto: bfloat16 where the machine multiplies it in hardware.")
+        "auto: bfloat16 where the machine multiplies it in hardware, float16 on older GPUs.")
     seed: int = _key(42, "seed", "Of new weights, order and augmentation.", ge=0, le=2**32 - 1)
 
 class EvaluationConfig(_Section):
@@ -99,7 +99,7 @@ class EvaluationConfig(_Section):
     top_k: int = _key(5, "classes",
         "A prediction lists so many.", ge=1, le=100)
     mirror: bool = _key(True, "switch",
-        "Average over a picture and its mirror image. false where that is of another class, or where time counts.")
+        "Average over a picture and its mirror image. false where time counts, and where train.augment is none.")
     worst: int = _key(24, "pictures", "The worst errors on the contact sheet: one page.", ge=0, le=1000)
 
 class OutputConfig(_Section):

@@ -639,6 +639,10 @@ def _number(x, digits=3): return "" if x is None or x != x else f"{x:,.{digits}f
 # %% ../nbs/12_report.ipynb #rp091
 def _some(names, n=4): return ", ".join(_plain(c, 60) for c in names[:n]) + (f" and {len(names) - n:,} more" if len(names) > n else "")
 
+def _has_steps(about):
+    "Was this a training by steps? A probe has none, and the evaluation of a classifier by other pictures is no training."
+    return "classifier" not in about and about.get("strategy") not in ("probe", "early probe")
+
 def _notes(run, judged, table, twice, cards, missing):
     "Sentences about what limits a report."
     notes, part = [], judged.parts[0]
@@ -654,7 +658,7 @@ def _notes(run, judged, table, twice, cards, missing):
     elif not run.images.is_dir(): notes.append("The folder of the pictures is gone, so none are shown, and duplicates were not looked for. If it has moved, give its new place.")
     elif lost := [f for f in run.files if not (run.images/f).is_file()]: notes.append(f"Pictures that are gone, {len(lost):,}: {_some(lost)}.")
     elif lost := [c["file"] for c in cards if c["image"] is None]: notes.append(f"Pictures that cannot be shown, {len(lost):,}: {_some(lost)}.")
-    if run.history is None: notes.append("There is no history.csv, so there are no learning curves.")
+    if run.history is None and _has_steps(run.about): notes.append("There is no history.csv, so there are no learning curves.")
     if missing: notes.append(f"No font on this machine has these characters, so the PNG files show boxes for them: {missing[:40]}")
     return notes
 

@@ -15,24 +15,27 @@ import json
 import math
 import os
 import random
+import re
 import shutil
+import tempfile
+import threading
 import time
-import warnings
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
 import torch
 import torchvision
-from fastai.callback.core import Callback, TrainEvalCallback
-from fastai.callback.fp16 import AMPMode, MixedPrecision
+from fastai.callback.core import Callback, CancelStepException, TrainEvalCallback
 from fastai.callback.schedule import ParamScheduler, combined_cos
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
@@ -40,21 +43,23 @@ from fastai.optimizer import SGD, Adam
 from fastai.torch_core import TensorImage
 from fastai.vision.augment import Flip, aug_transforms
 from fastai.vision.core import imagenet_stats
+from fastcore.basics import defaults
 from filelock import FileLock, Timeout
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from . import __version__, densenet
-from .classifier import bf16_is_fast, evaluating
+from .classifier import _default_device, bf16_is_fast, evaluating
 from .data import _map, read_images, split
 from .densenet import CIFAR10_STATS
 from .config import Config, DataConfig, EvaluationConfig, _differences, _parse, annotated, load_config, save_config
 from .modules import _write_whole, read_weights, save_weights
-from .report import HISTORY, PARTS, _csv, _plain, read_run, report, write_run
+from .report import HISTORY, PARTS, _csv, _plain, _wilson, read_run, report, write_run
 from .scenarios import _PARTS, _folder_notes, _inventory, _passed_over, _read_or_reason, choose, read_scenarios, recommend
-from .transfer import (_fingerprint, _recording, body_parts, feature_layer, features, find_head, freeze_body, linear_probe,
+from .transfer import (_device, _Enough, _fingerprint, _INPUT, _pool, _recording, body_parts, feature_layer, features, find_head, freeze_body, linear_probe,
                                    normalise, param_groups)
 
 # %% ../nbs/13_trainer.ipynb #tn014
@@ -188,9 +193,17 @@ def _build(name, pretrained):
     return model, how["input_size"][-1], (how["mean"], how["std"])
 
 # %% ../nbs/13_trainer.ipynb #tn008
+_asked = threading.local()  # .layer: the module whose output this thread asks for
+
+def _after(module, args, out):
+    if module is getattr(_asked, "layer", None): raise _Enough(_pool(out))
+
+def _before(module, args):
+    if module is getattr(_asked, "layer", None): raise _Enough(_pool(args[0]))
+
 @dataclass
 class Body:
-    "A network without its head, and how pictures have to come into it."
+    "A network without its head, and how pictures have to come into it. It may be asked from several threads."
     name: str
     model: nn.Module
     layer: str  # whose pooled output are the features
@@ -199,37 +212,68 @@ class Body:
     n_features: int
     parts: list  # names of its parts with parameters, from the input on
     note: str = ""  # why it is not the one that was asked for
+    how: dict = field(default_factory=dict)  # further arguments of `read_images`, where they are not its defaults
+
+    def __post_init__(self):
+        "A hook that stays: an answer changes nothing in the model."
+        layer = self._layer()
+        if self.layer.startswith(_INPUT): layer.register_forward_pre_hook(_before)
+        else: layer.register_forward_hook(_after)
+
+    def _layer(self): return self.model.get_submodule(self.layer.removeprefix(_INPUT))
+
+    @property
+    def device(self): return next(self.model.parameters()).device
 
     @property
     def fingerprint(self) -> str:  # equal for equal layers and weights
         if not hasattr(self, "_print"): self._print = _fingerprint(self.model, [])
         return self._print
 
+    def pooled(self,
+        x,  # normalised pictures, float (n, 3, size, size)
+    ) -> torch.Tensor:  # float32 (n, n_features)
+        "The features of a batch, in whatever mode the model is. Gradients flow through them."
+        _asked.layer = self._layer()
+        try: self.model(x)
+        except _Enough as e: return e.args[0]
+        finally: _asked.layer = None
+        raise ValueError(f"{self.name} does not call its layer {self.layer!r}: choose another one")
+
     def features(self,
         images,  # uint8 (n, size, size, 3)
         mirror: bool = True,  # average over each picture and its mirror image?
         bf16: bool | None = None,  # compute in bfloat16? None: where it is fast
-        bs: int = 8,  # pictures in a batch
-    ) -> torch.Tensor:  # float32 (n, n_features)
-        device, outs = next(self.model.parameters()).device, []
+        bs: int | None = None,  # pictures in a batch; None: 8 on a CPU, whose caches are small, and 64 elsewhere
+    ) -> torch.Tensor:  # float32 (n, n_features), on the CPU
+        device, outs = self.device, []
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device) if bf16 is None else bf16)
-        with evaluating(self.model), autocast, _recording(self.model, [self.layer]) as record:
+        bs = bs or _usual_bs(device)
+        with evaluating(self.model), autocast:
             for i in range(0, len(images), bs):
                 x = normalise(images[i:i + bs], self.stats, device)
-                [out] = record(x)
-                outs.append(((out + record(x.flip(3))[0])/2 if mirror else out).float().cpu())
+                out = self.pooled(x)
+                outs.append(((out + self.pooled(x.flip(3)))/2 if mirror else out).float().cpu())
         return torch.cat(outs)
+
+def _usual_bs(device): return 8 if device.type == "cpu" else 64
+
+def _chosen_device(device):
+    "The device that somebody chose. None or auto: a GPU, if there is one. Raises `ValueError` for one that this machine lacks."
+    return _default_device() if device in (None, "auto") else _device(device)
 
 def make_body(
     name: str = "auto",  # densenet_tiny, a classifier of torchvision, or one of timm; auto: squeezenet1_0, and densenet_tiny where its weights cannot be had
     pretrained: bool = True,  # with its trained weights?
     size: int | None = None,  # side of the pictures, in pixels; None: what the weights were trained with
     layer: str | None = None,  # whose output are the features; None: `feature_layer` finds it
+    fit: str = "crop",  # how a picture becomes a square, as `read_images` takes it
+    device=None,  # where it computes: "cpu", "cuda", "mps"; None: the CPU
 ) -> Body:
     """Get a network by its name and take its head off.
 
     Raises `ValueError` for a name that is not known and for a size or layer that it cannot have, and `OSError` where its weights are not on
-    this machine and cannot be downloaded."""
+    this machine and cannot be downloaded. The body is in evaluation mode."""
     note, asked = "", name
     if name == "auto": name = "densenet_tiny" if os.environ.get("TUTORIAL_DATA") == "sample" else "squeezenet1_0"
     try: model, usual, stats = _build(name, pretrained)
@@ -248,7 +292,9 @@ def make_body(
         with evaluating(model), _recording(model, [layer]) as record: [x] = record(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError, AttributeError) as e:
         raise ValueError(f"{name} cannot see pictures of {size} pixels ({' '.join(str(e).split())}): set data.size: null, which means {usual}") from e
-    return Body(name, model, layer, size, tuple(tuple(map(float, s)) for s in stats), x.shape[1], parts, note)
+    model.eval().to(device or "cpu", memory_format=torch.channels_last)
+    how = {} if fit == "crop" else {"fit": fit}
+    return Body(name, model, layer, size, tuple(tuple(map(float, s)) for s in stats), x.shape[1], parts, note, how)
 
 # %% ../nbs/13_trainer.ipynb #tn026
 @dataclass
@@ -263,13 +309,15 @@ class Head:
     size: int  # side of the pictures, in pixels
     mirror: bool = True  # are the features means over a picture and its mirror image?
     config: str = ""  # the configuration of its training, as YAML
+    fit: str = "crop"  # how a picture becomes a square: crop, pad or squeeze
 
     def logits(self,
         x,  # features (n, d)
     ) -> torch.Tensor:  # (n, classes)
         return F.linear(torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x, self.weight, self.bias)
 
-_ABOUT = {"classes": list, "body": str, "fingerprint": str, "layer": str, "size": int, "mirror": bool, "config": str}  # what a file has to say of a head
+_FITS = get_args(DataConfig.model_fields["fit"].annotation)
+_ABOUT = {"classes": list, "body": str, "fingerprint": str, "layer": str, "size": int, "mirror": bool, "config": str, "fit": str}  # what a file has to say of a head
 
 def _digest(tensors, text):
     "A hash of numbers, and of the text that says what they are."
@@ -317,6 +365,7 @@ def _read_head(path):
         raise no(f"its numbers do not fit {len(classes)} classes")
     if not weight.isfinite().all() or not bias.isfinite().all(): raise no("some of its numbers are NaN or infinity")
     if not 32 <= about["size"] <= 1024: raise no(f"its size of pictures is {about['size']}")
+    if about["fit"] not in _FITS: raise no(f"its pictures become squares by {about['fit']!r}, which is none of {', '.join(_FITS)}")
     return (Head(weight.float(), bias.float(), **{k: about[k] for k in _ABOUT}),
             {k.removeprefix("body."): v for k, v in tensors.items() if k.startswith("body.")})
 
@@ -330,7 +379,9 @@ def read_head(
 
 # %% ../nbs/13_trainer.ipynb #tn018
 class Model:
-    "A body in memory and the head that is in use. Other heads of the same body can take its place."
+    """A body in memory and the head that is in use. Other heads of the same body can take its place.
+
+    Several threads may ask one model at the same time: an answer changes nothing in it."""
     def __init__(self,
         body: Body,
         head: Head,
@@ -351,9 +402,18 @@ class Model:
             raise ValueError(f"{where} was trained on {head.body}, and this body is {self.body.name}{same}: load the head with `load_model`, which gets its own body")
         if (head.layer, head.size) != (self.body.layer, self.body.size):
             raise ValueError(f"{where} reads {head.layer} at {head.size} pixels, and this body gives {self.body.layer} at {self.body.size} pixels: load the head with `load_model`")
+        if head.fit != (fit := self.body.how.get("fit", "crop")):
+            raise ValueError(f"{where} was trained on pictures that become squares by {head.fit}, and this body sees them by {fit}: load the head with `load_model`")
         if head.weight.shape[1] != self.body.n_features:
             raise ValueError(f"{where} reads {head.weight.shape[1]:,} features, and {self.body.name} gives {self.body.n_features:,}: the file was changed")
         self.head = head
+        return self
+
+    def to(self,
+        device,  # "cpu", "cuda", "mps"; None: a GPU, if there is one
+    ) -> "Model":  # itself
+        "Move the body to a device. Raises `ValueError` for one that this machine lacks."
+        self.body.model.to(_chosen_device(device))
         return self
 
     @property
@@ -365,45 +425,96 @@ class Model:
         images,  # uint8 (n, size, size, 3), as `read_images` gives them
         bf16: bool | None = None,  # compute in bfloat16? None: where it is fast
     ) -> np.ndarray:  # float32 (n, classes), each row with the sum 1
-        if not len(images): return np.empty((0, len(self.classes)), np.float32)
-        return self.head.logits(self.body.features(images, self.head.mirror, bf16)).softmax(1).numpy()
+        "Probabilities of all classes. Raises `ValueError` for an array of another kind or size."
+        side, kind = self.body.size, getattr(images, "dtype", type(images).__name__)
+        shape = tuple(getattr(images, "shape", ()))
+        if not isinstance(images, np.ndarray) or kind != np.uint8 or shape[1:] != (side, side, 3):
+            raise ValueError(f"images are {kind} {shape}: give uint8 (n, {side}, {side}, 3), 0 to 255, as `read_images(files, {side})` does; "
+                             "`predict` takes pictures of any size")
+        return _probabilities(self.body, self.head, images, bf16)
 
     def _top_k(self):
         try: return _parse(self.head.config, str).tree["evaluation"]["top_k"]
         except (ValueError, KeyError, TypeError): return EvaluationConfig().top_k
 
     def predict(self,
-        files,  # paths of images
-        top_k: int | None = None,  # classes for each picture; all, where there are fewer; None: what the configuration of the training says
+        pictures,  # one picture or many: paths, PIL images, open files, encoded bytes, uint8 arrays (h, w, 3) or (h, w)
+        top_k: int | None = None,  # classes for each picture, 1 or more; all, where there are fewer; None: what the configuration of the training says
         chunk: int = 256,  # pictures in memory at one time
         bar: bool = True,  # show progress on a terminal?
-    ) -> pd.DataFrame:  # a row a file: file, label, confidence, label_2, confidence_2 ..., error ("" or why it cannot be read)
-        "Name the classes of files. One that cannot be read gets a row with the reason, and stops nothing."
-        files, rows, k = list(files), [], min(top_k or self._top_k(), len(self.classes))
-        with tqdm(total=len(files), desc="predicting", unit="image", leave=False, disable=None if bar else True) as progress:
-            for i in range(0, len(files), chunk):
-                some = files[i:i + chunk]
-                there = {f for f in some if os.path.isfile(f)}
-                seen = iter(_map(partial(_read_or_reason, size=self.body.size), [f for f in some if f in there]))
-                found = [next(seen) if f in there else "there is no such file" for f in some]
-                probs = iter(self.probabilities(np.stack(images)) if (images := [im for im in found if not isinstance(im, str)]) else [])
-                for file, im in zip(some, found):
+    ) -> pd.DataFrame:  # a row a picture: file, label, confidence, label_2, confidence_2 ..., error ("" or why it cannot be read)
+        """Name the classes of pictures. One that cannot be read gets a row with the reason, and stops nothing.
+
+        A picture without a name is called by its place: "picture 1". Raises `TypeError` for what is no picture and no list of them,
+        and `ValueError` for a `top_k` below 1."""
+        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1):
+            raise ValueError(f"top_k is {top_k!r}: give a whole number, 1 or more; None means what the training was configured with")
+        pictures, rows, head = _listed(pictures), [], self.head
+        k = min(top_k or self._top_k(), len(head.classes))
+        read = partial(_picture_or_reason, size=self.body.size, **self.body.how)
+        with tqdm(total=len(pictures), desc="predicting", unit="image", leave=False, disable=None if bar else True) as progress:
+            for i in range(0, len(pictures), chunk):
+                some = pictures[i:i + chunk]
+                found = list(_map(read, some))
+                images = [im for im in found if not isinstance(im, str)]
+                probs = iter(_probabilities(self.body, head, np.stack(images)) if images else [])
+                for j, (picture, im) in enumerate(zip(some, found)):
                     p = None if isinstance(im, str) else next(probs)
                     best = [] if p is None else np.argsort(-p, kind="stable")[:k]
-                    named = [v for j in best for v in (self.classes[j], float(p[j]))]
-                    rows.append([str(file), *named, *[None]*(2*k - len(named)), im if p is None else ""])
+                    named = [v for c in best for v in (head.classes[c], float(p[c]))]
+                    rows.append([_name_of(picture, i + j), *named, *[None]*(2*k - len(named)), im if p is None else ""])
                 progress.update(len(some))
         names = [f"{name}{'' if j == 0 else f'_{j + 1}'}" for j in range(k) for name in ("label", "confidence")]
         return pd.DataFrame(rows, columns=["file", *names, "error"])
 
+def _probabilities(body, head, images, bf16=None):
+    if not len(images): return np.empty((0, len(head.classes)), np.float32)
+    return head.logits(body.features(images, head.mirror, bf16)).softmax(1).numpy()
+
+def _is_one(what):
+    "Is it one picture, and not a list of them?"
+    if isinstance(what, np.ndarray): return what.dtype.kind not in "USO" and (what.ndim == 2 or what.ndim == 3 and what.shape[2] in (1, 3, 4))
+    return isinstance(what, (str, os.PathLike, bytes, bytearray, Image.Image)) or hasattr(what, "read")
+
+def _listed(pictures):
+    "What a caller gave to `predict`, as a list. Raises `TypeError` for what is no picture."
+    takes = "give paths, PIL images, open files, or uint8 arrays (h, w, 3)"
+    if isinstance(pictures, (Mapping, pd.DataFrame)): raise TypeError(f"pictures is a {type(pictures).__name__}: {takes}, one or a list of them")
+    if isinstance(pictures, torch.Tensor): raise TypeError(f"pictures is a tensor{_shape_of(pictures)}: {takes}")
+    try: several = [pictures] if _is_one(pictures) else list(pictures)
+    except TypeError: raise TypeError(f"pictures is {pictures!r:.60}, a {type(pictures).__name__}: {takes}, one or a list of them") from None
+    for i, picture in enumerate(several):
+        if not _is_one(picture): raise TypeError(f"picture {i + 1} is a {type(picture).__name__}{_shape_of(picture)}: {takes}")
+        if isinstance(picture, np.ndarray) and picture.dtype != np.uint8:
+            raise TypeError(f"picture {i + 1} is an array of {picture.dtype}, whose range is not known: give uint8, 0 to 255")
+    return several
+
+def _shape_of(what): return f" of shape {tuple(what.shape)}" if hasattr(what, "shape") else ""
+
+def _name_of(picture, i):
+    "What a row calls a picture."
+    if isinstance(picture, (str, os.PathLike)): return os.fspath(picture)
+    name = getattr(picture, "filename", None) or getattr(picture, "name", None)
+    return name if isinstance(name, str) and name else f"picture {i + 1:,}"
+
+def _picture_or_reason(picture, size, **how):
+    "A picture as uint8 (size, size, 3), or why there is none."
+    if isinstance(picture, (str, os.PathLike)):
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", os.fspath(picture)): return "an address, not a file: download it first"
+        if not os.path.lexists(picture): return "there is no such file"
+        if os.path.isdir(picture): return "a folder, not a file: `image_files` lists what is in it"
+    if isinstance(picture, (bytes, bytearray)): picture = io.BytesIO(picture)
+    return _read_or_reason(picture, size, **how)
+
 def load_model(
     path,  # the folder of a run; or a file that one left, head.safetensors or model.safetensors
-) -> Model:
+    device=None,  # where it computes: "cpu", "cuda", "cuda:1", "mps"; None: a GPU, if there is one
+) -> Model:  # in evaluation mode
     """Load a classifier with its body.
 
-    Raises `FileNotFoundError` where there is none, `ValueError` for a file that is none or whose body is not the one that it was trained on, and
-    `OSError` where the body's weights cannot be had."""
-    path = _path(path)
+    Raises `FileNotFoundError` where there is none, `ValueError` for a file that is none, or whose body is not the one that it was trained on,
+    or for a device that this machine lacks, and `OSError` where the body's weights cannot be had."""
+    path, device = _path(path), _chosen_device(device)
     if path.is_dir():
         there = [path/name for name in ("model.safetensors", "head.safetensors") if (path/name).is_file()]
         if not there:
@@ -411,23 +522,26 @@ def load_model(
         path = there[0]
     head, weights = _read_head(path)
     if not (Path(head.body).name == head.body): raise ValueError(f"{path} asks for a network {head.body!r}: no network has such a name")
-    try: body = make_body(head.body, not weights, head.size, head.layer)
+    try: body = make_body(head.body, not weights, head.size, head.layer, head.fit)
     except ValueError as e: raise ValueError(f"{path} does not fit a network that is known here: {e}") from None
+    except OSError as e:
+        raise OSError(f"{path} holds the head of a classifier, and its body is {head.body}: {str(e).partition(': check the network')[0]}. They are needed once: "
+                      "load it on a machine with a network, or put their file under TORCH_HOME") from e
     if weights:
         want = body.model.state_dict()
         if unfit := [k for k in {**want, **weights} if k not in want or k not in weights or want[k].shape != weights[k].shape]:
             raise ValueError(f"{path} does not fit {head.body}: {unfit[0]} is missing, or has another shape. "
                              f"The file was changed, or written with another version of {head.body}")
         body.model.load_state_dict(weights)
-    try: return Model(body, head)
+    try: return Model(body, head).to(device)
     except ValueError as e: raise ValueError(f"{path}: {str(e).partition(': load the head')[0]}: the file was changed, or written with another version") from None
 
 # %% ../nbs/13_trainer.ipynb #tn012
 class _Batches(torch.utils.data.Dataset):
     "Pictures by lists of positions: each item is a whole batch, decoded by threads."
-    def __init__(self, files, y, size): self.files, self.y, self.size = files, y, size
+    def __init__(self, files, y, size, how): self.files, self.y, self.size, self.how = files, y, size, how
     def __len__(self): return len(self.files)
-    def __getitem__(self, at): return read_images([self.files[i] for i in at], self.size), self.y[at]
+    def __getitem__(self, at): return read_images([self.files[i] for i in at], self.size, **self.how), self.y[at]
 
 class _Order(torch.utils.data.Sampler):
     """Positions for each step, from `start` to `total`. The order of an epoch depends on the seed and on its number alone, so that a
@@ -461,14 +575,16 @@ def _seed_step(seed, step):
 
 @contextmanager
 def _own_randomness(seed):
-    "Random numbers of our own, and afterwards the caller's again."
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    _seed_step(seed, 0)
-    try: yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
+    "Random numbers of our own, and afterwards the caller's again, on all devices."
+    before = random.getstate(), np.random.get_state()
+    apple = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
+        _seed_step(seed, 0)
+        try: yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+            if apple is not None: torch.mps.set_rng_state(apple)
 
 # %% ../nbs/13_trainer.ipynb #tn061
 def _pack(opt):
@@ -480,11 +596,11 @@ def _pack(opt):
     return tensors, dict(state=plain, hypers=[{k: float(v) for k, v in h.items()} for h in state["hypers"]])
 
 def _unpack(opt, tensors, plain):
-    "Put the state back into an optimizer."
-    states = [dict(s) for s in plain["state"]]
+    "Put the state back into an optimizer, beside the parameters that it belongs to."
+    states, params = [dict(s) for s in plain["state"]], [p for p, *_ in opt.all_params()]
     for name, v in tensors.items():
         _, i, k = name.split(".")
-        states[int(i)][k] = v
+        states[int(i)][k] = v.to(params[int(i)].device)
     opt.load_state_dict(dict(state=states, hypers=[dict(h) for h in plain["hypers"]]))
 
 # %% ../nbs/13_trainer.ipynb #tn011
@@ -495,9 +611,10 @@ class Network(nn.Module):
         n_out: int,  # number of classes
         probe=None,  # weights (n_out, d) and biases (n_out,) of a linear classifier of features, to begin with; None: random numbers
         x=None,  # the features (n, d) that it was trained on
+        amp: torch.dtype | None = None,  # compute in bfloat16 or float16 where that does no harm; None: all in float32
     ):
         super().__init__()
-        self.body, self.layer = body.model, body.layer
+        self.body, self.pooled, self.amp = body.model, body.pooled, amp
         self.norm, self.head = nn.BatchNorm1d(body.n_features), nn.Linear(body.n_features, n_out)
         if probe is None: return
         weight, bias = probe
@@ -509,8 +626,8 @@ class Network(nn.Module):
             self.head.bias.copy_(bias + weight @ mean)
 
     def forward(self, x):
-        with _recording(self.body, [self.layer]) as record: [x] = record(x)
-        return self.head(self.norm(x))
+        with torch.autocast(x.device.type, self.amp, enabled=self.amp is not None):
+            return self.head(self.norm(self.pooled(x))).float()
 
     def folded(self) -> tuple:  # weight (n_out, d) and bias (n_out,) of a linear layer that does what norm and head do in evaluation
         with torch.no_grad():
@@ -519,35 +636,48 @@ class Network(nn.Module):
             return (self.head.weight*scale).cpu().clone(), (self.head.bias + self.head.weight @ shift).cpu().clone()
 
 # %% ../nbs/13_trainer.ipynb #tn068
-class _Precision(MixedPrecision):
-    "fastai's mixed precision in bfloat16, on whatever device the model is."
-    def __init__(self): super().__init__(AMPMode.BF16)
-    def before_fit(self):
-        with warnings.catch_warnings():    # it asks for a scaler of CUDA's, which bfloat16 does not need
-            warnings.simplefilter("ignore")
-            super().before_fit()
-        self.autocast = torch.autocast(next(self.model.parameters()).device.type, torch.bfloat16)
+def _amp(device, precision):
+    "The dtype that `train.precision` means on a device; None: float32. A GPU without bfloat16, such as a T4, multiplies float16 several times as fast as float32."
+    if precision != "auto": return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+    if bf16_is_fast(device): return torch.bfloat16
+    return torch.float16 if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0) else None
 
 # %% ../nbs/13_trainer.ipynb #tn015
-def _judge(net, files, y, body, bf16, mirror=False, bs=32):
+def _judge(net, files, y, body, mirror=False, weight=None, bs=None):
     "Loss, accuracy and logits (n, classes) of a network, in evaluation mode."
     device, outs = next(net.parameters()).device, []
-    with evaluating(net), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    bs = bs or 4*_usual_bs(device)
+    with evaluating(net):
         for i in range(0, len(files), bs):
-            x = normalise(read_images(files[i:i + bs], body.size), body.stats, device)
-            out = net(x).float()
-            outs.append(((out + net(x.flip(3)).float())/2 if mirror else out).cpu())
+            x = normalise(read_images(files[i:i + bs], body.size, **body.how), body.stats, device)
+            out = net(x)
+            outs.append(((out + net(x.flip(3)))/2 if mirror else out).cpu())
     logits = torch.cat(outs).clone()
-    return F.cross_entropy(logits, torch.from_numpy(y)).item(), (logits.argmax(1).numpy() == y).mean().item(), logits
+    return F.cross_entropy(logits, torch.from_numpy(y), weight).item(), (logits.argmax(1).numpy() == y).mean().item(), logits
+
+def _better(now, best, n):
+    """Is a judgement (accuracy, loss) by `n` pictures better than the best one so far?
+
+    Accuracies that lie within the 95 % interval of so few pictures say nothing: there the loss decides."""
+    if best is None: return True
+    _, low, high = _wilson(round(best["accuracy"]*n), n)
+    if not low <= now["accuracy"] <= high: return now["accuracy"] > best["accuracy"]
+    return now["loss"] < best["loss"]
 
 # %% ../nbs/13_trainer.ipynb #tn033
+class _Asked:
+    "In place of an optimizer of fastai, for a scaler of losses: it notes whether it was asked to step, as it is where all gradients are finite."
+    def __init__(self, opt): self.param_groups, self.to_step = opt.param_groups, False
+    def step(self): self.to_step = True
+
 class _Keeper(Callback):
     "What makes a fastai training resumable: it seeds each step, augments, judges, keeps the best weights, and writes checkpoints and the history."
     order = -5  # before mixed precision and the schedule
 
-    def __init__(self, run, stock, body, config, plan, bf16, say):
-        self.run, self.stock, self.body, self.config, self.plan, self.bf16, self.say = run, stock, body, config.train, plan, bf16, say
-        self.minutes = config.output.checkpoint_minutes
+    def __init__(self, run, stock, body, config, plan, net, say):
+        self.run, self.stock, self.body, self.config, self.plan, self.say = run, stock, body, config.train, plan, say
+        self.minutes, self.mirror, self.weight = config.output.checkpoint_minutes, config.evaluation.mirror, _class_weights(stock, config)
+        self.scaler = torch.amp.GradScaler(body.device.type, enabled=net.amp == torch.float16)
         self.step, self.best, self.best_weights, self.rows, self.losses = 0, None, {}, [], [0., 0]
         self.spent = 0.
         self.augment = _augmentations(self.config.augment, body.size)
@@ -567,7 +697,7 @@ class _Keeper(Callback):
     def save(self):
         tensors, plain = _pack(self.learn.opt)
         tensors |= {f"model.{k}": v for k, v in self.weights().items()} | {f"best.{k}": v for k, v in self.best_weights.items()}
-        state = dict(step=self.step, best=self.best, losses=self.losses, rows=self.rows, opt=plain, spent=self.clock())
+        state = dict(step=self.step, best=self.best, losses=self.losses, rows=self.rows, opt=plain, spent=self.clock(), scaler=self.scaler.state_dict())
         save_weights(tensors, self.file, state=_sealed(tensors, state))
         self.saved = time.monotonic()
 
@@ -578,9 +708,11 @@ class _Keeper(Callback):
             part = {name: {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")} for name in ("model", "best")}
             state = _unsealed(tensors, metadata["state"])
             self.step, self.best, self.losses, self.rows, self.spent = (state[k] for k in ("step", "best", "losses", "rows", "spent"))
+            if self.best is not None: float(self.best["loss"])
             if part["model"].keys() != self.weights().keys(): raise ValueError("its weights are of another network")
             self.net.load_state_dict(part["model"], strict=False)
             _unpack(self.learn.opt, {k: v for k, v in tensors.items() if k.startswith("opt.")}, state["opt"])
+            if state["scaler"] and self.scaler.is_enabled(): self.scaler.load_state_dict(state["scaler"])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, AssertionError) as e:
             raise ValueError(f"{self.file} does not belong to this run, or was changed ({' '.join(str(e).split())}): "
                              "delete it, and --resume begins the fine-tuning anew") from e
@@ -608,6 +740,16 @@ class _Keeper(Callback):
             raise ValueError(f"the loss became {value} at step {self.step + 1}: the steps are too large. Begin a new run with a smaller train.lr than {self.config.lr:g}")
         self.losses = [self.losses[0] + value, self.losses[1] + 1]
 
+    def before_backward(self): self.learn.loss_grad = self.scaler.scale(self.loss_grad)
+
+    def before_step(self):
+        "In float16 the loss is scaled up, so that small gradients survive. A step whose gradients overflow is left out, and the scale is halved."
+        if not self.scaler.is_enabled(): return
+        asked = _Asked(self.learn.opt)
+        self.scaler.step(asked)
+        self.scaler.update()
+        if not asked.to_step: raise CancelStepException
+
     def after_batch(self):
         self.step += 1
         self.bar.update()
@@ -621,11 +763,13 @@ class _Keeper(Callback):
             self.say(said)
         elif time.monotonic() - self.saved >= 60*self.minutes: self.save()
 
-    def after_fit(self): self.bar.close()
+    def close(self):
+        "Take the bar away, however the training ended."
+        if hasattr(self, "bar"): self.bar.close()
 
     def judge(self):
         "Judge the validation part, note it, and put it into words. The weights are kept if they are the best so far."
-        score = partial(_judge, self.net, body=self.body, bf16=self.bf16)
+        score = partial(_judge, self.net, body=self.body, mirror=self.mirror, weight=self.weight)
         loss, accuracy, _ = score(list(self.paths[self.valid]), self.y[self.valid])
         train_loss = self.losses[0]/self.losses[1] if self.losses[1] else None
         row = dict(epoch=round(self.step/self.plan["per_epoch"], 4), step=self.step, train_loss=train_loss, valid_loss=loss, accuracy=accuracy)
@@ -634,8 +778,9 @@ class _Keeper(Callback):
         if self.step: row["lr"] = float(self.learn.opt.hypers[-1]["lr"])
         self.rows.append(row | dict(seconds=round(self.clock(), 1)))
         self.losses = [0., 0]
-        better = accuracy >= (self.config.min_accuracy or 0) and (self.best is None or accuracy > self.best["accuracy"])
-        if better: self.best, self.best_weights = dict(step=self.step, accuracy=accuracy), self.weights()
+        now = dict(step=self.step, accuracy=accuracy, loss=loss)
+        better = accuracy >= (self.config.min_accuracy or 0) and _better(now, self.best, len(self.valid))
+        if better: self.best, self.best_weights = now, self.weights()
         losses = [f"{name} {value:.3f}" for name, value in (("loss", train_loss), ("validation loss", loss)) if value is not None]
         self.bar.clear()
         return (f"epoch {row['epoch']:.2f}, step {self.step:,} of {self.plan['total']:,}: {', '.join(losses)}, accuracy {accuracy:.3f}"
@@ -678,29 +823,46 @@ def _batches(stock, body, config, plan):
         chance = chance/chance.sum()
     order = _Order(len(at), train.batch_size, train.seed, 0, plan["total"], chance)
     size = body.size if train.augment != "full" else body.size + body.size//4
-    workers = (os.cpu_count() if torch.cuda.is_available() else 0) if config.data.workers is None else config.data.workers
-    return DataLoader(_Batches(np.array(stock.paths, object)[at], stock.y[at], size), batch_size=None, sampler=order, num_workers=workers, collate_fn=_as_they_are)
+    on_gpu = body.device.type == "cuda"
+    workers = (min(_cores(), 8) if on_gpu else 0) if config.data.workers is None else config.data.workers
+    return DataLoader(_Batches(np.array(stock.paths, object)[at], stock.y[at], size, body.how), batch_size=None, sampler=order, num_workers=workers,
+                      collate_fn=_as_they_are, worker_init_fn=_one_thread, pin_memory=on_gpu)
+
+def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+def _one_thread(worker): defaults.cpus = 1    # pictures are decoded by so many threads, in each process
 
 def _as_they_are(batch): return tuple(torch.from_numpy(np.ascontiguousarray(v)) for v in batch)
 
-def _learner(run, net, stock, body, config, plan, bf16, say, cbs=()):
+def _class_weights(stock, config):
+    "What each class counts in the loss (classes,); None: each picture counts the same."
+    if config.train.balance != "weights": return None
+    counts = np.bincount(stock.y[stock.at("train")], minlength=len(stock.classes))
+    return torch.tensor(counts.sum()/(len(counts)*counts), dtype=torch.float32)
+
+def _optimizer(net, config, strategy):
+    "A fastai optimizer of what the configuration says, with the highest rate of each of its groups."
+    train = config.train
+    lr = [train.lr*train.lr_first, train.lr*math.sqrt(train.lr_first), train.lr] if strategy != "head" and train.lr_first < 1 else [train.lr]
+    groups = param_groups(net, lr, head="head")
+    params, lrs = [g["params"] for g in groups], np.array([g["lr"] for g in groups])
+    if train.optimizer == "adam": return Adam(params, lr=list(lrs), mom=train.momentum, sqr_mom=.99, wd=train.weight_decay)
+    return SGD(params, lr=list(lrs), mom=train.momentum, wd=train.weight_decay)
+
+def _learner(run, net, stock, body, config, plan, say, cbs=()):
     "A fastai Learner of what the configuration says, and its `_Keeper`. Its one epoch is all the steps that are left."
     train, device = config.train, next(net.parameters()).device
-    keeper = _Keeper(run, stock, body, config, plan, bf16, say)
-    lr = [train.lr*train.lr_first, train.lr*math.sqrt(train.lr_first), train.lr] if plan["strategy"] != "head" and train.lr_first < 1 else [train.lr]
-    groups = param_groups(net, lr, head="head")
-    lrs = np.array([g["lr"] for g in groups])
-    if train.optimizer == "adam": opt_func = partial(Adam, mom=train.momentum, sqr_mom=.99, wd=train.weight_decay)
-    else: opt_func = partial(SGD, mom=train.momentum, wd=train.weight_decay)
+    keeper = _Keeper(run, stock, body, config, plan, net, say)
+    opt = _optimizer(net, config, plan["strategy"])
+    lrs = np.array([h["lr"] for h in opt.hypers])
     if train.schedule == "one_cycle": rate = combined_cos(.25, lrs/25, lrs, lrs/1e5)
     else:
         def rate(share): return lrs*train.lr_factor**(int(round(share*plan["total"]))//plan["per_epoch"]//train.lr_every)
-    counts = np.bincount(stock.y[stock.at("train")], minlength=len(stock.classes))
-    weight = torch.tensor(counts.sum()/(len(counts)*counts), dtype=torch.float32, device=device) if train.balance == "weights" else None
+    weight = _class_weights(stock, config)
     dls = _Loaders(_batches(stock, body, config, plan), [])
     dls.device = device
-    cbs = [TrainEvalCallback(), keeper, ParamScheduler({"lr": rate}), *([_Precision()] if bf16 else []), *cbs]
-    learn = Learner(dls, net, nn.CrossEntropyLoss(weight), opt_func, lr=train.lr, splitter=lambda model: [g["params"] for g in groups],
+    cbs = [TrainEvalCallback(), keeper, ParamScheduler({"lr": rate}), *cbs]
+    learn = Learner(dls, net, nn.CrossEntropyLoss(None if weight is None else weight.to(device)), lambda params, lr: opt, lr=train.lr, splitter=lambda model: opt.param_lists,
                     cbs=cbs, train_bn=False, default_cbs=False)
     learn.create_opt()
     return learn, keeper
@@ -775,10 +937,10 @@ def _means(x, y, k):
     weight = means/(var + .1*x.var(0, correction=0) + 1e-6)
     return weight, -(weight*means).sum(1)/2
 
-def _linear(x, y, k, l2s):
-    "A linear classifier of features: weights (k, d) and biases (k,)."
+def _linear(x, y, k, l2s, balance=False):
+    "A linear classifier of features: weights (k, d) and biases (k,). The means of classes count the same in any case."
     if k > _MOST_CLASSES: return _means(x, y, k)
-    probe = linear_probe(x, y, l2s)
+    probe = linear_probe(x, y, l2s, balance=balance)
     return probe.linear.weight.detach(), probe.linear.bias.detach()
 
 def _right(linear, x, y): return float((F.linear(torch.from_numpy(np.array(x)), *linear).argmax(1).numpy() == y).mean())
@@ -790,11 +952,11 @@ def _features(run, body, stock, config, layers):
     """Layer -> features (n, d) of all pictures, from the cache of the run.
 
     Pictures of one batch are computed together, and another grouping may round in another way: so what a kill cut goes back to whole batches."""
-    lines = run/"features"/"rows.jsonl"
+    lines, bs = run/"features"/"rows.jsonl", _usual_bs(body.device)
     whole = [line for line in lines.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")] if lines.is_file() else []
-    if lines.is_file() and len(whole) < len(stock.table): _write_whole(lines, b"".join(whole[:len(whole)//8*8]))
+    if lines.is_file() and len(whole) < len(stock.table): _write_whole(lines, b"".join(whole[:len(whole)//bs*bs]))
     bf16 = None if config.train.precision == "auto" else config.train.precision == "bfloat16"
-    return features(body.model, stock.paths, run/"features", layers, body.size, body.stats, config.evaluation.mirror, bf16, bs=8)
+    return features(body.model, stock.paths, run/"features", layers, body.size, body.stats, config.evaluation.mirror, bf16, bs, fit=config.data.fit)
 
 def _probe(run, body, stock, config):
     "Probes of the last features, and of earlier ones where that is asked: layer -> (linear classifier, accuracy on the validation part)."
@@ -805,7 +967,7 @@ def _probe(run, body, stock, config):
     found = {}
     for layer, x in _features(run, body, stock, config, [body.layer, *earlier]).items():
         x = np.ascontiguousarray(x)
-        linear = _linear(x[train], y[train], len(stock.classes), _L2S if layer == body.layer else (.1, .01))
+        linear = _linear(x[train], y[train], len(stock.classes), _L2S if layer == body.layer else (.1, .01), config.train.balance != "none")
         found[layer] = linear, _right(linear, x[valid], y[valid])
     return found
 
@@ -831,34 +993,67 @@ def _decide(probes, body, stock, config):
 def _seconds(work, n=3):
     "The time that a piece of work takes, once it has been done before."
     work()
+    return _each(work, n)
+
+def _each(work, n):
+    "The time that a piece of work takes, as a mean of `n`."
     start = time.monotonic()
     for _ in range(n): work()
     return (time.monotonic() - start)/n
 
-def _network(body, stock, strategy, seed, linear=None, x=None):
+def _network(body, stock, strategy, seed, linear=None, x=None, amp=None):
     "A network of which the parts learn that the strategy says."
     torch.manual_seed(seed)
-    net = Network(body, len(stock.classes), linear, x)
+    net = Network(body, len(stock.classes), linear, x, amp)
     parts = {"head": ["norm"], "last parts": ["norm", *(f"body.{p}" for p in body.parts[-2:])]}
     if strategy in parts: freeze_body(net, parts[strategy], head="head")
     return net
 
-def _steps(net, stock, body, config, bf16):
-    "How many steps fit into the minutes of the configuration, judging included, and how long one takes."
+def _n_judged(n, per_epoch, train):
+    "How often a training of `n` steps judges the validation part: before the first step, after each epoch and the last step, and as `validate_every` says."
+    after_epochs = n//per_epoch + (n % per_epoch > 0)
+    first, every = train.validate_from*per_epoch, train.validate_every
+    if not every or n <= first: return 1 + after_epochs
+    def multiples(k): return n//k - first//k
+    return 1 + after_epochs + multiples(every) - multiples(math.lcm(every, per_epoch)) - (n % every == 0 < n % per_epoch)
+
+def _steps(net, stock, body, config, amp=None):
+    """How many steps fit into the minutes of the configuration, and how long one takes.
+
+    Everything that takes time is tried once, and counted: the start of processes that read, reading, augmentation, steps, judging, files."""
     train, per_epoch = config.train, _per_epoch(len(stock.at("train")), config.train.batch_size)
     most = train.epochs*per_epoch
     if train.minutes is None: return most, None
-    trial, device = copy.deepcopy(net).train(), next(net.parameters()).device
-    valid = stock.at("valid")[:64]
+    start = time.monotonic()
+    trial = copy.deepcopy(net).train()
+    trial.amp = amp
+    opt, device = _optimizer(trial, config, "everything"), next(net.parameters()).device
+    valid, tfms = stock.at("valid")[:64], _augmentations(train.augment, body.size)
     files, y = np.array(stock.paths, object)[valid].tolist(), stock.y[valid]
-    batches, tfms = iter(_batches(stock, body, config, dict(total=4))), _augmentations(train.augment, body.size)
+    judge = _seconds(lambda: _judge(trial, files, y, body, config.evaluation.mirror), 1)/len(files)
+    with tempfile.TemporaryDirectory() as tmp: write = 4*_each(lambda: save_weights(trial, Path(tmp)/"weights"), 1)    # weights, the best ones, and two moments
+    began = time.monotonic()
+    loader = _batches(stock, body, config, dict(total=10**9))
+    readers, batches = max(loader.num_workers, 1), iter(loader)
+    next(batches)
+    starting = time.monotonic() - began
     def step():
         x = _prepared(next(batches)[0].to(device), tfms, body.stats)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16): loss = trial(x).float().square().mean()
+        loss = trial(x).square().mean()
         loss.backward()
-    judging = _seconds(lambda: _judge(trial, files, y, body, bf16), 1)/len(files)*len(stock.at("valid"))
-    one = 1.1*_seconds(step)    # a tenth more: the optimizer
-    return min(most, int(60*train.minutes/(one + judging/per_epoch))), one
+        opt.step()
+        opt.zero_grad()
+        return loss.item()    # waits for the device
+    step()
+    for _ in range(2*readers if loader.num_workers else 0): next(batches)    # those that were read while nobody asked for them
+    one = _each(step, max(3, 2*readers))
+    del batches
+    left = 60*train.minutes - (time.monotonic() - start) - starting - judge*len(stock.table)
+    def needed(n):
+        times = _n_judged(n, per_epoch, train)
+        again = len(stock.at("train"))*(n//per_epoch) if train.train_accuracy else 0
+        return n*one + times*(judge*len(stock.at("valid")) + write) + again*judge
+    return max(bisect_right(range(most + 1), left, key=needed) - 1, 0 if train.probe else 1), one
 
 # %% ../nbs/13_trainer.ipynb #tn076
 def _write_results(run, stock, config, logits, about):
@@ -876,95 +1071,121 @@ def _head_of(linear, stock, body, config):
     return Head(*linear, stock.classes, body.name, body.fingerprint, body.layer, body.size, config.evaluation.mirror, annotated(config))
 
 # %% ../nbs/13_trainer.ipynb #tn019
-def _probe_stage(run, stock, config, body, device, say):
+def _probe_stage(run, stock, config, body, say):
     "Probe, keep the head, report; and decide what comes then. Returns the plan."
     start, strategy, why = time.monotonic(), config.train.strategy, ""
-    plan = dict(format=1, body=body.name, layer=body.layer)
+    plan = dict(format=1, body=body.name, fingerprint=body.fingerprint, layer=body.layer)
     if config.train.probe:
         say(f"features: {body.name} at {body.size} pixels, {len(stock.table):,} images")
         probes = _probe(run, body, stock, config)
         strategy, why = _decide(probes, body, stock, config)
         earlier = [layer for layer in probes if layer != body.layer]
+        plan["earlier"] = earlier
         plan["layer"] = max(earlier, key=lambda layer: probes[layer][1]) if strategy == "early probe" else body.layer
         linear, accuracy = probes[plan["layer"]]
-        used = body if plan["layer"] == body.layer else make_body(body.name, True, body.size, plan["layer"])
-        head = _head_of(linear, stock, used, config)
-        save_head(head, run/"head.safetensors")
+        used = body if plan["layer"] == body.layer else make_body(body.name, True, body.size, plan["layer"], config.data.fit)
+        save_head(_head_of(linear, stock, used, config), run/"head.safetensors")
         plan |= dict(probe=accuracy)
-        logits = head.logits(_features(run, body, stock, config, [body.layer, *earlier])[plan["layer"]])
-        _write_results(run, stock, config, logits, _about(stock, config, body, dict(plan, strategy="probe")))
+        _report_probe(run, stock, config, body, dict(plan, strategy=_PROBES.get(strategy, "probe")))
         say(f"probe: accuracy {accuracy:.3f} on the validation part, head.safetensors and the report are there after {time.monotonic() - start:.0f} s. {why}")
-    return plan | dict(strategy=strategy, why=why, earlier=earlier if config.train.probe else [], seconds=round(time.monotonic() - start, 1))
+    return dict(dict(earlier=[]), **plan, strategy=strategy, why=why, seconds=round(time.monotonic() - start, 1))
+
+_PROBES = {"probe": "probe", "early probe": "early probe"}  # strategies that train no more than that
+
+def _report_probe(run, stock, config, body, plan):
+    "Predictions and report of the head that a probe has left."
+    head = read_head(run/"head.safetensors")
+    logits = head.logits(_features(run, body, stock, config, [body.layer, *plan["earlier"]])[plan["layer"]])
+    return _write_results(run, stock, config, logits, _about(stock, config, body, plan))
 
 def _about(stock, config, body, plan):
     "How a model was made, for the report."
     images = {part: len(stock.at(part)) for part in PARTS if len(stock.at(part))}
-    return dict(network=body.name, pixels=body.size, recipe=config.recipe, strategy=plan["strategy"], **{k: plan[k] for k in ("why", "probe", "total", "best") if plan.get(k)},
-                images=images, seed=config.train.seed, split_seed=config.data.split_seed, device=str(next(body.model.parameters()).device), notes=stock.notes)
+    return dict(network=body.name, pixels=body.size, recipe=config.recipe, strategy=plan["strategy"], **{k: plan[k] for k in ("tried", "why", "probe", "total", "best") if plan.get(k)},
+                images=images, seed=config.train.seed, split_seed=config.data.split_seed, device=str(body.device), notes=stock.notes)
 
 def _tune_stage(run, stock, config, body, plan, say, cbs):
     "Fine-tune from the checkpoint, or from the beginning. Returns the network, and what its best weights were."
-    bf16 = {"float32": False, "bfloat16": True}.get(config.train.precision, bf16_is_fast(next(body.model.parameters()).device))
-    linear = x = None
+    amp, linear, x = _amp(body.device, config.train.precision), None, None
     if config.train.probe:
         head = read_head(run/"head.safetensors")
         linear = head.weight, head.bias
         x = torch.from_numpy(np.array(_features(run, body, stock, config, [body.layer, *plan["earlier"]])[body.layer][stock.at("train")]))
-    device = next(body.model.parameters()).device
-    net = _network(body, stock, plan["strategy"], config.train.seed, linear, x).to(device, memory_format=torch.channels_last)
+    net = _network(body, stock, plan["strategy"], config.train.seed, linear, x, amp).to(body.device, memory_format=torch.channels_last)
     if "total" not in plan:
         plan["per_epoch"] = _per_epoch(len(stock.at("train")), config.train.batch_size)
-        plan["total"], one = _steps(net, stock, body, config, bf16)
-        about = f", in about {plan['total']*one/60:.1f} minutes" if one else ""
+        plan["total"], one = _steps(net, stock, body, config, amp)
+        about = f", in about {plan['total']*one/60:.1f} minutes without judging" if one else ""
         say(f"fine-tuning: {plan['strategy']}, {plan['total']:,} steps of {config.train.batch_size} images, that is {plan['total']/plan['per_epoch']:.1f} epochs{about}")
         _json(run/"plan.json", plan)
-    learn, keeper = _learner(run, net, stock, body, config, plan, bf16, say, cbs)
+    learn, keeper = _learner(run, net, stock, body, config, plan, say, cbs)
     if keeper.file.is_file():
         keeper.load()
         say(f"resumed at step {keeper.step:,} of {plan['total']:,}")
     learn.dls.train.sampler.start = keeper.step
-    if keeper.step < plan["total"]: learn.fit(1)
+    try:
+        if keeper.step < plan["total"]: learn.fit(1)
+    finally: keeper.close()
     if config.train.keep == "best" and keeper.best: net.load_state_dict(keeper.best_weights, strict=False)
     elif config.train.keep == "best" and plan["total"]: say(f"no accuracy reached train.min_accuracy ({config.train.min_accuracy}): the last weights are kept")
-    return net, keeper.best if config.train.keep == "best" else None, bf16
+    return net, keeper.best if config.train.keep == "best" else None
+
+def _no_gain(config, plan, best):
+    "Why the probe is kept though more was tried; or an empty text."
+    if not config.train.probe: return ""
+    if not plan["total"]: return f"not one step of fine-tuning {plan['strategy']} fits into train.minutes"
+    return f"fine-tuning {plan['strategy']} did not beat it" if best and best["step"] == 0 else ""
+
+def _tune(run, stock, config, body, plan, say, cbs):
+    "Fine-tune, and keep what is better: file, strategy of what is kept, the best judgement, and a sentence where that is the probe."
+    net, best = _tune_stage(run, stock, config, body, plan, say, cbs)
+    if no_gain := _no_gain(config, plan, best):
+        _report_probe(run, stock, config, body, plan | dict(strategy="probe", tried=plan["strategy"], why=f"Kept the probe: {no_gain}."))
+        return "head.safetensors", "probe", best, f"kept the probe: {no_gain}"
+    frozen = plan["strategy"] == "head"
+    file = "head.safetensors" if frozen else "model.safetensors"
+    if not frozen: vars(body).pop("_print", None)
+    head = _head_of(net.folded(), stock, body, config)
+    save_head(head, run/file, None if frozen else body)
+    if frozen: logits = head.logits(_features(run, body, stock, config, [body.layer, *plan["earlier"]])[body.layer])
+    else: logits = _judge(net, stock.paths, stock.y, body, config.evaluation.mirror)[2]
+    _write_results(run, stock, config, logits, _about(stock, config, body, plan | dict(best=f"step {best['step']:,}" if best else "")))
+    return file, plan["strategy"], best, ""
 
 # %% ../nbs/13_trainer.ipynb #tn017
-def _train(run, stock, config, say, cbs):
+def _check_plan(run, plan, body):
+    "Raise `ValueError` where the network is not the one that the run was begun with."
+    if (plan["body"], plan["fingerprint"]) == (body.name, body.fingerprint): return
+    same = "with other weights" if plan["body"] == body.name else f"and now it is {body.name}"
+    raise ValueError(f"{run} was begun with the network {plan['body']}, {same}: make its weights available again, or begin a new run without --resume")
+
+def _train(run, stock, config, say, cbs, body=None, device=None):
     "Go through the stages of a run. Each is skipped if its result is there."
     start = time.monotonic()
     for left in (path for kind in ("part", "old") for path in run.glob(f".*.{kind}")):    # of a process that was killed
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(config.train.seed)
-    body = make_body(config.model.name, config.model.pretrained, config.data.size)
-    body.model.to(device, memory_format=torch.channels_last)
+    plan = _read_json(run/"plan.json") if (run/"plan.json").is_file() else None
+    body = body or make_body(plan["body"] if plan else config.model.name, config.model.pretrained, config.data.size, fit=config.data.fit)
+    body.model.to(_chosen_device(device), memory_format=torch.channels_last)
     if body.note: say(body.note)
-    if (run/"plan.json").is_file(): plan = _read_json(run/"plan.json")
+    if plan: _check_plan(run, plan, body)
     else:
-        plan = _probe_stage(run, stock, config, body, device, say)
+        plan = _probe_stage(run, stock, config, body, say)
         _json(run/"plan.json", plan)
-    best, file = None, "head.safetensors"
-    if "probe" not in plan["strategy"]:
-        net, best, bf16 = _tune_stage(run, stock, config, body, plan, say, cbs)
-        if plan["total"] and not (config.train.probe and best and best["step"] == 0):
-            frozen = plan["strategy"] == "head"
-            file = "head.safetensors" if frozen else "model.safetensors"
-            if not frozen: vars(body).pop("_print", None)
-            head = _head_of(net.folded(), stock, body, config)
-            save_head(head, run/file, None if frozen else body)
-            if frozen: logits = head.logits(_features(run, body, stock, config, [body.layer, *plan["earlier"]])[body.layer])
-            else: logits = _judge(net, stock.paths, stock.y, body, bf16, config.evaluation.mirror)[2]
-            _write_results(run, stock, config, logits, _about(stock, config, body, plan | dict(best=f"step {best['step']:,}" if best else "")))
+    file, kept, best, no_gain = "head.safetensors", plan["strategy"], None, ""
+    if kept not in _PROBES: file, kept, best, no_gain = _tune(run, stock, config, body, plan, say, cbs)
     if config.output.report and not (run/"report"/"report.html").is_file(): report(run, worst=config.evaluation.worst)
     judged = read_run(run)
     part = next(p for p in reversed(PARTS) if p in judged.parts)
     judged = judged.only(part)
-    result = dict(format=1, file=file, bytes=(run/file).stat().st_size, strategy=plan["strategy"], part=part, accuracy=float((judged.pred == judged.y).mean()),
+    tried = dict(tried=plan["strategy"]) if no_gain else {}
+    result = dict(format=1, file=file, bytes=(run/file).stat().st_size, strategy=kept, **tried, part=part, accuracy=float((judged.pred == judged.y).mean()),
                   **{k: plan[k] for k in ("probe", "total") if k in plan}, best=best, seconds=round(time.monotonic() - start, 1))
     _json(run/"result.json", result)
     _tidy(run)
     page = f", the report is {run/'report'/'report.html'}" if config.output.report else ""
-    say(f"done: {result['strategy']}, accuracy {result['accuracy']:.3f} on the {part} part. {run/file} has {result['bytes']:,} bytes{page}")
+    say(f"done: {no_gain or kept}, accuracy {result['accuracy']:.3f} on the {part} part. {run/file} has {result['bytes']:,} bytes{page}")
 
 def _tidy(run):
     "Remove what only a run that goes on needs."
@@ -1045,19 +1266,20 @@ def evaluate(
     run,  # folder of a run
     folder,  # labelled images: one sub-folder a class, or these inside parts
     out=None,  # folder to write to, new or an evaluation; None: a new one under `evaluations` in the run
+    device=None,  # where it computes, as `load_model` takes it
 ) -> Path:  # `out`, with predictions, scores and a report
     """Judge a classifier by other images, whose folders say what is right.
 
     Raises what `load_model` raises, `ValueError` for a class that the classifier does not know, and for a folder without an image that can be read."""
     run, folder = _path(run), Path(os.path.abspath(_path(folder)))
     if out is not None: _check_evaluation(out := _path(out))
-    model = load_model(run)
+    model = load_model(run, device)
     table, skipped = _inventory(folder)
     if strange := sorted(set(table.label) - set(model.classes)): raise _strange(folder, run, strange, model.classes)
     table = _decodable(folder, table, skipped)
     if not len(table): raise ValueError(f"{folder} has no image that can be read: give other images")
     parts = (list(table.file[i:i + 256]) for i in range(0, len(table), 256))
-    probs = np.concatenate([model.probabilities(read_images(files, model.body.size)) for files in parts])
+    probs = np.concatenate([model.probabilities(read_images(files, model.body.size, **model.body.how)) for files in parts])
     if out is None: out = next(path for n in range(1, 10**9) if not (path := run/"evaluations"/(folder.name if n == 1 else f"{folder.name}_{n}")).exists())
     notes = [f"Left out, {len(skipped)}: " + ", ".join(_plain(f"{name} ({reason})", 200) for name, reason in skipped[:3]) + " and more"*(len(skipped) > 3)]*bool(skipped)
     write_run(out, list(table.file), table.part.replace("", "test"), table.label, probs, model.classes, folder,

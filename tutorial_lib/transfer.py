@@ -10,6 +10,7 @@ __all__ = ['normalise', 'find_head', 'replace_head', 'feature_layer', 'features'
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -119,6 +120,11 @@ def _pool(
 # %% ../nbs/09_transfer.ipynb #tr037
 class _Enough(Exception): "All layers that somebody asked for have been called."
 
+def _mine(hook):
+    "A hook that takes no notice of other threads, which may be asking the same model."
+    me = threading.get_ident()
+    return lambda *args: hook(*args) if threading.get_ident() == me else None
+
 _INPUT = "input of "  # before the name of a layer: what goes into it
 
 @contextmanager
@@ -135,8 +141,8 @@ def _recording(
         if len(found) == len(layers): raise _Enough
     for name in layers:
         m = model.get_submodule(name.removeprefix(_INPUT))
-        if name.startswith(_INPUT): hooks.append(m.register_forward_pre_hook(lambda m, args, name=name: keep(name, args[0])))
-        else: hooks.append(m.register_forward_hook(lambda m, args, out, name=name: keep(name, out)))
+        if name.startswith(_INPUT): hooks.append(m.register_forward_pre_hook(_mine(lambda m, args, name=name: keep(name, args[0]))))
+        else: hooks.append(m.register_forward_hook(_mine(lambda m, args, out, name=name: keep(name, out))))
     def record(x):
         found.clear()
         try: model(x)
@@ -166,8 +172,8 @@ def feature_layer(
     def stop(m, args): raise _Enough
     for name, m in model.named_modules():
         if name and not isinstance(m, (nn.Dropout, nn.Identity)):
-            hooks.append(m.register_forward_hook(lambda m, args, out, name=name: note(name, m, out)))
-    hooks.append(layer.register_forward_pre_hook(stop))
+            hooks.append(m.register_forward_hook(_mine(lambda m, args, out, name=name: note(name, m, out))))
+    hooks.append(layer.register_forward_pre_hook(_mine(stop)))
     try:
         with evaluating(model): model(torch.zeros(1, 3, size, size, device=layer.weight.device, dtype=layer.weight.dtype))
     except _Enough: pass
@@ -288,7 +294,7 @@ def _layers(
     try: heads = _heads(model)
     except ValueError: heads = []
     reached = []
-    hooks = [there[head].register_forward_hook(lambda m, args, out, head=head: reached.append(head)) for head in heads]
+    hooks = [there[head].register_forward_hook(_mine(lambda m, args, out, head=head: reached.append(head))) for head in heads]
     p = next(model.parameters())
     try:
         with evaluating(model), _recording(model, names) as record:
@@ -317,7 +323,7 @@ def _fill(
             return ((out + torch.cat(record(x.flip(3)), 1))/2 if how["mirror"] else out).cpu()
         for i in range(0, len(todo), chunk):
             keys = todo[i:i + chunk]
-            images = read_images([path for path, *_ in keys], how["size"])
+            images = read_images([path for path, *_ in keys], how["size"], fit=how["fit"])
             store.add(known, keys, torch.cat([rows(images[j:j + bs]) for j in range(0, len(images), bs)]).numpy())
             bar.update(len(keys))
 
@@ -342,6 +348,7 @@ def features(
     bs: int | None = None,  # pictures in a batch; None: 8 on a CPU, whose caches are small, and 64 elsewhere
     rebuild: bool = False,  # throw away features of another kind that are in `cache`? False: refuse them
     device=None,  # where to compute; None: where the model is
+    fit: str = "crop",  # how a picture becomes a square, as `read_images` takes it
 ):  # float32 (n, d), a row for each file; for a list of layers a dict: name -> rows
     """Run each picture through the body once, and keep what comes out, in a folder that later calls read.
 
@@ -357,7 +364,7 @@ def features(
     device = next(model.parameters()).device if device is None else _device(device)
     names, widths, unused = _layers(model.to(device), layers, size)
     made_by = dict(format=1, weights=_fingerprint(model, unused), layers=names, size=size, stats=[[float(v) for v in s] for s in stats],
-                   mirror=bool(mirror), bf16=_begun(cache, bf16_is_fast(device)) if bf16 is None else bool(bf16), width=sum(widths))
+                   mirror=bool(mirror), fit=fit, bf16=_begun(cache, bf16_is_fast(device)) if bf16 is None else bool(bf16), width=sum(widths))
     store = _Cache(cache, made_by, rebuild)
     with store.lock:
         known = store.known()
@@ -411,13 +418,14 @@ def _fit(
     y,  # positions of classes (n,)
     l2,  # weight of half the squared weights
     start,  # weights (d, classes) and biases (1, classes) to begin with, in one tensor
+    weight=None,  # of each class in the mean (classes,); None: each row counts the same
 ):  # a tensor like `start`
     "Minimise the mean cross entropy and l2/2 times the sum of the squared weights, by L-BFGS."
     w = start.clone().requires_grad_()
     opt = torch.optim.LBFGS([w], max_iter=100, history_size=10, tolerance_change=1e-7, line_search_fn="strong_wolfe")
     def loss():
         opt.zero_grad()
-        value = F.cross_entropy(torch.addmm(w[-1:], x, w[:-1]), y) + l2/2*w[:-1].square().sum()
+        value = F.cross_entropy(torch.addmm(w[-1:], x, w[:-1]), y, weight) + l2/2*w[:-1].square().sum()
         value.backward()
         return value
     opt.step(loss)
@@ -441,6 +449,7 @@ def linear_probe(
     l2s=(1, .3, .1, .03, .01, .003, .001),  # strengths of regularisation to choose from
     valid: float = 0.2,  # share of each class that the choice is made on, above 0 and below 1
     seed: int = 42,  # of that share
+    balance: bool = False,  # does each class count the same, however few rows it has? False: each row does
 ) -> Probe:
     """Train a linear classifier (multinomial logistic regression). `l2` is chosen on a held-out share of the rows; then all rows are used.
 
@@ -456,14 +465,17 @@ def linear_probe(
     mean, std = x.mean(0), x.std(0, correction=0)
     std = std.clamp(min=1e-6*max(std.max().item(), 1e-6))
     x, y = (x - mean)/std, torch.tensor(y)
+    weight = len(y)/(len(classes)*torch.bincount(y).float()) if balance else None
+    each = weight[y] if balance else torch.ones(len(y))  # what a row counts
     train, held_out = _hold_out_rows(y.numpy(), valid, seed)
     best, start, tried = (-1, None, None), torch.zeros(x.shape[1] + 1, len(classes)), []
     for l2 in l2s if len(held_out) else l2s[:1]:
-        start = _fit(x[train], y[train], l2, start)
-        accuracy = (torch.addmm(start[-1:], x[held_out], start[:-1]).argmax(1) == y[held_out]).float().mean().item()
+        start = _fit(x[train], y[train], l2, start, weight)
+        right = torch.addmm(start[-1:], x[held_out], start[:-1]).argmax(1) == y[held_out]
+        accuracy = (right*each[held_out]).sum().item()/each[held_out].sum().item() if len(held_out) else float("nan")
         tried.append((l2, accuracy))
         if not accuracy <= best[0]: best = accuracy, l2, start
-    w = _fit(x, y, best[1], best[2])
+    w = _fit(x, y, best[1], best[2], weight)
     return Probe(_unscaled(w, mean, std), classes, best[1], pd.DataFrame(tried, columns=["l2", "accuracy"]))
 
 # %% ../nbs/09_transfer.ipynb #tr076
