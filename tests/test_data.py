@@ -1,7 +1,11 @@
 "Chapter 01: sets by name, folders of any files, images of any mode, and splits that do not leak."
 import io
 import os
+import re
+import struct
+import threading
 import warnings
+import zlib
 from collections import Counter
 
 import numpy as np
@@ -134,7 +138,7 @@ BAD = {
     "empty.jpg": (b"", "empty file"), "page.jpg": (b"<!DOCTYPE html><html>404", "a web page, not an image"),
     "notes.txt": (b"buy milk", "not an image"), "text.jpg": (b"buy milk", "not an image"),
     "Thumbs.db": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "not an image"), ".DS_Store": (b"\0\0\0\1Bud1", "hidden"),
-    "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(50), "not an image that Pillow reads (HEIC, a video, a damaged AVIF): save it as JPEG"),
+    "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(50), "HEIC, which is not supported: save it as JPEG or PNG"),
     "zeros.jpg": (bytes(5000), "not an image")}
 
 
@@ -239,6 +243,224 @@ def test_an_empty_folder(folder):
     assert image_files(folder) == [] and image_files(folder).skipped == []
     table = verify_images(folder)
     assert len(table) == 0 and list(table.columns) == ["file", "reason", "format", "mode", "width", "height"]
+
+
+# reading changes nothing of the process, and metadata cost nothing
+
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+KINDS = [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("GIF", {}), ("BMP", {}), ("WEBP", {}), ("TIFF", {}),
+         ("TIFF", {"compression": "tiff_lzw"}), ("PPM", {}), *[("AVIF", {})]*("AVIF" in data._FORMATS)]
+
+
+@pytest.mark.parametrize("format, kwargs", KINDS)
+def test_half_a_file_is_refused_though_the_caller_allows_it(folder, monkeypatch, format, kwargs):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    whole = encode(NOISE, format, **kwargs)
+    fill(folder, {"half": whole[:len(whole)//2], "whole": whole})
+    assert reason(folder, "half") and not reason(folder, "whole")
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_damaged_pixels_are_refused_though_the_caller_allows_them(folder, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    png = bytearray(encode(NOISE, "PNG"))
+    png[len(png)//2:len(png)//2 + 40] = bytes(40)
+    fill(folder, {"x.png": bytes(png)})
+    assert reason(folder, "x.png") == "broken: its pixels are damaged"
+
+
+def state(): return (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS, list(warnings.filters), warnings.showwarning)
+
+
+def test_reading_sets_no_switch_while_it_lasts(folder):
+    fill(folder, {f"{i}.jpg": GOOD["a.jpg"] for i in range(3)})
+    before, files = state(), image_files(folder)
+    for _ in data._map(data._decode, files): assert state() == before
+    assert state() == before
+
+
+def test_two_threads_that_read_leave_all_as_it_was(folder, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    fill(folder, {"a.jpg": GOOD["a.jpg"]})
+    before, inside, first_ends = state(), threading.Barrier(2), threading.Event()
+    def read(wait):
+        for _ in data._map(lambda _: (inside.wait(10), wait and first_ends.wait(10)), [folder/"a.jpg"]): pass
+    first, second = threading.Thread(target=read, args=[False]), threading.Thread(target=read, args=[True])
+    first.start()
+    second.start()
+    first.join()
+    first_ends.set()
+    second.join()
+    assert state() == before
+
+
+def chunk(name, content, crc=None): return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content) if crc is None else crc)
+
+
+def png_with(*chunks, behind=()):
+    "A PNG with chunks of metadata before its pixels, and behind them."
+    png = encode(NOISE, "PNG")
+    at = png.index(b"IDAT") - 4
+    return png[:at] + b"".join(chunks) + png[at:-12] + b"".join(behind) + png[-12:]
+
+
+BOMB_OF_TEXT = zlib.compress(bytes(70_000_000))
+METADATA = {
+    "profile that is huge": chunk(b"iCCP", b"icc\0\0" + BOMB_OF_TEXT), "profile packed in another way": chunk(b"iCCP", b"icc\0\7rubbish"),
+    "profile without an end": chunk(b"iCCP", b"icc"), "text that is huge": chunk(b"zTXt", b"comment\0\0" + BOMB_OF_TEXT),
+    "text packed in another way": chunk(b"zTXt", b"comment\0\7rubbish"), "international text": chunk(b"iTXt", b"comment\0\1\0\0\0" + BOMB_OF_TEXT),
+    "much text": b"".join(chunk(b"tEXt", b"%d\0" % i + bytes(1_000_000)) for i in range(66)),
+    "text with a wrong checksum": chunk(b"tEXt", b"a\0b", crc=0), "EXIF of rubbish": chunk(b"eXIf", b"rubbish"), "EXIF of nothing": chunk(b"eXIf", b""),
+    "short colours": chunk(b"cHRM", b"\0"), "short gamma": chunk(b"gAMA", b""), "short size": chunk(b"pHYs", b""), "short sRGB": chunk(b"sRGB", b""),
+    "animation of nothing": chunk(b"acTL", bytes(8)), "animation cut short": chunk(b"acTL", b"") + chunk(b"fcTL", b""),
+    "profile of another program": chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 8\nzz"), "a chunk that nobody knows": chunk(b"abCd", b"?")}
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("name", METADATA)
+def test_metadata_of_a_png_cost_nothing(folder, name, behind, recwarn):
+    fill(folder, {"x.png": png_with(behind=[METADATA[name]]) if behind else png_with(METADATA[name])})
+    assert reason(folder, "x.png") == "" and len(image_files(folder)) == 1
+    assert (read_images([folder/"x.png"])[0] == np.asarray(NOISE)).all() and not recwarn.list
+
+
+def test_a_png_without_its_end_mark_is_whole(folder):
+    fill(folder, {"x.png": encode(NOISE, "PNG")[:-12]})
+    assert reason(folder, "x.png") == ""
+
+
+def segment(marker, content): return bytes([0xff, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+SEGMENTS = {
+    "EXIF of nothing": segment(0xe1, b"Exif\0\0"), "EXIF of rubbish": segment(0xe1, b"Exif\0\0rubbish"), "EXIF cut short": segment(0xe1, b"Exif\0\0MM\0*\0\0\0\x08\0\x09"),
+    "EXIF that points to nowhere": segment(0xe1, b"Exif\0\0MM\0*\xff\xff\xff\xff"), "a turn that is none": segment(0xe1, b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0\0\0\0\0"),
+    "a turn in letters": segment(0xe1, b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04abc\0\0\0\0\0"), "a profile of rubbish": segment(0xe2, b"ICC_PROFILE\0\x01\x01rubbish"),
+    "several pictures, and none": segment(0xe2, b"MPF\0rubbish"), "XMP of rubbish": segment(0xe1, b"http://ns.adobe.com/xap/1.0/\0<tiff:Orientation='"), "a comment": segment(0xfe, b"\xff\xd9")}
+
+
+@pytest.mark.parametrize("name", SEGMENTS)
+def test_metadata_of_a_jpeg_cost_nothing(folder, name, recwarn):
+    plain = encode(NOISE, "JPEG")
+    fill(folder, {"x.jpg": plain[:2] + SEGMENTS[name] + plain[2:], "plain.jpg": plain})
+    a, b = read_images(image_files(folder))
+    assert (a == b).all() and not recwarn.list and set(verify_images(folder).reason) == {""}
+
+
+def test_a_turn_is_found_wherever_it_stands(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    bare = exif.tobytes().removeprefix(b"Exif\0\0")
+    profile = b"\nexif\n%8d\n" % len(bare) + bare.hex().encode()
+    xmp = b'<x tiff:Orientation="6"/>'
+    jpeg = encode(NOISE, "JPEG", quality=100)
+    pictures = {
+        "exif.png": png_with(chunk(b"eXIf", bare)), "behind.png": png_with(behind=[chunk(b"eXIf", bare)]), "xmp.png": png_with(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)),
+        "profile.png": png_with(chunk(b"tEXt", b"Raw profile type exif\0" + profile)), "packed.png": png_with(chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(profile))),
+        "exif.tif": encode(NOISE, "TIFF", exif=exif), "packed.tif": encode(NOISE, "TIFF", exif=exif, compression="tiff_lzw"), "exif.webp": encode(NOISE, "WEBP", exif=exif, lossless=True),
+        "xmp.webp": encode(NOISE, "WEBP", xmp=xmp, lossless=True)}
+    fill(folder, pictures | {"xmp.jpg": jpeg[:2] + segment(0xe1, b"http://ns.adobe.com/xap/1.0/\0" + xmp) + jpeg[2:],
+                             "twice.jpg": jpeg[:2] + segment(0xe1, b"Exif\0\0Exif\0\0" + bare) + jpeg[2:]})
+    turned = np.rot90(np.asarray(NOISE), 3).astype(int)
+    for f in image_files(folder): assert np.abs(read_images([f])[0] - turned).mean() < 9, f.name
+
+
+# limits on what is decoded, and formats that are not supported
+
+def tall_claim(jpeg, w, h):
+    "A JPEG that says it has w x h pixels: its header is right, its pixels end early."
+    at = next(i for i in range(len(jpeg)) if jpeg[i:i + 2] in (b"\xff\xc0", b"\xff\xc2"))
+    return jpeg[:at + 5] + struct.pack(">HH", h, w) + jpeg[at + 9:]
+
+
+@pytest.mark.parametrize("w, h", [(12_000, 9_000), (16_320, 12_240)])
+def test_the_stored_size_of_a_jpeg_is_no_limit(folder, w, h):
+    fill(folder, {"phone.jpg": tall_claim(GOOD["a.jpg"], w, h)})
+    assert len(image_files(folder)) == 1
+    assert reason(folder, "phone.jpg") == "broken: it is truncated, its end is missing", "its pixels are asked for, and only their end is missed"
+    with pytest.raises(ValueError, match=f"decompression bomb: {w*h} pixels, {w}x{h}, and at most"): read_images([folder/"phone.jpg"])
+
+
+def test_a_large_jpeg_is_read(folder, monkeypatch):
+    monkeypatch.setattr(data, "_MOST", 100_000)
+    fill(folder, {"a.jpg": encode(picture(size=(1200, 900)), "JPEG", quality=95), "wide.jpg": encode(picture(size=(8000, 100)), "JPEG")})
+    assert set(verify_images(folder).reason) == {""}
+    for size in (32, 200): assert np.abs(read_images([folder/"a.jpg"], size)[0, size//2, :, 0].astype(int) - np.linspace(32, 223, size)).mean() < 6
+    assert read_images([folder/"wide.jpg"], 80).shape == (1, 80, 80, 3), "its memory asks for a smaller scale than its height does"
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"progressive": True}])
+def test_a_progressive_jpeg_counts_whole(folder, monkeypatch, kwargs):
+    monkeypatch.setattr(data, "_MOST", 10_000)
+    fill(folder, {"a.jpg": encode(picture(size=(200, 200)), "JPEG", **kwargs)})
+    assert len(image_files(folder)) == (0 if kwargs else 1)
+    assert reason(folder, "a.jpg").startswith("a progressive JPEG of 40000 pixels" if kwargs else "")
+
+
+UNSUPPORTED = {
+    "a.heic": (b"\0\0\0\x18ftypheic" + bytes(50), "HEIC"), "a.jpg": (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(50), "HEIF"), "a.jp2": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(50), "JPEG 2000"),
+    "a.jxl": (b"\xff\x0a" + bytes(50), "JPEG XL"), "b.jxl": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(50), "JPEG XL"), "a.cr2": (b"II*\0\x10\0\0\0CR\2\0" + bytes(50), "camera raw (CR2)"),
+    "a.nef": (encode(picture(), "TIFF"), "camera raw (NEF)"), "a.ARW": (encode(picture(), "TIFF"), "camera raw (ARW)"), "a.dng": (encode(picture(), "TIFF"), "camera raw (DNG)"),
+    "a.tif": (encode(picture(), "TIFF", tiffinfo={50706: b"\1\4\0\0"}), "camera raw (DNG)"), "a.cr3": (b"\0\0\0\x18ftypcrx " + bytes(50), "camera raw (CR3)"),
+    "a.raf": (b"FUJIFILMCCD-RAW" + bytes(50), "camera raw (RAF)"), "a.psd": (b"8BPS" + bytes(50), "PSD"), "a.svg": (b"<?xml version='1.0'?>\n<svg/>", "SVG"), "a.pdf": (b"%PDF-1.7", "PDF"),
+    "a.tga": (encode(picture(), "TGA"), "TGA"), "a.ico": (encode(picture(), "ICO"), "ICO"), "unknown.kdc": (b"what is this?", "camera raw (KDC)")}
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_formats_that_are_not_supported_are_named(folder, name):
+    content, kind = UNSUPPORTED[name]
+    fill(folder, {name: content})
+    assert image_files(folder).skipped == [(folder/name, f"{kind}, which is not supported: save it as JPEG or PNG")]
+    assert reason(folder, name) == f"{kind}, which is not supported: save it as JPEG or PNG"
+
+
+@pytest.mark.parametrize("content, why", [
+    (b"\0\0\0\x18ftypisom" + bytes(50), "a video, which is not supported: save images from it as JPEG or PNG"), (b"RIFF\0\0\0\0AVI LIST", "a video, which is not supported: save images from it as JPEG or PNG"),
+    (b"PK\3\4" + bytes(50), "a zip archive, not an image: unpack it"), (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS, not the image itself: get it with `git lfs pull`"),
+    (b"BMW and other cars", "not an image"), (encode(picture(), "PNG")[:20], "broken: it begins like PNG, and its header is damaged or cut short")])
+def test_files_that_are_something_else(folder, content, why):
+    fill(folder, {"x.jpg": content})
+    assert image_files(folder).skipped == [(folder/"x.jpg", why)]
+
+
+def test_reasons_are_without_the_insides_of_a_library(folder):
+    rng = np.random.default_rng(0)
+    for i, (format, kwargs) in enumerate(KINDS*6):
+        content = bytearray(encode(NOISE, format, **kwargs))
+        for at in rng.integers(0, len(content), 20): content[at] ^= 255
+        fill(folder, {f"{i}": bytes(content[:rng.integers(1, len(content))])})
+    reasons = set(verify_images(folder).reason) - {""}
+    assert len(reasons) > 3 and not re.search(r"stream|zlib|_io|<|Error|decoder|-\d|bytes|tile|codec", " ".join(reasons)), reasons
+
+
+# three ways to make a square
+
+def test_the_ways_to_make_a_square(folder):
+    x = np.zeros((40, 400, 3), np.uint8)
+    x[:, :40], x[:, -40:] = [250, 0, 0], [0, 0, 250]
+    fill(folder, {"wide.png": encode(Image.fromarray(x), "PNG"), "wide.jpg": encode(Image.fromarray(x).resize((4000, 400)), "JPEG", quality=95)})
+    for f in (folder/"wide.png", folder/"wide.jpg"):
+        crop, pad, squeeze = (read_images([f], 40, fit=fit)[0].astype(int) for fit in ("crop", "pad", "squeeze"))
+        assert (read_images([f], 40)[0] == crop).all() and crop.max() < 9, "the ends are cut off"
+        assert np.abs(squeeze[:, 1] - [250, 0, 0]).max() < 12 and np.abs(squeeze[:, -2] - [0, 0, 250]).max() < 12, "both ends are seen in full height"
+        assert np.abs(pad[19:21, 1] - [250, 0, 0]).max() < 12 and (pad[:17] == [124, 116, 104]).all() and (pad[-17:] == [124, 116, 104]).all()
+    assert read_images([folder/"wide.png"], 7, fit="pad").shape == (1, 7, 7, 3)
+
+
+def test_padding_decodes_no_more_than_it_needs(folder, monkeypatch):
+    fill(folder, {"wide.jpg": encode(picture(size=(8000, 400)), "JPEG")})
+    drafts, load = [], data._rgb
+    monkeypatch.setattr(data, "_rgb", lambda im: drafts.append(im.size) or load(im))
+    for fit in ("crop", "pad", "squeeze"): read_images([folder/"wide.jpg"], 100, fit=fit)
+    assert drafts == [(4000, 200), (1000, 50), (4000, 200)]
+
+
+def test_a_way_that_is_none(folder):
+    with pytest.raises(ValueError, match="fit is 'stretch': give crop, pad or squeeze"): read_images([], 8, fit="stretch")
+
+
+def test_a_file_that_is_open_can_be_decoded():
+    assert data._decode(io.BytesIO(GOOD["a.jpg"]), 8).size == (8, 8)
 
 
 # pixels

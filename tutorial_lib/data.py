@@ -10,10 +10,11 @@ __all__ = ['PETS', 'CIFAR10', 'is_whole', 'DataError', 'Mirror', 'Source', 'fetc
 import gzip
 import hashlib
 import os
+import re
 import shutil
+import struct
 import tarfile
 import time
-import warnings
 import zlib
 from collections import defaultdict
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from fastcore.net import HTTP416RangeNotSatisfiableError, urlopen
 from fastcore.parallel import ThreadPoolExecutor
 from fastdownload.core import check, checks_module
 from filelock import FileLock
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 from torchvision.datasets.utils import check_md5
 from tqdm import tqdm
@@ -279,33 +280,285 @@ def _walk(
 # %% ../nbs/01_data.ipynb #598cd783
 Image.init()
 _FORMATS = [f for f in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF") if f in Image.OPEN]  # no documents, no programs
+_MOST = 2**30//12  # pixels that are decoded, a third of a gigabyte: Pillow's own limit, whatever the caller has set there
 
-# %% ../nbs/01_data.ipynb #7b0d208a
-@contextmanager
-def _strict():
-    "While it lasts, Pillow raises for a decompression bomb and for a truncated file, whatever the caller has set."
-    truncated = ImageFile.LOAD_TRUNCATED_IMAGES
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try: yield
-        finally: ImageFile.LOAD_TRUNCATED_IMAGES = truncated
+class _NoPicture(ValueError):
+    "A file is no picture that can be read. Its text says why, in words for a user."
+
+# %% ../nbs/01_data.ipynb #iss15d1
+_RAW = "3fr arw cr2 cr3 crw dcr dng erf fff iiq kdc mef mos mrw nef nrw orf pef raf rw2 rwl sr2 srf srw x3f".split()  # of cameras
+_BRANDS = {  # the four letters behind `ftyp` that name a kind of file
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"), b"mif1": "HEIF", b"msf1": "HEIF",
+    b"avif": "AVIF", b"avis": "AVIF", b"crx ": "camera raw (CR3)", b"jp2 ": "JPEG 2000", b"jxl ": "JPEG XL"}
+_MAGIC = [  # first bytes, and what they belong to
+    (b"\xff\x0a", "JPEG XL"), (b"\0\0\0\x0cJXL ", "JPEG XL"), (b"\0\0\0\x0cjP  ", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"8BPS", "PSD"), (b"%PDF", "PDF"), (b"%!PS", "PostScript"), (b"\xc5\xd0\xd3\xc6", "PostScript"), (b"\0\0\1\0", "ICO"), (b"icns", "ICNS"),
+    (b"IIRO", "camera raw (ORF)"), (b"IIRS", "camera raw (ORF)"), (b"MMOR", "camera raw (ORF)"), (b"IIU\0", "camera raw (RW2)"),
+    (b"FUJIFILMCCD-RAW", "camera raw (RAF)"), (b"FOVb", "camera raw (X3F)"), (b"\0MRM", "camera raw (MRW)"), (b"gimp xcf", "XCF"),
+    (b"DDS ", "DDS"), (b"v/1\1", "OpenEXR"), (b"#?RADIANCE", "Radiance HDR"), (b"qoif", "QOI"), (b"SIMPLE  =", "FITS"), (b"AT&TFORM", "DjVu"),
+    (b"II\xbc\1", "JPEG XR"), (b"\xd7\xcd\xc6\x9a", "WMF"), (b"\x1a\x45\xdf\xa3", "video"), (b"\0\0\1\xba", "video"), (b"\0\0\1\xb3", "video"),
+    (b"FLV\1", "video"), (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video")]
+_SUFFIXES = {  # for content that does not tell
+    **{suffix: f"camera raw ({suffix.upper()})" for suffix in _RAW}, "heic": "HEIC", "heif": "HEIF", "hif": "HEIF", "avif": "AVIF", "jxl": "JPEG XL",
+    "jp2": "JPEG 2000", "j2k": "JPEG 2000", "jpx": "JPEG 2000", "jxr": "JPEG XR", "psd": "PSD", "psb": "PSD", "svg": "SVG", "svgz": "SVG", "pdf": "PDF",
+    "tga": "TGA", "ico": "ICO", "cur": "ICO", "pcx": "PCX", "eps": "PostScript", "ai": "PostScript", "emf": "EMF", "wmf": "WMF", "xcf": "XCF",
+    "exr": "OpenEXR", "dds": "DDS", "dcm": "DICOM", "sgi": "SGI", "xpm": "XPM", "xbm": "XBM",
+    **dict.fromkeys("mp4 m4v mov avi mkv webm mpg mpeg wmv flv 3gp mts m2ts".split(), "video")}
+
+def _kind(
+    head,  # the first 512 bytes of a file
+    suffix,  # of its name, without the dot and in small letters
+) -> str:  # "" where nothing tells
+    "Name the format of a file that this library does not read, by its content; by its name where the content does not tell."
+    if head[4:8] == b"ftyp": return _BRANDS.get(head[8:12], "video")
+    if head[:4] in (b"II*\0", b"MM\0*") and (suffix in _RAW or head[8:10] == b"CR"): return f"camera raw ({suffix.upper() if suffix in _RAW else 'CR2'})"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ": return "video"
+    if b"<svg" in head.lower(): return "SVG"
+    if head[128:132] == b"DICM": return "DICOM"
+    return next((name for magic, name in _MAGIC if head.startswith(magic)), _SUFFIXES.get(suffix, ""))
+
+# %% ../nbs/01_data.ipynb #iss15d2
+def _no_image(
+    head,  # the first 512 bytes of a file
+    suffix,  # of its name, without the dot and in small letters
+    broken,  # the format that its first bytes promise, or ""
+) -> str:  # why it is no image, for a reader
+    "Say what a file is that cannot be opened as an image."
+    if not head: return "empty file"
+    if b"<html" in head.lower() or b"<!doctype html" in head.lower(): return "a web page, not an image"
+    if head.startswith(b"version https://git-lfs"): return "a pointer of Git LFS, not the image itself: get it with `git lfs pull`"
+    if broken and broken not in ("BMP", "PPM"): return f"broken: it begins like {broken}, and its header is damaged or cut short"    # two letters prove little
+    if head.startswith(b"PK\3\4"): return "a zip archive, not an image: unpack it"
+    if not (kind := _kind(head, suffix)): return "not an image"
+    if kind == "video": return "a video, which is not supported: save images from it as JPEG or PNG"
+    if kind == "AVIF" and "AVIF" in _FORMATS: return "broken: it begins like AVIF, and its header is damaged or cut short"
+    return f"{kind}, which is not supported: save it as JPEG or PNG"
 
 # %% ../nbs/01_data.ipynb #249cdd91
+_ENDS_EARLY = "broken: it is truncated, its end is missing"
+
 def _reason(
-    path,  # file that could not be opened or decoded
-    error,  # what Pillow raised
-) -> str:  # why, for a reader
+    error,  # what was raised for a file
+) -> str:  # why it could not be read, for a reader
     "Say in a few words what is wrong with a file that is no readable image."
-    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)): return f"decompression bomb: {str(error).partition(',')[0]}"
+    if isinstance(error, _NoPicture): return str(error)
+    if isinstance(error, Image.DecompressionBombError): return "decompression bomb: it has too many pixels. Save it smaller"
+    if isinstance(error, FileNotFoundError): return "there is no such file"
     if isinstance(error, PermissionError): return "no permission to read it"
-    if not isinstance(error, UnidentifiedImageError): return f"broken: {getattr(error, 'strerror', None) or error or type(error).__name__}"
-    with open(path, "rb") as f: head = f.read(512).lower()
-    if not head: return "empty file"
-    if b"<html" in head or b"<!doctype html" in head: return "a web page, not an image"
-    if head[4:8] == b"ftyp": return "not an image that Pillow reads (HEIC, a video, a damaged AVIF): save it as JPEG"
-    return "not an image"
+    if isinstance(error, IsADirectoryError): return "a folder, not an image"
+    if isinstance(error, MemoryError): return "there is too little memory to decode it"
+    if isinstance(error, OSError) and error.strerror: return f"cannot be read: {error.strerror}"
+    return _ENDS_EARLY if "truncated" in str(error).lower() else "broken: what it holds is damaged, or its end is missing"
+
+# %% ../nbs/01_data.ipynb #iss15d3
+class _Joined:
+    "A file that begins with other bytes. It can do what Pillow asks of a file."
+    def __init__(self,
+        head,  # bytes
+        file,  # binary file that goes on behind them
+        start,  # where in it
+    ): self.head, self.file, self.start, self.at = head, file, start, 0
+
+    def tell(self): return self.at
+
+    def seek(self, to, whence=0):
+        if whence == 2: to += len(self.head) + self.file.seek(0, 2) - self.start
+        self.at = max(to + (self.at if whence == 1 else 0), 0)
+        return self.at
+
+    def read(self, n=-1):
+        n = None if n is None or n < 0 else n
+        out = self.head[self.at:None if n is None else self.at + n]
+        if n is None or len(out) < n:
+            self.file.seek(self.start + max(self.at - len(self.head), 0))
+            out += self.file.read(-1 if n is None else n - len(out))
+        self.at += len(out)
+        return out
+
+    def close(self): pass
+
+# %% ../nbs/01_data.ipynb #iss15d4
+_LARGE = 1 << 20  # bytes: metadata that are longer are not looked into
+
+def _jpeg_without_metadata(file):
+    "A JPEG without its comments, profiles and EXIF; and what these say of it. None where the file is odd: then Pillow decides."
+    kept, told = [b"\xff\xd8"], {}
+    file.seek(2)
+    while True:
+        start, marker = file.tell(), file.read(2)
+        while marker == b"\xff\xff": marker = b"\xff" + file.read(1)
+        if len(marker) < 2 or marker[0] != 0xff or marker[1] in (0, 1) or 0xd0 <= marker[1] <= 0xd9: return None
+        length = file.read(2)
+        n = int.from_bytes(length, "big") - 2
+        if marker[1] == 0xda:
+            told["parts"] = file.read(1)[:1]    # how many of the colours are in the first scan
+            return _Joined(b"".join(kept), file, start), told
+        if n < 0: return None
+        if not (0xe1 <= marker[1] <= 0xef or marker[1] == 0xfe) or marker[1] == 0xee: kept.append(marker + length + file.read(n))    # 0xee: how its colours are meant
+        elif marker[1] != 0xe1: file.seek(n, 1)
+        elif (body := file.read(n)).startswith(b"Exif\0\0"): told.setdefault("exif", body)
+        elif body.startswith(b"http://ns.adobe.com/xap/1.0/\0"): told.setdefault("xmp", body)
+
+# %% ../nbs/01_data.ipynb #iss15d5
+def _chunks(file):
+    "Yield name and length of each chunk of a PNG from here on, with the file standing behind them; end where one is odd."
+    while len(head := file.read(8)) == 8 and head[4:].isalpha():
+        n, at = int.from_bytes(head[:4], "big"), file.tell()
+        yield head[4:], n
+        file.seek(at + n + 4)
+
+def _note_chunk(file, name, n, told):
+    "Keep what a chunk of metadata says of how the picture is turned."
+    if n > _LARGE: return
+    if name == b"eXIf": told.setdefault("exif", file.read(n))
+    if name in (b"iTXt", b"tEXt", b"zTXt"):
+        key, _, text = file.read(n).partition(b"\0")
+        if key == b"XML:com.adobe.xmp": told.setdefault("xmp", text)
+        if key == b"Raw profile type exif" and name != b"iTXt": told.setdefault("exif", _from_profile(name, text))
+
+def _note_behind(file, told):
+    "The same for what stands behind the pixels."
+    file.seek(told["pixels"])
+    for name, n in _chunks(file): _note_chunk(file, name, n, told)
+
+def _png_without_metadata(file):
+    "A PNG without its texts, profiles and EXIF; and what these say of it. None where the file is odd: then Pillow decides."
+    kept, told = [file.read(8)], {}
+    for name, n in _chunks(file):
+        if name == b"IDAT":
+            told["pixels"] = file.tell() - 8
+            return _Joined(b"".join(kept), file, told["pixels"]), told
+        if name in (b"IHDR", b"PLTE", b"tRNS"): kept.append(n.to_bytes(4, "big") + name + file.read(min(n, _LARGE) + 4))
+        else: _note_chunk(file, name, n, told)
+    return None
+
+def _from_profile(name, text):
+    "EXIF data that ImageMagick wrote as digits into a text chunk of a PNG; b'' where they are none."
+    try:
+        if name == b"zTXt": text = zlib.decompressobj().decompress(text[1:], _LARGE)
+        return bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:]))
+    except (zlib.error, ValueError): return b""
+
+# %% ../nbs/01_data.ipynb #iss15d6
+def _orientation(
+    exif,  # bytes of EXIF data
+) -> int | None:  # 1 to 8: how the picture is turned; None where that is not said
+    "Read the one entry of EXIF data that concerns pixels. Whatever else is in them, or wrong with them, costs nothing."
+    while exif.startswith(b"Exif\0\0"): exif = exif[6:]
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None: return None
+    try:
+        at, = struct.unpack_from(f"{order}I", exif, 4)
+        count, = struct.unpack_from(f"{order}H", exif, at)
+        for entry in range(at + 2, at + 2 + 12*count, 12):
+            tag, kind, n, value = struct.unpack_from(f"{order}HHIH", exif, entry)
+            if kind == 4: value, = struct.unpack_from(f"{order}I", exif, entry + 8)
+            if tag == 0x0112: return value if kind in (3, 4) and n == 1 and 1 <= value <= 8 else None
+    except struct.error: pass
+    return None
+
+_TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+          6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
+
+def _turn(
+    told,  # what metadata say: exif, xmp
+):  # how to transpose, or None
+    "How a picture has to be turned."
+    found = _orientation(told.get("exif") or b"")
+    if found is None and (match := re.search(rb'tiff:Orientation(?:="|>)([1-8])', told.get("xmp") or b"")): found = int(match[1])
+    return _TURNS.get(found)
+
+# %% ../nbs/01_data.ipynb #iss15d7
+class _Decoder:
+    "A decoder of Pillow that raises where data are damaged or end early, whatever ImageFile.LOAD_TRUNCATED_IMAGES says."
+    def __init__(self, mode, name, *args):
+        make = Image.DECODERS.get(name) or getattr(Image.core, f"{name}_decoder")
+        self._decoder, self._done = make(mode, *args), False
+
+    def __getattr__(self, name): return getattr(self._decoder, name)
+
+    def decode(self, data):
+        self._done = True    # also where the next line raises
+        n, error = self._decoder.decode(data)
+        self._done = n < 0
+        if self._done and error < 0: raise _NoPicture("broken: its pixels are damaged")
+        return n, error
+
+    def cleanup(self):
+        self._decoder.cleanup()
+        if not self._done: raise _NoPicture(_ENDS_EARLY)
+
+Image.register_decoder("tutorial_lib", _Decoder)    # one more name: what Pillow does for others stays as it is
+
+def _checked(
+    tile,  # of a PIL image: decoder, box, offset, arguments
+):  # the same, decoded by `_Decoder`
+    name, box, offset, args = tile
+    if name == "libtiff": return tile    # raises by itself
+    args = () if args is None else args if isinstance(args, tuple) else (args,)
+    tile_of = getattr(type(tile), "_make", tuple)
+    return tile_of(("tutorial_lib", box, offset, (name, *args)))
+
+# %% ../nbs/01_data.ipynb #iss15d8
+_TRIM = {"JPEG": _jpeg_without_metadata, "PNG": _png_without_metadata}
+
+def _image(
+    name,  # of a format
+    file,  # binary file that begins like it
+):  # PIL image; what its metadata say
+    "Open a file whose format is known. Metadata of JPEG and PNG are kept away from Pillow, where a fault in them would cost the picture."
+    file.seek(0)
+    stream, told = (_TRIM[name](file) if name in _TRIM else None) or (file, {})
+    stream.seek(0)
+    im = Image.OPEN[name][0](stream, "")
+    im.tile = [_checked(tile) for tile in im.tile]
+    if name == "JPEG": im.load_read = stream.read    # and no end is made up where it is missing
+    if "pixels" in told: im.load_end = lambda: _note_behind(file, told)    # Pillow would read all that is there
+    if name == "TIFF":
+        if 50706 in im.tag_v2: raise _NoPicture("camera raw (DNG), which is not supported: save it as JPEG or PNG")
+        im.load_end = lambda: ImageOps.exif_transpose(im, in_place=True)    # its tags are a part of the format
+    else:
+        for key in "exif", "xmp":
+            if isinstance(im.info.get(key), bytes): told.setdefault(key, im.info[key])
+    return im, told
+
+@contextmanager
+def _opened(
+    source,  # path, or a binary file that can seek
+):  # PIL image, of which nothing is decoded yet; what its metadata say
+    """Open an image, known by its first bytes. No setting of Pillow or Python is changed, and none counts.
+
+    Raises `_NoPicture` for what is no image, and what `open` raises; a damaged header may raise other errors, of which `_reason` makes a text."""
+    file = source if hasattr(source, "read") else open(source, "rb")
+    suffix = Path(str(getattr(file, "name", ""))).suffix[1:].lower()
+    try:
+        file.seek(0)
+        head, broken, found = file.read(512), "", None
+        if head[:4] in (b"II*\0", b"MM\0*") and (raw := _kind(head, suffix)).startswith("camera raw"): raise _NoPicture(f"{raw}, which is not supported: save it as JPEG or PNG")
+        for name in _FORMATS:
+            accepted = Image.OPEN[name][1](head[:16])
+            if not accepted or isinstance(accepted, str): continue
+            try: found = _image(name, file)
+            except (SyntaxError, IndexError, TypeError, struct.error): broken = name
+            except (ValueError, RuntimeError):
+                if name != "AVIF": raise
+                broken = name    # HEIF may begin like it
+            if found: break
+        if not found: raise _NoPicture(_no_image(head, suffix, broken))
+        yield found
+    finally:
+        if file is not source: file.close()
+
+def _check_pixels(
+    im,  # PIL image that is not decoded
+    told,  # what `_opened` says of it
+    scale=1,  # it is decoded so many times smaller
+):
+    "Raise `_NoPicture` where decoding would take too much memory. A JPEG in several scans is held whole, however small it becomes."
+    n, shape = im.width*im.height, f"{im.width}x{im.height}"
+    if (im.width//scale)*(im.height//scale) > _MOST: raise _NoPicture(f"decompression bomb: {n} pixels, {shape}, and at most {_MOST} are decoded. Save it smaller")
+    several = "progressive" in im.info or b"\1" <= told.get("parts", b"") < bytes([getattr(im, "layers", 0)])
+    if several and n > 2*_MOST: raise _NoPicture(f"a progressive JPEG of {n} pixels, {shape}, which takes memory for all of them: save it smaller, or as a baseline JPEG")
 
 # %% ../nbs/01_data.ipynb #5b20be59
 def _header(
@@ -313,8 +566,9 @@ def _header(
 ) -> str:  # why it is no image; "" if it is one
     "Judge a file by its first bytes, whatever its name ends with."
     try:
-        with Image.open(path, formats=_FORMATS): return ""
-    except Exception as e: return _reason(path, e)
+        with _opened(path) as (im, told): _check_pixels(im, told, 8 if im.format in ("JPEG", "MPO") else 1)
+        return ""
+    except Exception as e: return _reason(e)
 
 # %% ../nbs/01_data.ipynb #914c8f42
 def _map(
@@ -324,7 +578,7 @@ def _map(
     "Apply `f` to each file. Threads pay where files are big enough for decoding, which frees the interpreter's lock, to outweigh the hand-over."
     first = files[:64]
     big = sum(os.path.getsize(p) for p in first) > 8192*len(first)
-    with _strict(), ThreadPoolExecutor(defaults.cpus if big else 0) as pool: yield from pool.map(f, files)
+    with ThreadPoolExecutor(defaults.cpus if big else 0) as pool: yield from pool.map(f, files)
 
 # %% ../nbs/01_data.ipynb #e1ff5c9a
 class ImageFiles(list):
@@ -349,39 +603,76 @@ def _rgb(
     im,  # PIL image of any mode
 ) -> Image.Image:  # the same picture in mode RGB, 8 bits a channel
     "Convert to RGB: 16-bit grey is scaled, transparent pixels show white. Raises `ValueError` where pixels have no agreed range."
-    if im.mode == "F": raise ValueError("its pixels are floats, which have no agreed range: save it with 8 or 16 bits")
+    if im.mode == "F": raise _NoPicture("its pixels are floats, which have no agreed range: save it with 8 or 16 bits")
     if im.mode == "I" or im.mode.startswith("I;"):
         grey = np.asarray(im).astype(np.int64)
         if grey.min() < 0 or grey.max() > 65535:
-            raise ValueError("its pixels have 32 bits and no agreed range: save it with 8 or 16 bits")
+            raise _NoPicture("its pixels have 32 bits and no agreed range: save it with 8 or 16 bits")
         im = Image.fromarray(((grey + 128)//257).astype(np.uint8))
     elif im.has_transparency_data:
         im = im.convert("RGBA")
         im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im)
     return im.convert("RGB")
 
+# %% ../nbs/01_data.ipynb #iss15d9
+FITS = "crop", "pad", "squeeze"  # ways to make a square of a picture
+_PAD = 124, 116, 104  # the mean colour of ImageNet, which is about 0 for a network
+
+def _squared(
+    im,  # PIL image, mode RGB
+    size,  # side in pixels
+    fit,  # one of `FITS`
+) -> Image.Image:  # of size x size pixels
+    "Make a square of a picture: cut its centre out, put bars on both sides of it, or squeeze it."
+    how = Image.Resampling.BILINEAR
+    if fit == "crop": return ImageOps.fit(im, (size, size), method=how)
+    if fit == "squeeze": return im.resize((size, size), how)
+    w, h = (max(round(size*side/max(im.size)), 1) for side in im.size)
+    out = Image.new("RGB", (size, size), _PAD)
+    out.paste(im.resize((w, h), how), ((size - w)//2, (size - h)//2))
+    return out
+
+# %% ../nbs/01_data.ipynb #iss15da
+def _shrink(
+    im,  # PIL image that is not decoded
+    told,  # what `_opened` says of it
+    size,  # side of the square that it will be; None: it stays as it is
+    fit,  # one of `FITS`
+):
+    "Let a JPEG be decoded 2, 4 or 8 times smaller where that is enough for `size`, or its memory asks for it."
+    scale = 1
+    if size and im.format in ("JPEG", "MPO"):
+        side = max(im.size) if fit == "pad" else min(im.size)
+        scale = next((s for s in (8, 4, 2) if side//s >= 2*size), 1)
+        while scale < 8 and (im.width//scale)*(im.height//scale) > _MOST: scale *= 2
+    _check_pixels(im, told, scale)
+    if scale > 1: im.draft(None, (max(im.width//scale, 1), max(im.height//scale, 1)))
+
 # %% ../nbs/01_data.ipynb #3339b120
 def _decode(
-    path,  # file of an image
-    size=None,  # pixels of a square to cut it to; None: as it is
+    source,  # path of an image, or a binary file that can seek
+    size=None,  # side in pixels of a square to make of it; None: as it is
+    fit="crop",  # how: one of `FITS`
 ) -> Image.Image:  # mode RGB
     "Decode a file as `read_images` says."
-    with Image.open(path, formats=_FORMATS) as im:
-        if size: im.draft(None, (2*size, 2*size))
-        im = _rgb(ImageOps.exif_transpose(im))
-    return ImageOps.fit(im, (size, size), method=Image.Resampling.BILINEAR) if size else im
+    with _opened(source) as (im, told):
+        _shrink(im, told, size, fit)
+        im.load()
+        turn = _turn(told)
+        im = _rgb(im.transpose(turn) if turn is not None else im)
+    return _squared(im, size, fit) if size else im
 
 # %% ../nbs/01_data.ipynb #83177f80
 def _verify(
     path,  # a file
 ) -> dict:  # a row of `verify_images`, without the file's name
-    "Decode one file fully."
+    "Decode one file fully; a JPEG of very many pixels at a smaller size."
     row = dict(reason="", format="", mode="", width=None, height=None)
     try:
-        with Image.open(path, formats=_FORMATS) as im:
+        with _opened(path) as (im, _):
             row.update(format=im.format, mode=im.mode, width=im.width, height=im.height)
-        _decode(path)
-    except Exception as e: row["reason"] = _reason(path, e)
+        _decode(path, 512 if row["width"]*row["height"] > _MOST else None)
+    except Exception as e: row["reason"] = _reason(e)
     return row
 
 # %% ../nbs/01_data.ipynb #9d562311
@@ -404,12 +695,13 @@ def verify_images(
 def _readable(
     path,  # file of an image
     size=None,  # as in `_decode`
+    fit="crop",  # as in `_decode`
 ) -> Image.Image:  # mode RGB
     "Decode a file, or raise an error that names it."
-    try: return _decode(path, size)
+    try: return _decode(path, size, fit)
     except FileNotFoundError: raise
     except Exception as e:
-        raise ValueError(f"{path} cannot be read ({_reason(path, e)}): leave it out, or make it anew; `verify_images` lists such files") from e
+        raise ValueError(f"{path} cannot be read ({_reason(e)}): leave it out, or make it anew; `verify_images` lists such files") from e
 
 # %% ../nbs/01_data.ipynb #e7d5309c
 def _no_single(
@@ -431,18 +723,21 @@ def _pixels(
 # %% ../nbs/01_data.ipynb #e288dcee
 def read_images(
     files,  # paths of images
-    size=None,  # side in pixels: each picture is scaled and its centre cut to a square; None: pictures must be of one size
+    size=None,  # side in pixels of the square that is made of each picture; None: pictures must be of one size
+    fit="crop",  # how: crop cuts the centre out, pad puts bars beside the whole picture, squeeze changes its shape
 ) -> np.ndarray:  # uint8 (n, h, w, 3), 0..255, red first
     """Decode images into one array, turned as their EXIF data say, in RGB.
 
     Transparent pixels show white, 16-bit grey is scaled to 8 bits, CMYK and palettes are converted, of an animation the first picture is
-    taken. No files give an array of length 0. Raises `ValueError`, naming the file, for one that cannot be decoded, and when `size` is None
-    and sizes differ; `TypeError` for a single path."""
+    taken. A JPEG is decoded at a smaller size where that is enough: its stored size may be large. Metadata never cost a picture. No setting
+    of Pillow or Python is changed, in any thread. No files give an array of length 0. Raises `ValueError`, naming the file, for one that
+    cannot be decoded, and when `size` is None and sizes differ; `TypeError` for a single path."""
     _no_single(files)
     if size is not None: size = _pixels(size)
+    if fit not in FITS: raise ValueError(f"fit is {fit!r}: give {', '.join(FITS[:-1])} or {FITS[-1]}")
     files = [Path(f) for f in files]
     out = None
-    for i, im in enumerate(_map(partial(_readable, size=size), files)):
+    for i, im in enumerate(_map(partial(_readable, size=size, fit=fit), files)):
         if out is None: out = np.empty((len(files), im.height, im.width, 3), np.uint8)
         if (im.height, im.width) != out.shape[1:3]:
             raise ValueError(f"{files[0].name} has {out.shape[2]}x{out.shape[1]} pixels and {files[i].name} has {im.width}x{im.height}: "
