@@ -227,10 +227,10 @@ def _plain(node, layer, path=()):
     for key, value in node.value:
         line, name = key.start_mark.line + 1, key.value if isinstance(key, ScalarNode) else "?"
         if name in tree:
-            text = f"{_dotted(*path, name)} stands twice, the first time in line {layer.lines[*path, name]}: keep one"
+            text = f"{_dotted(*path, name)} stands twice, the first time in line {layer.lines[(*path, name)]}: keep one"
             layer.mistakes.append((line, f"{layer.place(line)}: {text}"))
         else:
-            layer.lines[*path, name] = line
+            layer.lines[(*path, name)] = line
             tree[name] = _plain(value, layer, (*path, name))
     return tree
 

@@ -10,7 +10,6 @@ __all__ = ['normalise', 'find_head', 'replace_head', 'feature_layer', 'features'
 import hashlib
 import json
 import os
-import time
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
