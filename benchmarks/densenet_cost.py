@@ -108,7 +108,7 @@ def settings(args):
     for bf16 in False, True:
         for last in False, True:
             setting = ("bfloat16" if bf16 else "float32") + (", channels last" if last else "")
-            runs["infer", setting, *args.infer] = partial(infer_nets, bf16, last)
+            runs[("infer", setting, *args.infer)] = partial(infer_nets, bf16, last)
     return runs
 
 

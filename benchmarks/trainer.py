@@ -8,7 +8,7 @@ end            the same process, until it ends: with the fine-tuning that the ad
 
 Body, pictures, and the ones that are held out are the same for all. `sooner` is the time of the loop, as many times as the row's.
 """
-import json, os, re, shutil, subprocess, sys, tempfile, time
+import json, re, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
 import numpy as np

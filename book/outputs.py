@@ -20,9 +20,14 @@ def chapters():
     return sorted((ROOT/"nbs").glob("*.ipynb"))
 
 
+def python(source):
+    "The `source` of a cell as plain Python: magics become strings."
+    return re.sub(r"^(\s*)([%!].*)$", lambda m: m[1] + repr(m[2]), source, flags=re.M)
+
+
 def code(source):
     "`source` without comments, docstrings and blank lines: better words do not make outputs stale."
-    source = re.sub(r"^(\s*)([%!].*)$", lambda m: m[1] + repr(m[2]), source, flags=re.M)   # magics, as plain strings
+    source = python(source)
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:

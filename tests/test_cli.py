@@ -287,9 +287,9 @@ def test_train_in_json_with_the_folder_from_the_configuration(here, tmp_path, ca
 def test_paths_outside_of_the_current_folder_stay_as_they_were_given(here, tmp_path, monkeypatch, capsys):
     (tmp_path/"sub").mkdir()
     monkeypatch.chdir(tmp_path/"sub")
-    for given in tmp_path/"others", Path("../more"):
-        status, out, err = once(["train", "../my_photos", *QUICK, f"output.runs={given}"], capsys)
-        assert status == 0 and f"run      {given/'my_photos'}\n" in out, err
+    for runs in tmp_path/"others", Path("../more"):
+        status, out, err = once(["train", "../my_photos", *QUICK, f"output.runs={runs}"], capsys)
+        assert status == 0 and f"run      {runs/'my_photos'}\n" in out, err
 
 
 @pytest.mark.parametrize("name", ["-내 사진", "a=b", "it's"])

@@ -189,6 +189,34 @@ def test_file_and_command_line_speak_alike(key, value, tmp_path):
     assert [text.partition(": ")[2] for text in here] == [text.partition(": ")[2] for text in there]
 
 
+IN_PYTHON = [  # what is said on the command line, and the same in Python
+    ("train.epoch=3", dict(train={"epoch": 3})), ("train.lr=fast", dict(train={"lr": "fast"})), ("train.lr=0", dict(train={"lr": 0})),
+    ("trian.lr=1", dict(trian={"lr": 1})), ("data.batch_size=8", dict(data={"batch_size": 8})), ("lr=1", dict(lr=1)), ("cheese=8", dict(cheese=8)), ("recipe=ful", dict(recipe="ful")),
+    ("train=5", dict(train=5)), ("train=null", dict(train=None)), ("train.keep=[best]", dict(train={"keep": ["best"]})), ("output.run_name=12", dict(output={"run_name": 12})),
+    ("output.run_name=a/b", dict(output={"run_name": "a/b"})), ("data.zzz=8", dict(data={"zzz": 8})), ("train.batch_size=8.0", dict(train={"batch_size": 8.0})),
+    ("train={Batch-Size: 8, lr: 11, seed: 1, 1: 2}", dict(train={"Batch-Size": 8, "lr": 11, "seed": 1, 1: 2}))]
+
+
+@pytest.mark.parametrize("override, keys", IN_PYTHON, ids=[text for text, _ in IN_PYTHON])
+def test_python_is_told_what_a_file_is_told(override, keys):
+    with pytest.raises(ValueError) as e: Config(**keys)
+    assert isinstance(e.value, ConfigError) and str(e.value).splitlines() == e.value.mistakes
+    assert sorted(e.value.mistakes) == sorted(text.partition(": ")[2] if not override.startswith("train={") else text.partition("}: ")[2] for text in mistakes(None, [override]))
+
+
+def test_a_section_that_is_made_in_python_is_told_its_own_name():
+    for make, words in [(lambda: module.TrainConfig(epoch=3), "there is no key train.epoch: did you mean train.epochs? It takes a whole number, at least 1 and at most 10,000"),
+                        (lambda: module.DataConfig(valid=2), "data.valid is 2: it takes a number, above 0 and at most 0.9"),
+                        (lambda: Config(train=module.DataConfig(valid=.1)), "there is no key train.valid: did you mean data.valid?"),
+                        (lambda: Config(data={"folder": Path("a")}), f"data.folder is {Path('a')!r}: it takes text in one line"),
+                        (lambda: Config(data={"valid": .5, "test": .5}), "data.valid is 0.5 and data.test is 0.5: less than a tenth is left"),
+                        (lambda: Config(data={"workers": {(1, 2): 3}}), "data.workers is {(1, 2): 3}: it takes a whole number"),
+                        (lambda: Config(**{"train.lr": 1}), 'train.lr stands in one word: write train={"lr": ...}')]:
+        with pytest.raises(ConfigError, match=re.escape(words)) as e: make()
+        assert e.value.mistakes[0].startswith(words)
+    assert pickle.loads(pickle.dumps(Config(train={"lr": 1.}))).train.lr == 1 and Config(train=module.TrainConfig(lr=1)).train.lr == 1
+
+
 def test_the_nearer_one_wins(tmp_path):
     path = write(tmp_path, "recipe: classifier\ntrain:\n  lr: 0.5\n  seed: 7\n")
     got = load_config(path, ["train.seed=8", "data={size: 64, valid: 0.1}", "train.seed=9", " model.name = resnet18"])
@@ -238,7 +266,7 @@ def test_what_contradicts_is_refused_and_its_cure_helps(rule, overrides):
     said, = mistakes(None, overrides)
     keys, _, why = rule
     assert said.endswith(why) and all(f"{key} is " in said for key in keys.split()) and said.startswith("command line, ")
-    with pytest.raises(ValidationError, match=re.escape(why)):
+    with pytest.raises(ConfigError, match=re.escape(why)):
         tree = {}
         for text in overrides:
             key, _, value = text.partition("=")
@@ -330,7 +358,7 @@ def configs(draw):
         for name in reversed(key.split(".")): value = {name: value}
         tree = module._merge(tree, value)
     try: return Config(**tree)
-    except ValidationError: assume(False)
+    except ConfigError: assume(False)
 
 
 slow = settings(suppress_health_check=list(HealthCheck), max_examples=60)

@@ -3,7 +3,6 @@ import copy, json, math, shutil
 from collections import OrderedDict
 from functools import cache
 from itertools import product
-from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
 

@@ -452,9 +452,9 @@ def test_a_model_comes_back_the_same(tmp_path, monkeypatch, arch, name, kwargs):
     stored = load_file(path)
     assert all(torch.equal(v, stored[k]) for k, v in model.state_dict().items())
     x = torch.randn(2, 3, 3, 32, 32)
-    for given in (dict(path=str(path)), dict(path=path, arch=arch)):
+    for arguments in (dict(path=str(path)), dict(path=path, arch=arch)):
         torch.manual_seed(1)
-        back = load_siamese(**given)
+        back = load_siamese(**arguments)
         assert not any(m.training for m in back.modules()) and (back.size, back.threshold) == (40, 0.37)
         assert type(back.head) is type(model.head) and back.encoder.arch is arch
         with torch.inference_mode(): assert torch.equal(back(*x), model(*x)) and torch.equal(back.encoder(x[0]), model.encoder(x[0]))

@@ -1,5 +1,5 @@
 """Transfer at its edges: every family of torchvision, freezing that holds, groups that lose nothing, and a cache that gives no wrong row, also after a kill."""
-import copy, io, json, math, os, signal, subprocess, sys, textwrap
+import copy, io, json, math, os, subprocess, sys, textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt, numpy as np, pytest, torch, torchvision
@@ -14,9 +14,9 @@ from tutorial_lib import transfer
 from tutorial_lib.classifier import FastNet, evaluating
 from tutorial_lib.data import image_files, read_images
 from tutorial_lib.densenet import densenet_tiny
-from tutorial_lib.modules import SmallNet, n_params, state_diff
+from tutorial_lib.modules import SmallNet, state_diff
 from tutorial_lib.sample import sample
-from tutorial_lib.transfer import (Probe, body_parts, feature_layer, features, find_head, freeze_body, linear_probe, normalise, param_groups,
+from tutorial_lib.transfer import (body_parts, feature_layer, features, find_head, freeze_body, linear_probe, normalise, param_groups,
                                    plot_weight_change, probe_depths, replace_head, unfreeze_body, weight_change)
 
 ROOT = Path(__file__).resolve().parents[1]

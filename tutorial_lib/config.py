@@ -27,7 +27,13 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode
 from . import __version__
 
 # %% ../nbs/11_config.ipynb #cf020
-class _Section(BaseModel): model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+class _InOurWords(type(BaseModel)):
+    "What is wrong with an object that is made in Python is said as it is of a file. `model_validate` keeps pydantic's own error."
+    def __call__(cls, *args, **keys):
+        try: return super().__call__(*args, **keys)
+        except ValidationError as e: raise _config_error(cls, e) from None
+
+class _Section(BaseModel, metaclass=_InOurWords): model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 def _key(default, unit, reason, **limits): return Field(default, description=reason, json_schema_extra={"unit": unit}, **limits)
 
@@ -153,7 +159,8 @@ def _allowed(key):
 
 def _shown(value):
     "A value nearly as YAML has it, and not too long."
-    text = json.dumps(value, ensure_ascii=False)
+    try: text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError): text = repr(value)    # of Python, and nothing that YAML knows
     return text if len(text) <= 60 else f"{text[:50]} ..."
 
 def _dotted(*path): return ".".join(path)
@@ -166,10 +173,11 @@ def _nearest(key):
     return known[near[0]] if near else None
 
 # %% ../nbs/11_config.ipynb #cf097
-def _wrong(error):
+def _wrong(error, in_python=False):
     "One error of pydantic in our words: key, what is wrong, what is allowed."
     key, value, section = _dotted(*error["loc"]), error["input"], error["loc"][0]
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "invalid_key"):    # a key that is no text is invalid
+        if key in _FIELDS and in_python: return f'{key} stands in one word: write {section.partition(".")[0]}={{"{key.rpartition(".")[2]}": ...}}'
         if key in _FIELDS: return f"{key} stands in one word: write `{section.replace('.', ':`, and `')}:` indented below it"
         if (near := _nearest(key)) in _FIELDS: return f"there is no key {key}: did you mean {near}? It takes {_allowed(near)}"
         if near: return f"there is no key {key}: did you mean {near}?"
@@ -177,6 +185,16 @@ def _wrong(error):
         return f"there is no key {key}: the keys at the top are {', '.join(_Keys.model_fields)}"
     quotes = ". Put it into quotes" if "text" in _allowed(key) and isinstance(value, (bool, int, float)) else ""
     return f"{key} is {_shown(value)}: it takes {_allowed(key)}{quotes}"
+
+# %% ../nbs/11_config.ipynb #iss15c2
+def _config_error(kind, error):
+    "The error of pydantic about a `kind` that was made in Python, as ours."
+    above = [name for name, section in _SECTIONS.items() if section is kind]
+    mistakes = []
+    for e in error.errors():
+        if e["type"] == "value_error": mistakes += str(e["ctx"]["error"]).splitlines()    # of keys that contradict each other
+        else: mistakes.append(_wrong(e | dict(loc=(*above, *map(str, e["loc"]))), in_python=True))
+    return ConfigError(mistakes)
 
 # %% ../nbs/11_config.ipynb #cf065
 def _compose(text, place):
@@ -227,10 +245,10 @@ def _plain(node, layer, path=()):
     for key, value in node.value:
         line, name = key.start_mark.line + 1, key.value if isinstance(key, ScalarNode) else "?"
         if name in tree:
-            text = f"{_dotted(*path, name)} stands twice, the first time in line {layer.lines[*path, name]}: keep one"
+            text = f"{_dotted(*path, name)} stands twice, the first time in line {layer.lines[(*path, name)]}: keep one"
             layer.mistakes.append((line, f"{layer.place(line)}: {text}"))
         else:
-            layer.lines[*path, name] = line
+            layer.lines[(*path, name)] = line
             tree[name] = _plain(value, layer, (*path, name))
     return tree
 
@@ -337,8 +355,8 @@ def _impossible(config, known=None):
 class Config(_Keys):
     """All choices of a run, in five sections: `config.train.lr`. Nothing in it can be changed.
 
-    What is left out is filled in from the recipe. Raises `ValueError` (pydantic's `ValidationError`) for keys that are not there,
-    for values that are not allowed, and for keys that contradict each other. `load_config` says it with file and line."""
+    What is left out is filled in from the recipe. Raises `ConfigError`, a `ValueError`, for keys that are not there, for values
+    that are not allowed, and for keys that contradict each other. `load_config` says it with file and line."""
 
     @model_validator(mode="before")
     @classmethod

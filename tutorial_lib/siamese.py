@@ -14,7 +14,6 @@ import json
 import math
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torchvision
@@ -25,7 +24,7 @@ from fastai.metrics import accuracy
 from fastai.vision.core import imagenet_stats
 from fastai.vision.learner import create_body, create_head, default_split, model_meta
 from fastcore.basics import listify
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 from torch import nn
 from torch.nn import functional as F
 

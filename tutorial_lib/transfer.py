@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
