@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'DataConfig', 'ModelConfig', 'TrainConfig', 'EvaluationConfig', 'OutputConfig', 'ConfigError', 'Config',
-           'load_config', 'annotated', 'save_config']
+           'load_config', 'as_config', 'annotated', 'save_config']
 
 # %% ../nbs/11_config.ipynb #cf005
 import difflib
 import functools
 import json
+import os
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from io import StringIO
@@ -336,6 +337,14 @@ _IMPOSSIBLE = [  # keys, whether they contradict each other, why, and what to do
     ("output.run_name", lambda c: c.output.run_name in (".", "..") or not {"/", "\\"}.isdisjoint(c.output.run_name or ""),
      "it has to be the name of one folder: the path goes into output.runs"),
 ]
+def _keys_of(tree):
+    "The keys that a tree of sections sets, in one word each, such as train.lr."
+    found = set()
+    for name, value in tree.items():
+        if isinstance(value, BaseModel): value = value.model_dump(exclude_unset=True)
+        found |= {f"{name}.{key}" for key in value} if isinstance(value, Mapping) else {name}
+    return found
+
 def _value(config, key): return functools.reduce(getattr, key.split("."), config)
 
 def _differences(a, b):
@@ -365,6 +374,13 @@ class Config(_Keys):
         given = {key: value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value for key, value in tree.items()}
         return _merge(_recipe(tree.get("recipe", RECIPES[0])), given)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember(cls, tree, handler):
+        config = handler(tree)
+        if isinstance(tree, Mapping): vars(config)["_set"] = frozenset(_keys_of(tree))    # no field: equal values are equal configurations
+        return config
+
     @model_validator(mode="after")
     def _agree(self):
         if wrong := _impossible(self): raise ValueError("\n".join(text for _, text in wrong))
@@ -380,13 +396,18 @@ def load_config(
     Raises `ConfigError`, whose text has a line for each mistake: file, line, key, what is wrong and what is allowed. Raises
     `FileNotFoundError` and `IsADirectoryError` where there is no file, and `TypeError` where `overrides` is one text."""
     if isinstance(overrides, str): raise TypeError(f"overrides is the text {overrides!r}: give a list of texts")
+    return _loaded([*_file(path), *((_read_override, text) for text in overrides)])
+
+def _file(path): return [] if path is None else [(_read, Path(path))]
+
+def _loaded(sources):
+    "The configuration of sources, each a function that gives a layer and what it takes. Later ones win. Raises `ConfigError`."
     tree, mistakes, places, wrong = {}, [], {}, set()
-    sources = [] if path is None else [(_read, Path(path))]
-    for read, source in [*sources, *((_read_override, text) for text in overrides)]:
+    for read, source in sources:
         try: layer = read(source)
         except ConfigError as e:
             mistakes += e.mistakes
-            wrong.add("recipe" if read is _read else source.partition("=")[0].strip())
+            wrong.add(source.partition("=")[0].strip() if read is _read_override else "recipe")
             continue
         tree = _merge(tree, layer.tree)
         mistakes += [text for _, text in sorted(layer.mistakes)]
@@ -400,6 +421,61 @@ def load_config(
                 mistakes.append(f"{place}: {text}")
     if mistakes: raise ConfigError(mistakes)
     return Config.model_validate(tree)
+
+# %% ../nbs/11_config.ipynb #iss15r1
+def _given(config):
+    "The keys that somebody set, whatever their values. The others are from the recipe."
+    return vars(config).get("_set", frozenset()) | {key for key, *_ in _differences(Config(recipe=config.recipe), config)}
+
+def _tree_of(config):
+    "What somebody set, as a tree."
+    tree = {}
+    for key in _given(config) & _FIELDS.keys(): tree = _merge(tree, _nested(key, _value(config, key)))
+    return tree
+
+def _nested(key, value):
+    "A key in one word as a tree."
+    for name in reversed(key.split(".")): value = {name: value}
+    return value
+
+def _as_json(value):
+    "What JSON has no word for: a section, a path, a number of NumPy."
+    if isinstance(value, BaseModel): return value.model_dump(exclude_unset=True)
+    if isinstance(value, Mapping): return dict(value)
+    if isinstance(value, os.PathLike): return os.fspath(value)
+    if hasattr(value, "item"): return value.item()
+    raise TypeError(f"{textwrap.shorten(repr(value), 60, placeholder=' ...')} is of the type {type(value).__name__}, and a key takes a number, text, True, False or None")
+
+def _read_dict(tree, where="config"):
+    "The layer of a dict, whose keys may be in one word. Raises `ConfigError`."
+    whole = {}
+    for key, value in tree.items():
+        if not isinstance(key, str): raise ConfigError([f"{where}: there is no key {key!r}: the keys at the top are {', '.join(_Keys.model_fields)}"])
+        part = _nested(key, _as_json(value) if isinstance(value, (BaseModel, Mapping)) else value)
+        if twice := _keys_of(part) & _keys_of(whole): raise ConfigError([f"{where}: {min(twice)} stands twice: keep one"])
+        whole = _merge(whole, part)
+    try: text = json.dumps(whole, default=_as_json, ensure_ascii=False)    # JSON is YAML: the same reader, and the same words
+    except (TypeError, ValueError) as e: raise ConfigError([f"{where}: {e}"]) from None
+    return _parse(text, lambda line: where)
+
+_KEYWORDS = {key.rpartition(".")[2]: key for key in _FIELDS}  # each key has a name of its own, so a section need not be said
+
+def as_config(
+    what=None,  # a `Config`; the path of a YAML file; a dict, {"train": {"lr": 1e-3}} or {"train.lr": 1e-3}; None: nothing but the recipe
+    /, **keys,  # single keys by their names, `lr=1e-3`, or sections; they win over `what`
+) -> Config:
+    """Make a configuration of whatever describes one.
+
+    Raises `TypeError` for what is none of these, and what `load_config` raises: the words for a wrong key are the same."""
+    if isinstance(what, Config) and not keys: return what
+    if isinstance(what, Config): what = _tree_of(what)
+    if isinstance(what, Mapping): sources = [(_read_dict, what)]
+    elif what is None or isinstance(what, (str, os.PathLike)): sources = _file(what)
+    else:
+        raise TypeError(f"the configuration is {textwrap.shorten(repr(what), 60, placeholder=' ...')}, of the type {type(what).__name__}: give a Config, the path of "
+                        "a YAML file, a dict of keys, or single keys by their names, such as epochs=3")
+    named = {_KEYWORDS.get(key, key): value for key, value in keys.items()}
+    return _loaded([*sources, (functools.partial(_read_dict, where="keywords"), named)] if keys else sources)
 
 # %% ../nbs/11_config.ipynb #cf064
 def annotated(

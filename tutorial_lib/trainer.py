@@ -13,19 +13,23 @@ import hashlib
 import io
 import json
 import math
+import multiprocessing
 import os
 import random
 import re
 import shutil
+import sys
 import tempfile
+import textwrap
 import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
@@ -55,11 +59,11 @@ from . import __version__, densenet
 from .classifier import _default_device, bf16_is_fast, evaluating
 from .data import _map, read_images, split
 from .densenet import CIFAR10_STATS
-from .config import Config, DataConfig, EvaluationConfig, _differences, _parse, annotated, load_config, save_config
+from .config import Config, DataConfig, EvaluationConfig, _differences, _given, _parse, _value, annotated, as_config, load_config, save_config
 from .modules import _write_whole, read_weights, save_weights
 from .report import HISTORY, PARTS, _csv, _plain, _wilson, read_run, report, write_run
 from .scenarios import _PARTS, _folder_notes, _inventory, _passed_over, _read_or_reason, choose, read_scenarios, recommend
-from .transfer import (_device, _Enough, _fingerprint, _INPUT, _pool, _recording, body_parts, feature_layer, features, find_head, freeze_body, linear_probe,
+from .transfer import (_device, _Enough, _file_key, _fingerprint, _INPUT, _pool, _recording, body_parts, feature_layer, features, find_head, freeze_body, linear_probe,
                                    normalise, param_groups)
 
 # %% ../nbs/13_trainer.ipynb #tn014
@@ -882,49 +886,169 @@ def _read_json(path):
         raise ValueError(f"{path} is not what the run has written: it was changed. Begin a new run without --resume")
     return value
 
-def _runs_of(runs, name, folder):
-    "Runs with this name, or this name and a number, that were made from the folder: the newest last."
-    found = []
-    for path in runs.glob("*") if runs.is_dir() else []:
-        base, _, number = path.name.rpartition("_")
-        n = 1 if path.name == name else int(number) if base == name and number.isdecimal() else None
-        if not n or not (path/"stock.json").is_file(): continue
-        try: of = _read_json(path/"stock.json")["folder"]
-        except ValueError: of = None    # not ours, or damaged: it is left as it is
-        if of == str(folder): found.append((n, path))
-    return [path for _, path in sorted(found)]
-
 def _new_run(runs, name, stock, config):
     "Make the folder of a run, with its configuration and the list of its pictures: whole or not at all, and never over another one."
+    table = stock.table.assign(digest=_digests(stock.paths))
+    if gone := [file for file, digest in zip(table.file, table.digest) if not digest]:
+        raise ValueError(f"{stock.folder} is being changed: {_some(gone)} could be read and is not there any more. Begin again when it is complete")
     runs.mkdir(parents=True, exist_ok=True)
     with FileLock(runs/".lock"):
         for left in runs.glob(".new-*.part"): shutil.rmtree(left, ignore_errors=True)
         new = runs/f".new-{os.getpid()}.part"
         new.mkdir()
         try:
-            save_config(config, new/"config.yaml")
-            _write_whole(new/"split.csv", _csv([stock.table.columns, *stock.table.itertuples(index=False)]))
-            hashes = {name: hashlib.sha256((new/name).read_bytes()).hexdigest() for name in ("config.yaml", "split.csv")}
-            _json(new/"stock.json", dict(format=1, folder=str(stock.folder), notes=stock.notes, sha256=hashes, tutorial_lib=__version__))
             run = next(path for n in range(1, 10**9) if not os.path.lexists(path := runs/(name if n == 1 else f"{name}_{n}")))
+            save_config(config, new/"config.yaml")
+            _write_whole(new/"split.csv", _csv([table.columns, *table.itertuples(index=False)]))
+            hashes = {name: hashlib.sha256((new/name).read_bytes()).hexdigest() for name in ("config.yaml", "split.csv")}
+            _json(new/"stock.json", dict(format=1, name=run.name, base=name, begun=time.time(), folder=str(stock.folder), from_run=_from_run(run, stock.folder),
+                                         notes=stock.notes, sha256=hashes, tutorial_lib=__version__))
             new.rename(run)
         finally: shutil.rmtree(new, ignore_errors=True)
     return run
 
 def _old_run(run):
-    "Read back the pictures and the configuration of a run. Raises `ValueError` where pictures have changed since."
+    "Read back the pictures and the configuration of a run."
     about = _read_json(run/"stock.json")
     for name, sha256 in about["sha256"].items():
         if not (run/name).is_file() or hashlib.sha256((run/name).read_bytes()).hexdigest() != sha256:
             raise ValueError(f"{run/name} is not the file that the run was begun with: begin a new run without --resume")
     head, *rows = csv.reader(io.StringIO((run/"split.csv").read_bytes().decode("utf-8", "surrogateescape"), newline=""))
     table = pd.DataFrame(rows, columns=head, dtype=object).astype({"bytes": int})
-    stock, config = Stock(Path(about["folder"]), table, about["notes"]), load_config(run/"config.yaml")
-    for path, size in zip(stock.paths, table.bytes):
-        if not path.is_file() or path.stat().st_size != size:
-            what = "another file now" if path.is_file() else "gone"
-            raise ValueError(f"{run} was begun with other pictures: {path} is {what}. Put it back, or begin a new run without --resume")
-    return stock, config
+    return Stock(Path(about["folder"]), table, about["notes"]), load_config(run/"config.yaml")
+
+# %% ../nbs/13_trainer.ipynb #iss15r2
+def _digest_of(path):
+    "A hash of the bytes of a picture; nothing where it is not there, or cannot be read."
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        if not os.path.isfile(path): return ""
+        with open(path, "rb") as f:
+            while piece := f.read(2**20): digest.update(piece)
+    except OSError: return ""
+    return digest.hexdigest()
+
+def _digests(paths, digest_of=_digest_of):
+    "The hash of each file. Reading and hashing free the interpreter's lock, so threads share the work."
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(tqdm(pool.map(digest_of, paths), desc="comparing", unit="image", total=len(paths), leave=False, disable=None))
+
+# %% ../nbs/13_trainer.ipynb #iss15r3
+def _from_run(run, folder):
+    "The way from a run to its pictures, which stays when both are moved together; None where there is no way."
+    try: return os.path.relpath(folder, os.path.abspath(run))
+    except ValueError: return None    # another drive of Windows
+
+def _same_place(a, b):
+    try: return os.path.samefile(a, b)
+    except (OSError, ValueError): return os.path.abspath(a) == os.path.abspath(b)
+
+def _runs_in(runs, name):
+    "The runs in a folder, the newest last: (path, what stock.json says). `name`: of the run; None: any."
+    found = []
+    for path in runs.glob("*") if runs.is_dir() else []:
+        try: about = _read_json(path/"stock.json")
+        except (OSError, ValueError): continue    # not ours, or damaged: it is left as it is
+        base, _, number = path.name.rpartition("_")
+        base, number = (base, int(number)) if base and number.isdecimal() else (path.name, 1)
+        if not isinstance(about.get("folder"), str) or name not in (None, path.name, base, about.get("base")): continue
+        # An older version made the run first and looked for the network then: what has this alone never began.
+        if "begun" not in about and {p.name for p in path.iterdir()} <= {".lock", "config.yaml", "split.csv", "stock.json"}: continue
+        begun = about.get("begun") or (path/"stock.json").stat().st_mtime
+        found.append((begun, path.name == about.get("name", path.name), number, path, about))    # of a run and its copy the run comes last
+    return [(path, about) for *_, path, about in sorted(found, key=lambda run: run[:4])]
+
+def _is_of(run, about, folder, digest_of):
+    "Were these the pictures of a run, though they are in another place now?"
+    try: stock, _ = _old_run(run)
+    except (OSError, ValueError, KeyError): return False
+    if "digest" not in stock.table: return False    # an older version did not know them
+    there = [(path, digest) for path, size, digest in zip(Stock(folder, stock.table).paths, stock.table.bytes, stock.table.digest)
+             if path.is_file() and path.stat().st_size == size]
+    if len(there) <= len(stock.table)/2: return False
+    same = sum(now == digest for now, (_, digest) in zip(_digests([path for path, _ in there], digest_of), there))
+    way = about.get("from_run")
+    moved = not os.path.isdir(about["folder"]) or way and _same_place(os.path.join(run, way), folder)
+    if moved: return same > len(stock.table)/2    # what else has changed is said later
+    return same == len(stock.table) and not _added(stock.table, folder)[0]
+
+def _run_of(runs, name, folder, digest_of):
+    "The newest run of a folder, wherever both are now; or None. Pictures that are where they were come before equal ones elsewhere."
+    found = _runs_in(runs, name)[::-1]
+    here = (path for path, about in found if _same_place(about["folder"], folder))
+    moved = (path for path, about in found if _is_of(path, about, folder, digest_of))
+    return next(here, None) or next(moved, None)
+
+# %% ../nbs/13_trainer.ipynb #iss15r4
+def _added(table, folder):
+    "Pictures of a folder that are not in a table: names, label of each, and why there are none where the folder cannot be used as it is now."
+    try: now = _inventory(folder)[0]
+    except ValueError as e: return [], [], e
+    known = set(table.file)
+    new = [(path, name, label) for path, label in zip(now.file, now.label) if (name := path.relative_to(folder).as_posix()) not in known]
+    new = [(name, label) for (_, name, label), reason in zip(new, _map(_unreadable, [path for path, *_ in new])) if not reason]
+    return [name for name, _ in new], [label for _, label in new], None
+
+def _few(words, names): return [f"{len(names):,} {words} ({_some(names)})"] if names else []
+
+def _changes(stock, digest_of, as_begun):
+    "What is not as it was when a run began, in words; and whether all of its own pictures are as they were."
+    table, paths = stock.table, stock.paths
+    if "digest" in table: now, was = _digests(paths, digest_of), table.digest
+    else: now, was = [path.stat().st_size if path.is_file() else "" for path in paths], table.bytes    # of an older version
+    lost = [file for file, path in zip(table.file, paths) if not os.path.lexists(path)]
+    other = [file for file, a, b in zip(table.file, was, now) if a != b and file not in {*lost}]
+    if as_begun: added, labels = [], []
+    else:
+        added, labels, reason = _added(table, stock.folder)
+        if reason and not lost and not other: raise reason
+    new_names = {digest: (file, label) for digest, file, label in zip(_digests([stock.folder/file for file in added], digest_of), added, labels)}
+    went, kept = {"in another class": [], "renamed": []}, dict(zip(table.file, zip(table.label, was)))
+    for file in lost:
+        if kept[file][1] in new_names:
+            to, label = new_names.pop(kept[file][1])
+            went["in another class" if label != kept[file][0] else "renamed"].append((file, to))
+    gone, came = ({f for pair in went.values() for f in pair} for _ in "ab")
+    lost = [file for file in lost if file not in gone]
+    more = [(file, label) for file, label in zip(added, labels) if file not in came]
+    classes = sorted({label for _, label in more} - set(table.label))
+    words = _few("added", [file for file, _ in more])
+    if classes: words[-1] += f", in new classes: {_some(classes)}"
+    for word, pairs in went.items():
+        if pairs: words.append(f"{len(pairs):,} {word} (" + ", ".join(f"{_plain(a, 120)!r} is now {_plain(b, 120)!r}" for a, b in pairs[:3]) + " and more"*(len(pairs) > 3) + ")")
+    words += _few("removed", lost) + _few("exchanged for others, or no longer readable", other)
+    return "; ".join(words), not (lost or other or gone)
+
+def _compare(run, stock, digest_of, as_begun, complete=False):
+    "Raise `ValueError` where pictures are not those that a run was begun with. It names what changed and what can be done."
+    said, own_are_there = _changes(stock, digest_of, as_begun)
+    if not said: return
+    begun = f"{run} {'is complete, and ' if complete else ''}was begun with other pictures than {_plain(str(stock.folder), _LONG)} holds now: {said}"
+    alone = "--as-begun (in Python resume=\"as begun\")"
+    if complete: raise ValueError(f"{begun}. Begin a new run without --resume, or take this one as it is with {alone}")
+    if own_are_there: raise ValueError(f"{begun}. Begin a new run without --resume, or go on with the pictures of the run alone with {alone}")
+    raise ValueError(f"{begun}. Put back what the run was begun with, or begin a new run without --resume")
+
+def _move(run, folder):
+    """Let a run know where its pictures are now. They have been compared: they are the same.
+
+    Features are kept as far as each belongs to a file with the length and the time of change that the file has now; others are computed again."""
+    stock, about, lines = _old_run(run)[0], _read_json(run/"stock.json"), run/"features"/"rows.jsonl"
+    stock.folder, rows = folder, []
+    old = lines.read_bytes().splitlines(keepends=True) if lines.is_file() else []
+    for line, file, path in zip(old, stock.table.file, stock.paths):
+        try: was, *stamp = json.loads(line)
+        except (ValueError, TypeError): break
+        key = _file_key(path)
+        if not line.endswith(b"\n") or tuple(stamp) != key[1:] or not Path(was).as_posix().endswith(f"/{file}"): break
+        rows.append(json.dumps(key).encode() + b"\n")
+    if rows != old: _write_whole(lines, b"".join(rows))
+    if str(folder) == about["folder"]: return
+    if (run/"run.json").is_file():    # for the report
+        try: judged = json.loads((run/"run.json").read_bytes())
+        except (ValueError, RecursionError): judged = None    # whoever reads it says so
+        if isinstance(judged, dict): _write_whole(run/"run.json", json.dumps(judged | {"images": str(folder)}, indent=1).encode())
+    _json(run/"stock.json", about | {"folder": str(folder), "from_run": _from_run(run, folder)})
 
 # %% ../nbs/13_trainer.ipynb #tn072
 _MOST_CLASSES = 1_000  # with more of them a probe would take hours: class means take its place
@@ -1192,51 +1316,109 @@ def _tidy(run):
     (run/"checkpoint.safetensors").unlink(missing_ok=True)
     shutil.rmtree(run/"features", ignore_errors=True)
 
+# %% ../nbs/13_trainer.ipynb #iss15r5
+_GUARD = 'put what the script does under `if __name__ == "__main__":`'
+
+def _check_process():
+    "Raise `RuntimeError` where a process is only importing the script that its parent runs. Nothing has begun by then."
+    if getattr(multiprocessing.current_process(), "_inheriting", False):    # so Python's own `multiprocessing` knows it
+        raise RuntimeError(f"{sys.argv[0] or 'the script'} calls train, and a process that it started for a part of the work runs it once more: {_GUARD}")
+
+@contextmanager
+def _workers_named():
+    "Say what ended the processes that read pictures, where the system starts them by running the script again."
+    try: yield
+    except (RuntimeError, BrokenPipeError, EOFError) as e:
+        spawned = multiprocessing.get_start_method(allow_none=True) not in (None, "fork")
+        if not spawned or isinstance(e, RuntimeError) and "DataLoader worker" not in str(e): raise
+        raise RuntimeError(f"a process that reads pictures has ended ({_plain(str(e), 200)}). If this is a script, {_GUARD}; if it has that, set data.workers: 0. "
+                           "The run goes on with --resume") from e
+
+def _check_arguments(folder, resume):
+    "Raise for what names no folder, and for another `resume`."
+    if folder is not None and not isinstance(folder, (str, os.PathLike)):
+        raise TypeError(f"folder is {textwrap.shorten(repr(folder), 60, placeholder=' ...')}, of the type {type(folder).__name__}: give the path of one folder, "
+                        "with a sub-folder for each class. A configuration goes into config=")
+    if resume not in (False, True, None, "as begun"): raise ValueError(f"resume is {resume!r}: give True, False or \"as begun\"")
+
 # %% ../nbs/13_trainer.ipynb #tn004
 def train(
     folder=None,  # of images, as `take_stock` takes it; None: data.folder of the configuration
-    config: Config | None = None,  # all choices; None: the recipe fast, and for a run that goes on its own
-    resume: bool = False,  # go on with the newest run of this folder, if it was interrupted? Where there is none, a new one begins
+    config=None,  # all choices, as `as_config` takes them: a `Config`, a YAML file, a dict; None: the recipe fast, and for a run that goes on its own
+    resume: bool | str = False,  # go on with the newest run of this folder, if it was interrupted? "as begun": also without pictures that came later
     say: Callable = print,  # what a line of progress is given to
     cbs=(),  # further callbacks of fastai
+    **keys,  # single keys of the configuration by their names, such as epochs=3
 ) -> Path:  # the folder of the run
     """Train a classifier of the images in a folder, and write it with its report into a folder of its own under `output.runs`.
 
     An older run is never written over, and no two processes write into one. Killed at any moment, a run goes on with `resume`, and on the
-    same machine without a GPU it ends with the same weights. Raises what `take_stock` and `make_body` raise, `ValueError` for pictures that
-    have changed since and for a loss that is no number, and `RuntimeError` where another process is at work in the run."""
-    asked, config = config, config or Config()
+    same machine without a GPU it ends with the same weights. A run knows its pictures by their bytes, so they may be moved or reached by
+    another path; where there is no run of them, a new one begins. Raises what `as_config`, `take_stock` and `make_body` raise, with nothing
+    written; `ValueError` for pictures or keys that are not those that the run was begun with, and for a loss that is no number;
+    `RuntimeError` where another process is at work in the run, and in a script without a main guard that a worker runs again."""
+    _check_process()
+    _check_arguments(folder, resume)
+    asked = None if config is None and not keys else as_config(config, **keys)
+    config = asked or Config()
     folder = folder or config.data.folder
     if folder is None: raise ValueError("there is no folder of images: name one, or set data.folder in the configuration")
     folder, runs = _path(folder), _path(config.output.runs)
-    whole = Path(os.path.abspath(folder))
+    whole, body, digest_of = Path(os.path.abspath(folder)), None, cache(_digest_of)
     name = (config.output.run_name or whole.name or "run").encode("utf-8", "surrogateescape")[:200].decode("utf-8", "replace")
     if runs.exists() and not runs.is_dir(): raise NotADirectoryError(f"{runs} is a file, so no run can be made in it: give another folder in output.runs")
     def tell(text): say("\n".join(_plain(line, _LONG) for line in text.split("\n")))    # no name of a file moves the cursor of a terminal
     with _own_randomness(config.train.seed):
-        run = next(iter(_runs_of(runs, name, whole)[::-1]), None) if resume else None
-        if run and (run/"result.json").is_file():
-            _tidy(run)
-            tell(f"{run} is complete: there is nothing to resume")
-            return run
-        if run:
-            tell(f"going on with {run}")
+        run = _run_of(runs, config.output.run_name, whole, digest_of) if resume else None
+        old = run is not None
+        if old and (run/"result.json").is_file(): return _completed(run, whole, asked, resume == "as begun", digest_of, tell)
+        if old: tell(f"going on with {run}")
         else:
+            if resume and _runs_in(runs, None): tell(f"no run in {runs} is of {folder}{f' and has the name {name}' if config.output.run_name else ''}: a new one begins")
+            if whole.is_dir():    # a network that is not known, or cannot be had, is to leave nothing behind
+                torch.manual_seed(config.train.seed)
+                body = make_body(config.model.name, config.model.pretrained, config.data.size)
             stock = take_stock(folder, config.data)
             run = _new_run(runs, name, stock, config)
             tell(f"{stock}\nrun: {run}")
-        with _only_one(run):
+        with _only_one(run), _workers_named():
             stock, known = _old_run(run)
-            if asked and (differs := _difference(known, config)):
+            if asked and old and (differs := _difference(known, asked)):
                 raise ValueError(f"{run} was begun with another configuration, {differs}: give the same one or none, or begin a new run without --resume")
-            if asked: known = known.model_copy(update=dict(output=asked.output, data=known.data.model_copy(update=dict(workers=asked.data.workers))))
-            _train(run, stock, known, tell, cbs)
+            if asked: known = _with_places(known, asked)
+            if old:
+                if stock.folder != whole: tell(f"its pictures were in {stock.folder} and are now in {whole}")
+                stock.folder = whole
+                _compare(run, stock, digest_of, resume == "as begun")
+                _move(run, whole)
+            _train(run, stock, known, tell, cbs, body)
     return run
 
-def _difference(known, now):
-    "The first key in which two configurations differ, in words; or None. Where things are does not count."
-    return next((f"{key} was {before!r} and is now {after!r}" for key, before, after in _differences(known, now)
-                 if not key.startswith("output.") and key not in ("data.folder", "data.workers")), None)
+def _completed(run, folder, asked, as_begun, digest_of, tell):
+    "A run that has come to its end: there is nothing to do, unless something else is asked for."
+    _tidy(run)
+    stock, known = _old_run(run)
+    if asked and (differs := _difference(known, asked)):
+        raise ValueError(f"{run} is complete, and was begun with another configuration, {differs}: begin a new run without --resume, or give the same one or none")
+    stock.folder = folder
+    if folder.is_dir() and not as_begun: _compare(run, stock, digest_of, False, True)
+    tell(f"{run} is complete: there is nothing to resume")
+    return run
+
+def _may_change(key): return key.startswith("output.") or key in ("data.folder", "data.workers")    # where things are, and who reads them
+
+def _difference(known, asked):
+    "The keys that somebody set and a run was not begun with, in words; or None."
+    given = _given(asked)
+    differs = [f"{key} was {before!r} and is now {after!r}" for key, before, after in _differences(known, asked) if key in given and not _may_change(key)]
+    return ", ".join(differs[:3]) + (f" and {len(differs) - 3} more" if len(differs) > 3 else "") or None
+
+def _with_places(known, asked):
+    "The configuration of a run, with what somebody set and may be another one when it goes on."
+    for key in filter(_may_change, _given(asked) - {"data.folder"}):
+        section, _, name = key.partition(".")
+        known = known.model_copy(update={section: getattr(known, section).model_copy(update={name: _value(asked, key)})})
+    return known
 
 @contextmanager
 def _only_one(run):
