@@ -571,13 +571,17 @@ def _header(
     except Exception as e: return _reason(e)
 
 # %% ../nbs/01_data.ipynb #914c8f42
+def _bytes_of(file):
+    try: return os.path.getsize(file)
+    except (OSError, TypeError, ValueError): return 0    # no file, or a picture that is in memory
+
 def _map(
     f,  # function of one path
     files,  # paths
 ):  # yields f(path), in order
     "Apply `f` to each file. Threads pay where files are big enough for decoding, which frees the interpreter's lock, to outweigh the hand-over."
     first = files[:64]
-    big = sum(os.path.getsize(p) for p in first) > 8192*len(first)
+    big = sum(map(_bytes_of, first)) > 8192*len(first)
     with ThreadPoolExecutor(defaults.cpus if big else 0) as pool: yield from pool.map(f, files)
 
 # %% ../nbs/01_data.ipynb #e1ff5c9a
@@ -622,10 +626,12 @@ def _squared(
     im,  # PIL image, mode RGB
     size,  # side in pixels
     fit,  # one of `FITS`
+    share=1.,  # of the height and the width of which the centre is cut out
+    resample="bilinear",  # how pixels are computed from others: a name of Pillow's
 ) -> Image.Image:  # of size x size pixels
     "Make a square of a picture: cut its centre out, put bars on both sides of it, or squeeze it."
-    how = Image.Resampling.BILINEAR
-    if fit == "crop": return ImageOps.fit(im, (size, size), method=how)
+    how = Image.Resampling[resample.upper()]
+    if fit == "crop": return ImageOps.fit(im, (size, size), how, bleed=(1 - share)/2)
     if fit == "squeeze": return im.resize((size, size), how)
     w, h = (max(round(size*side/max(im.size)), 1) for side in im.size)
     out = Image.new("RGB", (size, size), _PAD)
@@ -653,6 +659,7 @@ def _decode(
     source,  # path of an image, or a binary file that can seek
     size=None,  # side in pixels of a square to make of it; None: as it is
     fit="crop",  # how: one of `FITS`
+    **how,  # further arguments of `_squared`
 ) -> Image.Image:  # mode RGB
     "Decode a file as `read_images` says."
     with _opened(source) as (im, told):
@@ -660,7 +667,7 @@ def _decode(
         im.load()
         turn = _turn(told)
         im = _rgb(im.transpose(turn) if turn is not None else im)
-    return _squared(im, size, fit) if size else im
+    return _squared(im, size, fit, **how) if size else im
 
 # %% ../nbs/01_data.ipynb #83177f80
 def _verify(
@@ -696,9 +703,10 @@ def _readable(
     path,  # file of an image
     size=None,  # as in `_decode`
     fit="crop",  # as in `_decode`
+    **how,  # as in `_decode`
 ) -> Image.Image:  # mode RGB
     "Decode a file, or raise an error that names it."
-    try: return _decode(path, size, fit)
+    try: return _decode(path, size, fit, **how)
     except FileNotFoundError: raise
     except Exception as e:
         raise ValueError(f"{path} cannot be read ({_reason(e)}): leave it out, or make it anew; `verify_images` lists such files") from e
@@ -725,6 +733,7 @@ def read_images(
     files,  # paths of images
     size=None,  # side in pixels of the square that is made of each picture; None: pictures must be of one size
     fit="crop",  # how: crop cuts the centre out, pad puts bars beside the whole picture, squeeze changes its shape
+    **how,  # with crop: share, of the height and width that is looked at (1); resample, a name of Pillow's filters ("bilinear")
 ) -> np.ndarray:  # uint8 (n, h, w, 3), 0..255, red first
     """Decode images into one array, turned as their EXIF data say, in RGB.
 
@@ -737,7 +746,7 @@ def read_images(
     if fit not in FITS: raise ValueError(f"fit is {fit!r}: give {', '.join(FITS[:-1])} or {FITS[-1]}")
     files = [Path(f) for f in files]
     out = None
-    for i, im in enumerate(_map(partial(_readable, size=size, fit=fit), files)):
+    for i, im in enumerate(_map(partial(_readable, size=size, fit=fit, **how), files)):
         if out is None: out = np.empty((len(files), im.height, im.width, 3), np.uint8)
         if (im.height, im.width) != out.shape[1:3]:
             raise ValueError(f"{files[0].name} has {out.shape[2]}x{out.shape[1]} pixels and {files[i].name} has {im.width}x{im.height}: "

@@ -32,7 +32,6 @@ from difflib import get_close_matches
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import get_args
 from unicodedata import normalize
 
 import numpy as np
@@ -49,7 +48,7 @@ from fastai.vision.augment import Flip, aug_transforms
 from fastai.vision.core import imagenet_stats
 from fastcore.basics import defaults
 from filelock import FileLock, Timeout
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -57,7 +56,7 @@ from tqdm import tqdm
 
 from . import __version__, densenet
 from .classifier import _default_device, bf16_is_fast, evaluating
-from .data import _map, read_images, split
+from .data import FITS, _map, _reason, _rgb, _squared, read_images, split
 from .densenet import CIFAR10_STATS
 from .config import Config, DataConfig, EvaluationConfig, _differences, _given, _parse, _value, annotated, as_config, load_config, save_config
 from .modules import _write_whole, read_weights, save_weights
@@ -182,19 +181,20 @@ def _unknown(name):
                       + " It can be densenet_tiny, a classifier of torchvision, or with `pip install tutorial_lib[timm]` one of timm")
 
 def _build(name, pretrained):
-    "A classifier, the side of the pictures it was made for, and the statistics of their colours."
+    "A classifier, the side of the pictures it was made for, the statistics of their colours, and how a picture becomes a square, where that is not the usual way."
     if name in _OURS:
         weights = dict(pretrained=pretrained) if name == "densenet_tiny" else dict(weights="DEFAULT" if pretrained else None)
-        return getattr(densenet, name)(**weights), *_OURS[name]
+        return getattr(densenet, name)(**weights), *_OURS[name], {}
     if name in torchvision.models.list_models(module=torchvision.models):
         weights = torchvision.models.get_model_weights(name).DEFAULT
         how, aux = weights.transforms(), {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
         model = torchvision.models.get_model(name, weights=weights if pretrained else None, **({} if pretrained else aux))
-        return model, how.crop_size[0], (how.mean, how.std)
+        return model, how.crop_size[0], (how.mean, how.std), {}
     if not (timm := _of_timm(name)): raise _unknown(name)
     model = timm.create_model(name, pretrained=pretrained)
-    how = model.pretrained_cfg
-    return model, how["input_size"][-1], (how["mean"], how["std"])
+    said = model.pretrained_cfg
+    how = {"share": said["crop_pct"], "resample": said["interpolation"]}
+    return model, said["input_size"][-1], (said["mean"], said["std"]), how
 
 # %% ../nbs/13_trainer.ipynb #tn008
 _asked = threading.local()  # .layer: the module whose output this thread asks for
@@ -280,12 +280,12 @@ def make_body(
     this machine and cannot be downloaded. The body is in evaluation mode."""
     note, asked = "", name
     if name == "auto": name = "densenet_tiny" if os.environ.get("TUTORIAL_DATA") == "sample" else "squeezenet1_0"
-    try: model, usual, stats = _build(name, pretrained)
+    try: model, usual, stats, how = _build(name, pretrained)
     except (OSError, RuntimeError) as e:  # RuntimeError: the file was damaged on its way
         reason = f"the weights of {name} are not on this machine and cannot be downloaded ({' '.join(str(e).split())})"
         if asked != "auto": raise OSError(f"{reason}: check the network, or set model.name: densenet_tiny, whose weights come with the library") from e
         name, note = "densenet_tiny", f"{reason[0].upper()}{reason[1:]}. densenet_tiny is used, which sees pictures of 32 pixels: expect more with a network."
-        model, usual, stats = _build(name, pretrained)
+        model, usual, stats, how = _build(name, pretrained)
     size = size or usual
     try:
         layer, parts = layer or feature_layer(model, size), body_parts(model)
@@ -297,7 +297,7 @@ def make_body(
     except (AssertionError, RuntimeError, AttributeError) as e:
         raise ValueError(f"{name} cannot see pictures of {size} pixels ({' '.join(str(e).split())}): set data.size: null, which means {usual}") from e
     model.eval().to(device or "cpu", memory_format=torch.channels_last)
-    how = {} if fit == "crop" else {"fit": fit}
+    if fit != "crop": how = {"fit": fit}
     return Body(name, model, layer, size, tuple(tuple(map(float, s)) for s in stats), x.shape[1], parts, note, how)
 
 # %% ../nbs/13_trainer.ipynb #tn026
@@ -320,7 +320,6 @@ class Head:
     ) -> torch.Tensor:  # (n, classes)
         return F.linear(torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x, self.weight, self.bias)
 
-_FITS = get_args(DataConfig.model_fields["fit"].annotation)
 _ABOUT = {"classes": list, "body": str, "fingerprint": str, "layer": str, "size": int, "mirror": bool, "config": str, "fit": str}  # what a file has to say of a head
 
 def _digest(tensors, text):
@@ -369,7 +368,7 @@ def _read_head(path):
         raise no(f"its numbers do not fit {len(classes)} classes")
     if not weight.isfinite().all() or not bias.isfinite().all(): raise no("some of its numbers are NaN or infinity")
     if not 32 <= about["size"] <= 1024: raise no(f"its size of pictures is {about['size']}")
-    if about["fit"] not in _FITS: raise no(f"its pictures become squares by {about['fit']!r}, which is none of {', '.join(_FITS)}")
+    if about["fit"] not in FITS: raise no(f"its pictures become squares by {about['fit']!r}, which is none of {', '.join(FITS)}")
     return (Head(weight.float(), bias.float(), **{k: about[k] for k in _ABOUT}),
             {k.removeprefix("body."): v for k, v in tensors.items() if k.startswith("body.")})
 
@@ -508,7 +507,10 @@ def _picture_or_reason(picture, size, **how):
         if not os.path.lexists(picture): return "there is no such file"
         if os.path.isdir(picture): return "a folder, not a file: `image_files` lists what is in it"
     if isinstance(picture, (bytes, bytearray)): picture = io.BytesIO(picture)
-    return _read_or_reason(picture, size, **how)
+    if isinstance(picture, np.ndarray): picture = Image.fromarray(picture.squeeze(2) if picture.ndim == 3 and picture.shape[2] == 1 else picture)
+    if not isinstance(picture, Image.Image): return _read_or_reason(picture, size, **how)
+    try: return np.asarray(_squared(_rgb(ImageOps.exif_transpose(picture)), size, **{"fit": "crop", **how}))
+    except Exception as e: return _reason(e)
 
 def load_model(
     path,  # the folder of a run; or a file that one left, head.safetensors or model.safetensors
@@ -1080,7 +1082,7 @@ def _features(run, body, stock, config, layers):
     whole = [line for line in lines.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")] if lines.is_file() else []
     if lines.is_file() and len(whole) < len(stock.table): _write_whole(lines, b"".join(whole[:len(whole)//bs*bs]))
     bf16 = None if config.train.precision == "auto" else config.train.precision == "bfloat16"
-    return features(body.model, stock.paths, run/"features", layers, body.size, body.stats, config.evaluation.mirror, bf16, bs, fit=config.data.fit)
+    return features(body.model, stock.paths, run/"features", layers, body.size, body.stats, config.evaluation.mirror, bf16, bs, how=body.how)
 
 def _probe(run, body, stock, config):
     "Probes of the last features, and of earlier ones where that is asked: layer -> (linear classifier, accuracy on the validation part)."
@@ -1277,6 +1279,11 @@ def _tune(run, stock, config, body, plan, say, cbs):
     return file, plan["strategy"], best, ""
 
 # %% ../nbs/13_trainer.ipynb #tn017
+def _body_of(config, name):
+    "The body that a configuration asks for. Random weights depend on the seed."
+    torch.manual_seed(config.train.seed)
+    return make_body(name, config.model.pretrained, config.data.size, fit=config.data.fit)
+
 def _check_plan(run, plan, body):
     "Raise `ValueError` where the network is not the one that the run was begun with."
     if (plan["body"], plan["fingerprint"]) == (body.name, body.fingerprint): return
@@ -1288,9 +1295,8 @@ def _train(run, stock, config, say, cbs, body=None, device=None):
     start = time.monotonic()
     for left in (path for kind in ("part", "old") for path in run.glob(f".*.{kind}")):    # of a process that was killed
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    torch.manual_seed(config.train.seed)
     plan = _read_json(run/"plan.json") if (run/"plan.json").is_file() else None
-    body = body or make_body(plan["body"] if plan else config.model.name, config.model.pretrained, config.data.size, fit=config.data.fit)
+    body = body or _body_of(config, plan["body"] if plan else config.model.name)
     body.model.to(_chosen_device(device), memory_format=torch.channels_last)
     if body.note: say(body.note)
     if plan: _check_plan(run, plan, body)
@@ -1348,6 +1354,7 @@ def train(
     resume: bool | str = False,  # go on with the newest run of this folder, if it was interrupted? "as begun": also without pictures that came later
     say: Callable = print,  # what a line of progress is given to
     cbs=(),  # further callbacks of fastai
+    device=None,  # where it computes: "cpu", "cuda", "cuda:1", "mps"; None: a GPU, if there is one
     **keys,  # single keys of the configuration by their names, such as epochs=3
 ) -> Path:  # the folder of the run
     """Train a classifier of the images in a folder, and write it with its report into a folder of its own under `output.runs`.
@@ -1359,6 +1366,7 @@ def train(
     `RuntimeError` where another process is at work in the run, and in a script without a main guard that a worker runs again."""
     _check_process()
     _check_arguments(folder, resume)
+    device = _chosen_device(device)
     asked = None if config is None and not keys else as_config(config, **keys)
     config = asked or Config()
     folder = folder or config.data.folder
@@ -1376,8 +1384,7 @@ def train(
         else:
             if resume and _runs_in(runs, None): tell(f"no run in {runs} is of {folder}{f' and has the name {name}' if config.output.run_name else ''}: a new one begins")
             if whole.is_dir():    # a network that is not known, or cannot be had, is to leave nothing behind
-                torch.manual_seed(config.train.seed)
-                body = make_body(config.model.name, config.model.pretrained, config.data.size)
+                body = _body_of(config, config.model.name)
             stock = take_stock(folder, config.data)
             run = _new_run(runs, name, stock, config)
             tell(f"{stock}\nrun: {run}")
@@ -1391,7 +1398,7 @@ def train(
                 stock.folder = whole
                 _compare(run, stock, digest_of, resume == "as begun")
                 _move(run, whole)
-            _train(run, stock, known, tell, cbs, body)
+            _train(run, stock, known, tell, cbs, body, device)
     return run
 
 def _completed(run, folder, asked, as_begun, digest_of, tell):

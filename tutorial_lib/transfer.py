@@ -322,7 +322,7 @@ def _fill(
             return ((out + torch.cat(record(x.flip(3)), 1))/2 if how["mirror"] else out).cpu()
         for i in range(0, len(todo), chunk):
             keys = todo[i:i + chunk]
-            images = read_images([path for path, *_ in keys], how["size"], fit=how["fit"])
+            images = read_images([path for path, *_ in keys], how["size"], **how["how"])
             store.add(known, keys, torch.cat([rows(images[j:j + bs]) for j in range(0, len(images), bs)]).numpy())
             bar.update(len(keys))
 
@@ -347,7 +347,7 @@ def features(
     bs: int | None = None,  # pictures in a batch; None: 8 on a CPU, whose caches are small, and 64 elsewhere
     rebuild: bool = False,  # throw away features of another kind that are in `cache`? False: refuse them
     device=None,  # where to compute; None: where the model is
-    fit: str = "crop",  # how a picture becomes a square, as `read_images` takes it
+    how: Mapping = {},  # further arguments of `read_images`: how a picture becomes a square
 ):  # float32 (n, d), a row for each file; for a list of layers a dict: name -> rows
     """Run each picture through the body once, and keep what comes out, in a folder that later calls read.
 
@@ -363,7 +363,7 @@ def features(
     device = next(model.parameters()).device if device is None else _device(device)
     names, widths, unused = _layers(model.to(device), layers, size)
     made_by = dict(format=1, weights=_fingerprint(model, unused), layers=names, size=size, stats=[[float(v) for v in s] for s in stats],
-                   mirror=bool(mirror), fit=fit, bf16=_begun(cache, bf16_is_fast(device)) if bf16 is None else bool(bf16), width=sum(widths))
+                   mirror=bool(mirror), how=dict(how), bf16=_begun(cache, bf16_is_fast(device)) if bf16 is None else bool(bf16), width=sum(widths))
     store = _Cache(cache, made_by, rebuild)
     with store.lock:
         known = store.known()
