@@ -89,6 +89,7 @@ EXACT = {
                               "train.validate_from=1", "train.keep=last", "train.min_accuracy=null"],
     "last parts": ["train.strategy=last parts", "train.keep=last", "output.checkpoint_minutes=0"],
     "everything": ["train.strategy=everything", "train.keep=last", "train.balance=sampler", "train.validate_every=3", "evaluation.mirror=false"],
+    "last parts, float16": ["train.strategy=last parts", "train.precision=float16", "train.epochs=1", "train.keep=last", "output.checkpoint_minutes=0"],
     "everything, the best": ["train.strategy=everything", "train.probe=false", "output.checkpoint_minutes=0", "data.test=0.2", "train.balance=weights"],
     "sgd and steps": ["recipe=full", "train.epochs=2", "train.lr_every=1", "train.augment=mirror", "output.checkpoint_minutes=0", "train.validate_every=3"],
     "random weights": ["train.strategy=everything", "model.pretrained=false", "train.probe=false", "train.augment=none", "output.checkpoint_minutes=0"],
@@ -418,7 +419,7 @@ def test_balance_gives_each_class_the_same_weight(counts, balance):
     stock, body = stock_of(counts), tiny_body()
     config = load_config(None, [*QUICK, f"train.balance={balance}", "train.strategy=everything"])
     net = Network(body, len(counts))
-    learn, keeper = trainer._learner(Path("."), net, stock, body, config, dict(total=1, per_epoch=1, strategy="everything"), False, print)
+    learn, keeper = trainer._learner(Path("."), net, stock, body, config, dict(total=1, per_epoch=1, strategy="everything"), print)
     weight, chance = learn.loss_func.weight, learn.dls.train.sampler.chance
     assert (weight is not None, chance is not None) == (balance == "weights", balance == "sampler")
     if weight is not None:
@@ -447,35 +448,82 @@ def test_when_it_judges(every, since, epochs, photos):
     assert list(table.train_loss.isna()) == [True] + [False]*(len(table) - 1)
 
 
-@pytest.mark.parametrize("accuracies, best", [([.1, .5, .9, .3, .9], 2), ([.9, .5, .5, .9, .8], 0), ([.1, .2, .3, .4, .5], 4)])
-def test_the_best_weights_are_loaded_again(accuracies, best, photos, monkeypatch):
-    "Of weights that judged the same, the first. Here the accuracies are made up."
+@pytest.mark.parametrize("losses, best", [([.9, .5, .1, .7, .1], 2), ([.1, .5, .5, .2, .2], 0), ([.5, .4, .3, .2, .1], 4)])
+def test_the_best_weights_are_loaded_again(losses, best, photos, monkeypatch):
+    "Of weights that judged the same, the first. Here the losses are made up, and the accuracies are equal."
     seen, judge, folded = [], trainer._judge, Network.folded
     def made_up(net, *args, **kwargs):
         seen.append(net.head.weight.detach().clone())
-        return judge(net, *args, **kwargs)[0], accuracies[len(seen) - 1], None
+        return losses[len(seen) - 1], .5, None
     monkeypatch.setattr(trainer, "_judge", made_up)
     monkeypatch.setattr(Network, "folded", lambda net: seen.append(net.head.weight.detach().clone()) or folded(net))
     run = go(photos, "train.strategy=head", "train.probe=false", "train.validate_every=2", "train.epochs=2", "train.batch_size=7", "train.lr=1e-2")
-    assert list(pd.read_csv(run/"history.csv").accuracy) == accuracies and len(seen) == 6
-    assert json.loads((run/"result.json").read_bytes())["best"] == dict(step=2*best, accuracy=accuracies[best])
+    assert list(pd.read_csv(run/"history.csv").valid_loss) == losses and len(seen) == 6
+    assert json.loads((run/"result.json").read_bytes())["best"] == dict(step=2*best, accuracy=.5, loss=losses[best])
     assert [torch.equal(seen[-1], w) for w in seen[:-1]] == [k == best for k in range(5)]
 
 
+def test_step_0_repeats_the_figure_of_the_probe(photos):
+    "Probe and network are judged in the same way, by a picture and its mirror image."
+    for keys in [], ["evaluation.mirror=false"], ["train.balance=weights"]:
+        run = go(photos, "train.strategy=last parts", "train.epochs=1", *keys, runs=f"runs{len(keys)}{keys}")
+        assert pd.read_csv(run/"history.csv").accuracy[0] == json.loads((run/"result.json").read_bytes())["probe"]
+
+
+@given(st.integers(1, 30), st.integers(0, 100), st.none() | st.integers(1, 12), st.integers(0, 3))
+def test_how_often_a_training_judges(per_epoch, n, every, since):
+    config = SimpleNamespace(validate_every=every, validate_from=since)
+    steps = [s for s in range(1, n + 1) if s == n or s%per_epoch == 0 or every and s/per_epoch > since and s%every == 0]
+    assert trainer._n_judged(n, per_epoch, config) == 1 + len(steps)
+
+
+class Clock:
+    "A clock on which only the reading of pictures takes time: a second for each batch, as it does for each judgement."
+    def __init__(self, monkeypatch):
+        self.now, read = 0., trainer.read_images
+        def slowly(*args, **kwargs):
+            self.now += 1
+            return read(*args, **kwargs)
+        monkeypatch.setattr(trainer, "read_images", slowly)
+        monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+def steps_of(photos, *keys):
+    stock, body, config = take_stock(photos), make_body("densenet_tiny"), load_config(None, [*QUICK, "train.minutes=1", "train.epochs=100", *keys])
+    return trainer._steps(Network(body, 3), stock, body, config)
+
+
 def test_minutes_become_steps_that_count_decoding_and_judging(photos, monkeypatch):
-    "By a clock on which only the reading of pictures takes time: a second for each batch, and as long for the validation part."
-    now, read = [0.], trainer.read_images
-    def slowly(*args):
-        now[0] += 1
-        return read(*args)
-    monkeypatch.setattr(trainer, "read_images", slowly)
-    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    stock, body, config = take_stock(photos), make_body("densenet_tiny"), load_config(None, [*QUICK, "train.minutes=1", "train.epochs=100"])
-    net = Network(body, 3)
-    steps, one = trainer._steps(net, stock, body, config, False)
-    assert one == pytest.approx(1.1) and steps == int(60/(1.1 + 1/4))
-    config = load_config(None, [*QUICK, "train.minutes=1", "train.epochs=2"])
-    assert trainer._steps(net, stock, body, config, False)[0] == 8
+    "9 of 42 pictures are judged after each epoch of 4 steps. Before all that two judgements are tried, and the first batch and four more."
+    clock = Clock(monkeypatch)
+    whole = 42/9    # all pictures are judged at the end
+    def fits(n, judged, again=0): return n + judged + again*33/9 <= 60 - 2 - 5 - 1 - whole
+    for keys, judged, again in ([], lambda n: 1 + -(-n//4), 0), (["train.validate_every=1"], lambda n: 1 + n, 0), (["train.train_accuracy=true"], lambda n: 1 + -(-n//4), 1):
+        clock.now = 0.
+        steps, one = steps_of(photos, *keys)
+        assert one == pytest.approx(1)
+        assert fits(steps, judged(steps), again*(steps//4)) and not fits(steps + 1, judged(steps + 1), again*((steps + 1)//4))
+    assert steps_of(photos, "train.epochs=2")[0] == 8
+    assert steps_of(photos, "train.minutes=0.01")[0] == 0 and steps_of(photos, "train.minutes=0.01", "train.probe=false", "train.strategy=everything")[0] == 1
+
+
+def test_processes_that_read_share_the_work(photos, monkeypatch):
+    "Four of them need four seconds for a batch each: one comes each second. The clock moves when somebody waits for a batch."
+    clock, batches = Clock(monkeypatch), trainer._batches
+    class Four:
+        num_workers = 4
+        def __init__(self, *args): self.batch = next(iter(batches(*args)))
+        def __iter__(self):
+            for k in range(10**6):
+                clock.now = max(clock.now, clock.began + 4*(1 + k//4))
+                yield self.batch
+    def slow(*args):
+        four = Four(*args)
+        clock.began = clock.now
+        return four
+    monkeypatch.setattr(trainer, "_batches", slow)
+    steps, one = steps_of(photos)
+    assert one == pytest.approx(1) and 10 < steps < 50    # trying it took some of the minute
 
 
 def test_a_large_folder_is_listed_once(photos, monkeypatch):
@@ -501,8 +549,45 @@ def test_a_probe_that_stays_the_best_is_what_is_kept(photos, probed):
     run = go(photos, "train.strategy=everything", "train.lr=1e-9", "train.lr_first=1.0")
     result = json.loads((run/"result.json").read_bytes())
     assert (result["best"]["step"], result["file"]) == (0, "head.safetensors") and not (run/"model.safetensors").exists()
+    assert (result["strategy"], result["tried"]) == ("probe", "everything") and result["accuracy"] == result["probe"]
     a, b = (read_weights(r/"head.safetensors")[0] for r in (run, probed))
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_all_files_say_what_was_kept_and_what_was_tried(photos):
+    said = []
+    run = go(photos, "train.strategy=everything", "train.lr=1e-9", "train.lr_first=1.0", "train.epochs=1", "output.report=true", say=said.append)
+    about, page = read_run(run).about, (run/"report"/"report.html").read_text(encoding="utf-8")
+    assert "done: kept the probe: fine-tuning everything did not beat it, accuracy" in said[-1]
+    assert (about["strategy"], about["tried"], about["why"]) == ("probe", "everything", "Kept the probe: fine-tuning everything did not beat it.")
+    assert "Kept the probe: fine-tuning everything did not beat it." in page and "curves" in page and (run/"report"/"curves.png").is_file()
+    assert "There is no history.csv" not in page
+
+
+def test_a_probe_alone_is_a_success_without_a_warning(photos):
+    run = go(photos, "train.strategy=probe", "output.report=true")
+    assert "history.csv" not in (run/"report"/"report.html").read_text(encoding="utf-8")
+    result = json.loads((run/"result.json").read_bytes())
+    assert result["strategy"] == "probe" and "tried" not in result
+
+
+def test_minutes_for_not_one_step_keep_the_probe(photos, monkeypatch):
+    said = []
+    monkeypatch.setattr(trainer, "_steps", lambda *args: (0, 1.))
+    run = go(photos, "train.strategy=everything", "train.minutes=1", say=said.append)
+    assert "done: kept the probe: not one step of fine-tuning everything fits into train.minutes" in said[-1]
+    assert json.loads((run/"result.json").read_bytes())["tried"] == "everything"
+
+
+def test_another_network_than_the_one_of_the_run_is_refused(photos, halfway, monkeypatch):
+    run, make = Path(shutil.copytree(halfway.parent, "runs"))/"my_photos", trainer.make_body
+    def changed(*args, **kwargs):
+        body = make(*args, **kwargs)
+        with torch.no_grad(): next(body.model.parameters()).mul_(2)
+        return body
+    monkeypatch.setattr(trainer, "make_body", changed)
+    with pytest.raises(ValueError, match="was begun with the network densenet_tiny, with other weights: make its weights available again, or begin a new run without --resume"):
+        go(photos, "output.checkpoint_minutes=0", "train.strategy=head", resume=True)
 
 
 @given(st.integers(0, 10**6), st.integers(2, 12))

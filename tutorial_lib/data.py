@@ -572,8 +572,8 @@ def _header(
 
 # %% ../nbs/01_data.ipynb #914c8f42
 def _bytes_of(file):
-    try: return os.path.getsize(file)
-    except (OSError, TypeError, ValueError): return 0    # no file, or a picture that is in memory
+    try: return os.path.getsize(file) if isinstance(file, (str, os.PathLike)) else 0    # a picture in memory
+    except (OSError, ValueError): return 0    # no such file
 
 def _map(
     f,  # function of one path

@@ -272,7 +272,6 @@ def make_body(
     size: int | None = None,  # side of the pictures, in pixels; None: what the weights were trained with
     layer: str | None = None,  # whose output are the features; None: `feature_layer` finds it
     fit: str = "crop",  # how a picture becomes a square, as `read_images` takes it
-    device=None,  # where it computes: "cpu", "cuda", "mps"; None: the CPU
 ) -> Body:
     """Get a network by its name and take its head off.
 
@@ -296,7 +295,7 @@ def make_body(
         with evaluating(model), _recording(model, [layer]) as record: [x] = record(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError, AttributeError) as e:
         raise ValueError(f"{name} cannot see pictures of {size} pixels ({' '.join(str(e).split())}): set data.size: null, which means {usual}") from e
-    model.eval().to(device or "cpu", memory_format=torch.channels_last)
+    model.eval()
     if fit != "crop": how = {"fit": fit}
     return Body(name, model, layer, size, tuple(tuple(map(float, s)) for s in stats), x.shape[1], parts, note, how)
 
@@ -416,7 +415,7 @@ class Model:
         device,  # "cpu", "cuda", "mps"; None: a GPU, if there is one
     ) -> "Model":  # itself
         "Move the body to a device. Raises `ValueError` for one that this machine lacks."
-        self.body.model.to(_chosen_device(device))
+        self.body.model.to(_chosen_device(device), memory_format=torch.channels_last)
         return self
 
     @property
