@@ -353,7 +353,7 @@ def test_a_turn_is_found_wherever_it_stands(folder):
     bare = exif.tobytes().removeprefix(b"Exif\0\0")
     profile = b"\nexif\n%8d\n" % len(bare) + bare.hex().encode()
     xmp = b'<x tiff:Orientation="6"/>'
-    jpeg = encode(NOISE, "JPEG", quality=100)
+    jpeg = encode(NOISE, "JPEG", quality=100, subsampling=0)
     pictures = {
         "exif.png": png_with(chunk(b"eXIf", bare)), "behind.png": png_with(behind=[chunk(b"eXIf", bare)]), "xmp.png": png_with(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)),
         "profile.png": png_with(chunk(b"tEXt", b"Raw profile type exif\0" + profile)), "packed.png": png_with(chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(profile))),
@@ -377,7 +377,7 @@ def tall_claim(jpeg, w, h):
 def test_the_stored_size_of_a_jpeg_is_no_limit(folder, w, h):
     fill(folder, {"phone.jpg": tall_claim(GOOD["a.jpg"], w, h)})
     assert len(image_files(folder)) == 1
-    assert reason(folder, "phone.jpg") == "broken: it is truncated, its end is missing", "its pixels are asked for, and only their end is missed"
+    assert reason(folder, "phone.jpg") == "" and read_images([folder/"phone.jpg"], 32).shape == (1, 32, 32, 3)
     with pytest.raises(ValueError, match=f"decompression bomb: {w*h} pixels, {w}x{h}, and at most"): read_images([folder/"phone.jpg"])
 
 

@@ -327,11 +327,11 @@ def _no_image(
     if not head: return "empty file"
     if b"<html" in head.lower() or b"<!doctype html" in head.lower(): return "a web page, not an image"
     if head.startswith(b"version https://git-lfs"): return "a pointer of Git LFS, not the image itself: get it with `git lfs pull`"
+    if broken == "AVIF" and b"avif" not in head[:64]: broken = ""    # HEIF begins like it
     if broken and broken not in ("BMP", "PPM"): return f"broken: it begins like {broken}, and its header is damaged or cut short"    # two letters prove little
     if head.startswith(b"PK\3\4"): return "a zip archive, not an image: unpack it"
     if not (kind := _kind(head, suffix)): return "not an image"
     if kind == "video": return "a video, which is not supported: save images from it as JPEG or PNG"
-    if kind == "AVIF" and "AVIF" in _FORMATS: return "broken: it begins like AVIF, and its header is damaged or cut short"
     return f"{kind}, which is not supported: save it as JPEG or PNG"
 
 # %% ../nbs/01_data.ipynb #249cdd91
@@ -539,10 +539,10 @@ def _opened(
             accepted = Image.OPEN[name][1](head[:16])
             if not accepted or isinstance(accepted, str): continue
             try: found = _image(name, file)
-            except (SyntaxError, IndexError, TypeError, struct.error): broken = name
-            except (ValueError, RuntimeError):
-                if name != "AVIF": raise
-                broken = name    # HEIF may begin like it
+            except (_NoPicture, Image.DecompressionBombError, MemoryError): raise
+            except Exception as e:
+                if isinstance(e, OSError) and e.errno: raise    # of the disk
+                broken = name
             if found: break
         if not found: raise _NoPicture(_no_image(head, suffix, broken))
         yield found
