@@ -9,9 +9,12 @@ __all__ = ['main']
 import argparse
 import csv
 import errno
+import glob
+import io
 import json
 import mimetypes
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -19,7 +22,8 @@ import tempfile
 import time
 import traceback
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -92,15 +96,15 @@ def _sample(args):
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.is_dir(): folder.rmdir()
         new.rename(folder)
-    print(f"{args.FOLDER}: {args.n + args.test:,} pictures, {len(classes)} classes")
+    print(f"{args.FOLDER}: {args.n + args.test:,} pictures, {len(classes)} classes", file=args.answer)
 
 # %% ../nbs/cli.ipynb #cl087
 _JSON = dict(action="store_true", help="print JSON, for scripts")
 
-def _print_json(values):
-    "Print values as JSON. What is no number becomes `null`."
+def _print_json(values, out):
+    "Print values as JSON, in ASCII, which no code page changes. What is no number becomes `null`."
     values = json.loads(json.dumps(values), parse_constant=lambda name: None)
-    print(json.dumps(values, ensure_ascii=False, indent=2))
+    print(json.dumps(values, indent=2), file=out)
 
 @_command("tutorial-lib advise my_photos", {
     "FOLDER": dict(help="folder of pictures, one sub-folder a class"),
@@ -116,9 +120,9 @@ def _advise(args):
     probes the pictures, and leans on what was measured on other sets."""
     from tutorial_lib.scenarios import advise
 
-    advice = advise(args.FOLDER, body=args.body)
-    if args.json: _print_json(advice.to_dict())
-    else: print(advice)
+    advice = advise(_local(args.FOLDER), body=args.body)
+    if args.json: _print_json(advice.to_dict(), args.answer)
+    else: print(advice, file=args.answer)
 
 # %% ../nbs/cli.ipynb #cl010
 _KEYS = dict(nargs="*", metavar="KEY=VALUE", help="set a key of the configuration, such as train.lr=1e-3; it wins over the file")
@@ -136,6 +140,27 @@ def _near(path):
 
 def _say(text): print(text, file=sys.stderr, flush=True)
 
+_DEVICE = dict(metavar="NAME", help="where to compute: auto, cpu, cuda, cuda:1 or mps (default: auto, the fastest one there is)")
+
+def _on(device):
+    "The argument of a function of the trainer; none for the device that it finds by itself."
+    return {} if device in (None, "auto") else dict(device=device)
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)  # two letters or more: C:// is a disk
+_DOWNLOAD = "an address, and nothing is downloaded: save it on this machine first, and give the name that it has here"
+
+def _local(name):
+    """A name as this machine knows it: what is there as it is, and others without `~` and `file://`, which a shell or a browser wrote.
+
+    Raises `ValueError` for the address of another machine."""
+    if name is None or os.path.lexists(name): return name
+    if name.lower().startswith("file:"):
+        from urllib.request import url2pathname    # takes its time
+        raw = re.sub("^(//(localhost(?=/))?)?", "", name[5:])
+        return raw if os.path.lexists(raw) else url2pathname(raw)
+    if _ADDRESS.match(name): raise ValueError(f"{name} is {_DOWNLOAD}")
+    return os.path.expanduser(name)
+
 def _shell(*words):
     "Words as a command line for a shell. A path that begins with a dash is no option."
     return shlex.join(["tutorial-lib", *(os.path.join(".", w) if w.startswith("-") and not w.startswith("--") else w for w in words)])
@@ -148,6 +173,7 @@ def _shell(*words):
     "KEYS": _KEYS,
     "--config": dict(metavar="FILE", help="YAML file with the choices; `tutorial-lib config --show` prints one"),
     "--resume": dict(action="store_true", help="go on with the newest run of this folder; where there is none, a new one begins"),
+    "--device": _DEVICE,
     "--json": _JSON,
 })
 def _train(args):
@@ -158,54 +184,118 @@ def _train(args):
     moment, a run goes on with --resume."""
     folder, keys = _place_and_keys(args.FOLDER, args.KEYS)
     chosen = ["--config", args.config] if args.config else []
-    again = _shell("train", *([folder] if folder else []), *keys, *chosen, "--resume")
+    device = ["--device", args.device] if args.device else []
+    again = _shell("train", *([folder] if folder else []), *keys, *chosen, *device, "--resume")
     try:
         from tutorial_lib.config import load_config
-        config = load_config(args.config, keys) if chosen or keys else None
+        config = load_config(_local(args.config), keys) if chosen or keys else None
         from tutorial_lib.trainer import train
-        run = train(folder, config, args.resume, _say)
+        run = train(_local(folder), config, args.resume, _say, **_on(args.device))
     except KeyboardInterrupt: raise KeyboardInterrupt(f"go on with `{again}`") from None
     result = json.loads((run/"result.json").read_text(encoding="utf-8"))
     name, page = _near(run), run/"report"/"report.html"
     found = dict(run=name, model=_near(run/result.pop("file")), report=_near(page) if page.is_file() else None)
-    if args.json: return _print_json(found | {k: v for k, v in result.items() if k not in ("format", "sha256_of_this")})
+    if args.json: return _print_json(found | {k: v for k, v in result.items() if k not in ("format", "sha256_of_this")}, args.answer)
     print(f"accuracy {result['accuracy']:.3f} on the {result['part']} part\n"
-          f"run      {name}\nmodel    {found['model']}, {result['bytes']:,} bytes")
-    if found["report"]: print(f"report   {found['report']}")
-    print(f"next     {_shell('predict', name, 'photo.jpg')}")
+          f"run      {name}\nmodel    {found['model']}, {result['bytes']:,} bytes", file=args.answer)
+    if found["report"]: print(f"report   {found['report']}", file=args.answer)
+    print(f"next     {_shell('predict', name, 'photo.jpg')}", file=args.answer)
 
 # %% ../nbs/cli.ipynb #cl022
 def _whole_number(text):
     if not text.isdecimal() or not int(text): raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, 1 or more")
     return int(text)
 
-def _pictures(names):
-    "Files that names of files and folders mean: (name, why it is no picture, or '' where that is not known)."
+# Of formats that not every machine knows by name.
+_PICTURES = set("arw avif bmp cr2 cr3 dng emf eps exr hdr heic heif ico j2k jfif jp2 jxl nef orf psd raf raw rw2 svg tga wmf".split())
+
+def _calls_itself_a_picture(path):
+    return path.suffix[1:].lower() in _PICTURES or (mimetypes.guess_type(path.name)[0] or "").startswith("image/")
+
+def _outside_of_runs(files, top, name):
+    "The files that lie in no folder of a run below `top`, nor in one of the system: there are the figures of reports. Says what is left out."
+    from tutorial_lib.scenarios import _passed_over
+
+    why, kept, left = cache(_passed_over), [], {}
+    for file in files:
+        above = [top/folder for folder in reversed(file.relative_to(top).parents[:-1])]
+        if folder := next(filter(why, above), None): left[folder] = why(folder)
+        else: kept.append(file)
+    _say_left_out(name, left, top, "folders")
+    return kept
+
+def _say_left_out(name, left, top, what):
+    "How many things are left out, and which is the first."
+    if not left: return
+    first = min(left)
+    _say(f"tutorial-lib: {name}: {len(left):,} {what} left out, such as {first.relative_to(top)} ({left[first]})")
+
+def _in_folder(name):
+    "The pictures in a folder, and what calls itself one: (name, why it is none, or '' where that is not known)."
     from tutorial_lib.data import image_files
 
-    for name in names:
-        if not os.path.isdir(name):
-            yield name, ""
-            continue
-        top = os.path.abspath(name)
-        found = image_files(top)
-        lost = {path: why for path, why in found.skipped if why.startswith("folder that cannot") or
-                why != "hidden" and (mimetypes.guess_type(path.name)[0] or "").startswith("image/")}
-        if not found and not lost: _say(f"tutorial-lib: {name}: there is no picture in it")
-        for path in sorted([*found, *lost]): yield os.path.join(name, path.relative_to(top)), lost.get(path, "")
+    top = Path(os.path.abspath(name))
+    found = image_files(top)
+    visible = {path: why for path, why in found.skipped if why != "hidden"}
+    lost = {path: why for path, why in visible.items() if why.startswith("folder that cannot") or not path.is_dir() and _calls_itself_a_picture(path)}
+    _say_left_out(name, {path: why for path, why in visible.items() if path not in lost and (path.is_symlink() or path.is_dir())}, top, "links or folders")
+    files = _outside_of_runs(sorted([*found, *lost]), top, name)
+    if not files: _say(f"tutorial-lib: {name}: there is no picture in it")
+    for path in files: yield os.path.join(name, path.relative_to(top)), lost.get(path, "")
+
+def _of_pattern(pattern):
+    "The files that a pattern means which no shell expanded, as a shell would: sorted, and none that are hidden."
+    fixed = re.split(r"[*?[]", pattern)[0]
+    top = Path(os.path.abspath(os.path.dirname(fixed)))
+    names = {Path(os.path.abspath(name)): name for name in sorted(glob.glob(pattern, recursive=True)) if not ("**" in pattern and os.path.isdir(name))}
+    return [names[path] for path in _outside_of_runs(names, top, pattern)]
+
+def _meant(word, is_pattern):
+    "The files and folders that a word means: (name, why it is no picture, or ''). What is there is meant as it is written."
+    name = word.strip()
+    if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"": name = name[1:-1]
+    for there in word, word.rstrip("\r\n"), word.strip(), name:
+        if os.path.lexists(there): return [(there, "")]
+    try: name = _local(name)
+    except ValueError: return [(name, _DOWNLOAD)]
+    if not is_pattern or os.path.lexists(name) or not glob.has_magic(name): return [(name, "")]
+    return [(found, "") for found in _of_pattern(name)] or [(name, "no file is called so, nor like it as a pattern")]
+
+def _pictures(words):
+    "Files that the words of a command line mean: (name, why it is no picture, or '' where that is not known)."
+    for word in words:
+        of_stdin = word == "-"
+        for line in _stdin() if of_stdin else [word]:
+            for name, why in _meant(line, not of_stdin):
+                if not why and os.path.isdir(name): yield from _in_folder(name)
+                else: yield name, why
 
 def _stdin():
-    "The lines of stdin that are not empty."
-    if hasattr(sys.stdin, "reconfigure"): sys.stdin.reconfigure(errors="surrogateescape")
-    return [line for line in sys.stdin.read().split("\n") if line]
+    "The names on stdin, one a line, or with the byte 0 between them, as `find -print0` writes them."
+    if not hasattr(sys.stdin, "buffer"): text = sys.stdin.read()
+    else: text = _decoded(sys.stdin.buffer.read(), sys.stdin.encoding)
+    return [name for name in text.split("\0" if "\0" in text else "\n") if name.strip()]
+
+def _decoded(data, encoding):
+    "Text that a program has written: UTF-8, UTF-16 as PowerShell writes it, or what the bytes of a file's name are."
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")): return data.decode("utf-16", "replace")
+    for line_end, name in (b"\r\0\n\0", "utf-16-le"), (b"\0\r\0\n", "utf-16-be"):
+        if data.find(line_end)%2 == 0: return data.decode(name, "replace")
+    try: return data.decode("utf-8-sig")
+    except UnicodeDecodeError: return data.removeprefix(b"\xef\xbb\xbf").decode(encoding if os.name == "nt" else "utf-8", "surrogateescape")
+
+def _for_machines(out):
+    "A stream of stdout as programs read it: UTF-8, whatever the code page is, with the names that files have, and the line ends that are written."
+    if hasattr(out, "reconfigure"): out.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
+    return out
 
 @contextmanager
-def _whole(path):
+def _whole(path, stdout):
     "Open a new file to write to, which gets its name at the end; None means stdout."
     if path is None:
-        yield sys.stdout
+        yield _for_machines(stdout)
         return
-    place = Path(path).absolute()
+    place = Path(_local(path)).absolute()
     taken = FileExistsError(f"{path} is there, and nothing is overwritten: give another name, or delete it")
     if os.path.lexists(place): raise taken
     if not place.parent.is_dir(): raise FileNotFoundError(f"{path}: there is no folder {place.parent}: make it first")
@@ -217,6 +307,58 @@ def _whole(path):
         if os.path.lexists(place): raise taken
         os.replace(tmp/"new", place)
 
+# %% ../nbs/cli.ipynb #iss15d1
+_MONTH = "jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?"
+# What a spreadsheet takes for a formula, a number, a date, a time or a truth value.
+_NO_TEXT = re.compile(rf"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]|(?=.*\d)([\W\d_]|e(?=[+-]?\d)|[ap]m?\b|{_MONTH})+$|(true|false)$", re.I | re.S)
+
+def _for_excel(cell):
+    "A cell that a spreadsheet shows as it is: text that it would compute or change gets an apostrophe before it. Numbers stay."
+    if not isinstance(cell, str): return cell
+    text = cell.encode("utf-8", "backslashreplace").decode()    # a byte that is no UTF-8 would spoil the whole file
+    return f"'{text}" if _NO_TEXT.match(text) else text
+
+# %% ../nbs/cli.ipynb #iss15d2
+def _is_model(name):
+    "Is it a run that has learned something, or the file of a model?"
+    if os.path.isdir(name): return any(os.path.isfile(os.path.join(name, f"{kind}.safetensors")) for kind in ("model", "head"))
+    return name.endswith(".safetensors") and os.path.isfile(name)
+
+def _kind(file):
+    "What a file is that is no model of ours, in words; None where that cannot be seen."
+    from tutorial_lib.data import _header
+
+    with open(file, "rb") as f: head = f.read(4096)
+    if head[8:9] == b"{" or not head: return None    # safetensors, or nothing at all
+    if not _header(file): return "a picture"
+    others = {".onnx": "ONNX", ".h5": "Keras", ".keras": "Keras", ".tflite": "TensorFlow Lite", ".pb": "TensorFlow"}
+    if other := others.get(Path(file).suffix.lower()): return f"a model of {other}"
+    if head.startswith(b"PK\3\4"): return "a model of another program (torch.save writes such files)" if b".pkl" in head else "a zip file"
+    if head.startswith(b"\x80") and head[1:2] in b"\2\3\4\5": return "a pickle of Python, as fastai, PyTorch and scikit-learn write it"
+    try: head.decode("utf-8", "ignore" if len(head) == 4096 else "strict")
+    except UnicodeDecodeError: return None
+    return None if b"\0" in head else "text"
+
+def _check_model(command, run, *files):
+    "Raise `ValueError` where `run` is seen at once to be no run and no model, and say what it is."
+    if _is_model(run): return
+    if other := next(filter(_is_model, files), None):
+        others = [run if file == other else file for file in files]
+        raise ValueError(f"{run} is no run, and {other} is one. The run comes first: `{_shell(command, other, *others)}`")
+    if os.path.isfile(run) and (kind := _kind(run)):
+        raise ValueError(f"{run} is {kind}, and no model of this program: give the folder of a run first, or a file *.safetensors that `tutorial-lib train` wrote")
+    if os.path.isdir(run) and (runs := sorted(path for path in Path(run).iterdir() if _is_model(str(path)))):
+        raise ValueError(f"{run} is a folder of runs: give one of them, such as {runs[0]}")
+
+@contextmanager
+def _body_can_be_had(run):
+    "Say what helps where the weights of a run's body are not on this machine. Another `model.name` does not: the run knows its own."
+    try: yield
+    except OSError as e:
+        if "set model.name" not in str(e): raise
+        raise OSError(f"{run}: {str(e).partition(': check the network')[0]}: they are needed once, so connect this machine to the network, "
+                      "or set the variable TORCH_HOME to the folder where another machine keeps them, or use a run that holds model.safetensors") from e
+
 # %% ../nbs/cli.ipynb #cl023
 @_command("tutorial-lib predict runs/my_photos photo.jpg\ntutorial-lib predict runs/my_photos holiday --top-k 1 --output holiday.csv\n"
           "find . -name '*.jpg' | tutorial-lib predict runs/my_photos - --format json", {
@@ -224,7 +366,10 @@ def _whole(path):
     "FILE": dict(nargs="+", help="picture, or folder of pictures, with its sub-folders; `-` means names from stdin, one a line"),
     "--top-k": dict(type=_whole_number, metavar="N", help="how many classes to name, the most probable first (default: evaluation.top_k of the training, 5)"),
     "--format": dict(choices=["csv", "json"], default="csv", help="a table, or a list of objects with the same keys (default %(default)s)"),
+    "--excel": dict(action="store_true", help="a table that Excel opens rightly: UTF-8 with a byte-order mark, line ends of Windows, and an apostrophe "
+                    "before text that would be taken for a formula, a number or a date (=1+1, 007, 1e5). Where Excel wants semicolons, open it with Data, From Text/CSV"),
     "--output": dict(metavar="FILE", help="new file to write, whole or not at all (default: stdout)"),
+    "--device": _DEVICE,
 })
 def _predict(args):
     """Name what is in pictures.
@@ -233,17 +378,20 @@ def _predict(args):
     label_2, confidence_2 and so on, and error. A file that cannot be read gets
     a row with the reason in error and a line on stderr, the others are done,
     and the exit status is 3."""
-    with _whole(args.output) as out:
+    if args.excel and args.format != "csv": raise ValueError("--excel is for a table: leave --format json away, or --excel")
+    with _whole(args.output, args.answer) as out:
         from tqdm import tqdm
         from tutorial_lib.trainer import load_model
 
-        model, lost = load_model(args.RUN), 0
+        run, lost = _local(args.RUN), 0
+        _check_model("predict", run, *args.FILE)
+        with _body_can_be_had(run): model = load_model(run, **_on(args.device))
         def predict(files): return model.predict(files, args.top_k, bar=False)
-        names = [n for name in args.FILE for n in (_stdin() if name == "-" else [name])]
         columns = list(predict([]).columns)
-        table = csv.writer(out, lineterminator="\n")
+        table = csv.writer(out, lineterminator="\r\n" if args.excel else "\n")
+        if args.excel: out.write("\ufeff")
         if args.format == "csv": table.writerow(columns)
-        todo = list(_pictures(names))
+        todo = list(_pictures(args.FILE))
         rest, comma = iter(todo), "["
         with tqdm(total=len(todo), desc="predicting", unit="image", leave=False, disable=None) as bar:
             while some := list(islice(rest, 256)):
@@ -255,22 +403,40 @@ def _predict(args):
                         bar.write(f"tutorial-lib: {' '.join(file.splitlines())}: {row['error']}", file=sys.stderr)
                         row = dict(file=file, error=row["error"])
                     cells = [round(v, 4) if isinstance(v := row.get(c), float) else v for c in columns]
-                    if args.format == "csv": table.writerow(cells)
-                    else: out.write(f"{comma}\n{json.dumps(dict(zip(columns, [*cells[:-1], cells[-1] or None])), ensure_ascii=False)}")
+                    if args.format == "csv": table.writerow(map(_for_excel, cells) if args.excel else cells)
+                    else: out.write(f"{comma}\n{_json_row(dict(zip(columns, [*cells[:-1], cells[-1] or None])), args.output)}")
                     comma = ","
                 bar.update(len(some))
         if args.format == "json": out.write("[]\n" if comma == "[" else "\n]\n")
-    if args.output: print(f"{args.output}: {len(todo):,} files")
+    if args.output: print(f"{args.output}: {len(todo):,} files", file=args.answer)
     if lost or not todo: _say(f"tutorial-lib: {lost:,} of {len(todo):,} files could not be read")
     return 3 if lost or not todo else 0
 
+def _json_row(row, is_file):
+    "JSON for a file, which is UTF-8, or for stdout, where a code page may come between. A name that is no UTF-8 is escaped in both."
+    text = json.dumps(row, ensure_ascii=not is_file)
+    return text if text.isascii() or not re.search("[\ud800-\udfff]", text) else json.dumps(row)
+
 # %% ../nbs/cli.ipynb #cl095
 _RUN = dict(help="folder of a run")
+
+def _check_classes(command, run, folder):
+    "Raise `ValueError` where the pictures lie in the folder itself, which is one class, and no folder with one sub-folder a class."
+    from tutorial_lib.data import _header
+
+    if not os.path.isdir(folder): return
+    visible = [path for path in Path(folder).iterdir() if not path.name.startswith(".")]
+    if any(path.is_dir() for path in visible): return
+    if any(not _header(path) for path in visible[:100] if path.is_file()):
+        above = os.path.dirname(os.path.abspath(folder))
+        raise ValueError(f"{folder} holds pictures, and no sub-folders that say what is right. If it is the folder of one class, give the folder above it: "
+                         f"`{_shell(command, run, _near(above))}`. Otherwise put the pictures of each class into a sub-folder with the name of the class")
 
 @_command("tutorial-lib evaluate runs/my_photos\ntutorial-lib evaluate runs/my_photos more_photos", {
     "RUN": _RUN,
     "FOLDER": dict(nargs="?", help="labelled pictures, one sub-folder a class; without it, the pictures that the run held out"),
     "--out": dict(metavar="FOLDER", help="where the evaluation of FOLDER goes (default: evaluations in the folder of the run)"),
+    "--device": _DEVICE,
     "--json": _JSON,
 })
 def _evaluate(args):
@@ -280,26 +446,30 @@ def _evaluate(args):
     predictions and a report are kept. Without it, the scores of the run."""
     from tutorial_lib.report import PARTS, class_table, read_run, scores
 
-    run = Path(args.RUN)
-    if args.FOLDER is not None:
-        if run.is_file() and not args.out: raise ValueError(f"{run} is the file of a model, which has no place for an evaluation: give --out FOLDER")
+    run, folder = Path(_local(args.RUN)), _local(args.FOLDER)
+    if folder is not None:
+        if not _is_model(folder) and run.is_file() and not args.out: raise ValueError(f"{run} is the file of a model, which has no place for an evaluation: give --out FOLDER")
+        _check_model("evaluate", str(run), folder)
+        _check_classes("evaluate", args.RUN, folder)
         from tutorial_lib.trainer import evaluate
-        run = evaluate(run, args.FOLDER, args.out)
+        with _body_can_be_had(run): run = evaluate(run, folder, _local(args.out), **_on(args.device))
     elif args.out: raise ValueError("--out is for the evaluation of a FOLDER: give one, or leave it away")
     judged = read_run(run)
     judged = judged.only(next(part for part in reversed(PARTS) if part in judged.parts))
     score, page = scores(judged.y, judged.probs), run/"report"/"report.html"
     table = class_table(judged.y, judged.pred, judged.classes)
     if args.json:
-        return _print_json(dict(run=_near(run), part=judged.parts[0], report=_near(page) if page.is_file() else None, scores=score.to_dict(), classes=table.to_dict("records")))
-    print(f"{_near(run)}, part {judged.parts[0]}: {len(judged):,} images, {len(judged.classes):,} classes\n"
+        found = dict(run=_near(run), part=judged.parts[0], report=_near(page) if page.is_file() else None, scores=score.to_dict(), classes=table.to_dict("records"))
+        return _print_json(found, args.answer)
+    def answer(line): print(line, file=args.answer)
+    answer(f"{_near(run)}, part {judged.parts[0]}: {len(judged):,} images, {len(judged.classes):,} classes\n"
           f"accuracy           {score.accuracy:.3f}, between {score.accuracy_low:.3f} and {score.accuracy_high:.3f} with 95 % confidence\n"
           f"balanced accuracy  {score.balanced_accuracy:.3f}")
-    if "top_5_accuracy" in score: print(f"top-5 accuracy     {score.top_5_accuracy:.3f}")
+    if "top_5_accuracy" in score: answer(f"top-5 accuracy     {score.top_5_accuracy:.3f}")
     worst = table[table.images > 0].sort_values("recall", kind="stable").head(5)
     for i, (name, right, images) in enumerate(zip(worst["class"], worst.right, worst.images)):
-        print(f"{'' if i else 'worst classes':17}  {name}: {right:,} of {images:,} right")
-    print(f"{'report':17}  {_near(page) if page.is_file() else 'none yet: ' + _shell('report', _near(run))}")
+        answer(f"{'' if i else 'worst classes':17}  {name}: {right:,} of {images:,} right")
+    answer(f"{'report':17}  {_near(page) if page.is_file() else 'none yet: ' + _shell('report', _near(run))}")
 
 @_command("tutorial-lib report runs/my_photos\ntutorial-lib report runs/my_photos --part train --out train_report", {
     "RUN": _RUN,
@@ -313,7 +483,7 @@ def _report(args):
     `train` and `evaluate` have written one already."""
     from tutorial_lib.report import report
 
-    print(_near(report(args.RUN, args.out, args.part, args.images)))
+    print(_near(report(_local(args.RUN), _local(args.out), args.part, _local(args.images))), file=args.answer)
 
 # %% ../nbs/cli.ipynb #cl097
 @_command("tutorial-lib config --show\ntutorial-lib config --show recipe=full > mine.yaml\ntutorial-lib config mine.yaml train.lr=1e-3", {
@@ -329,11 +499,11 @@ def _config(args):
     from tutorial_lib.config import Config, _differences, annotated, load_config
 
     file, keys = _place_and_keys(args.FILE, args.KEYS)
-    config = load_config(file, keys)
-    if args.show: return print(annotated(config), end="")
+    config = load_config(_local(file), keys)
+    if args.show: return print(annotated(config), end="", file=_for_machines(args.answer))
     other = _differences(config, Config(recipe=config.recipe))
-    print(f"{file or 'the configuration'} is right: recipe {config.recipe}" + (", and" if other else ""))
-    for key, *values in other: print("  {}: {}, where the recipe says {}".format(key, *(json.dumps(v, ensure_ascii=False) for v in values)))
+    print(f"{file or 'the configuration'} is right: recipe {config.recipe}" + (", and" if other else ""), file=args.answer)
+    for key, *values in other: print("  {}: {}, where the recipe says {}".format(key, *(json.dumps(v, ensure_ascii=False) for v in values)), file=args.answer)
 
 # %% ../nbs/cli.ipynb #cl099
 class _Parser(argparse.ArgumentParser):
@@ -435,6 +605,33 @@ def _flush(
         os.close(nowhere)
         return error
 
+# %% ../nbs/cli.ipynb #iss15d3
+@contextmanager
+def _answers():
+    """Keep stdout for the answer, and give the stream of it. What else is printed meanwhile goes to stderr.
+
+    Where stdout is the one that the process began with, this holds for what is written past Python too, by a library in C or by another process."""
+    shown, aside, kept = sys.stdout, sys.stderr or open(os.devnull, "w"), None
+    try: is_first = shown is sys.__stdout__ and aside is sys.__stderr__ and shown.fileno() >= 0 and aside.fileno() >= 0
+    except (OSError, ValueError): is_first = False
+    shown.flush()
+    if is_first:
+        kept = os.dup(shown.fileno())
+        os.dup2(aside.fileno(), shown.fileno())
+        below = open(os.dup(kept), "wb")
+    else: below = getattr(shown, "buffer", None)
+    answer = shown if below is None else io.TextIOWrapper(below, shown.encoding, "backslashreplace", "", line_buffering=shown.isatty())
+    try:
+        with redirect_stdout(aside): yield answer
+        answer.flush()
+    finally:
+        if kept is not None:
+            with suppress(OSError): answer.close()
+            os.dup2(kept, shown.fileno())
+            os.close(kept)
+        elif below is not None:
+            with suppress(OSError): answer.detach()
+
 # %% ../nbs/cli.ipynb #cl016
 def main(
     argv: list[str] | None = None,  # the command line without the program's name; None: that of this process
@@ -453,7 +650,7 @@ def main(
         with warnings.catch_warnings():
             if not debug:
                 for kind in FutureWarning, DeprecationWarning: warnings.simplefilter("ignore", kind)    # of libraries
-            status = args.run(args) or 0
+            with _answers() as args.answer: status = args.run(args) or 0
     except SystemExit as e: status = e.code
     except KeyboardInterrupt as e:
         status = 130
