@@ -1009,14 +1009,16 @@ def _changes(stock, digest_of, as_begun):
         if kept[file][1] in new_names:
             to, label = new_names.pop(kept[file][1])
             went["in another class" if label != kept[file][0] else "renamed"].append((file, to))
-    gone, came = ({f for pair in went.values() for f in pair} for _ in "ab")
+    pairs = [pair for some in went.values() for pair in some]
+    gone, came = {file for file, _ in pairs}, {to for _, to in pairs}
     lost = [file for file in lost if file not in gone]
     more = [(file, label) for file, label in zip(added, labels) if file not in came]
     classes = sorted({label for _, label in more} - set(table.label))
     words = _few("added", [file for file, _ in more])
     if classes: words[-1] += f", in new classes: {_some(classes)}"
-    for word, pairs in went.items():
-        if pairs: words.append(f"{len(pairs):,} {word} (" + ", ".join(f"{_plain(a, 120)!r} is now {_plain(b, 120)!r}" for a, b in pairs[:3]) + " and more"*(len(pairs) > 3) + ")")
+    for word, some in went.items():
+        moves = ", ".join(f"{_plain(a, 120)!r} is now {_plain(b, 120)!r}" for a, b in some[:3])
+        if some: words.append(f"{len(some):,} {word} ({moves}{' and more' if len(some) > 3 else ''})")
     words += _few("removed", lost) + _few("exchanged for others, or no longer readable", other)
     return "; ".join(words), not (lost or other or gone)
 
@@ -1379,8 +1381,7 @@ def train(
         run = _run_of(runs, config.output.run_name, whole, digest_of) if resume else None
         old = run is not None
         if old and (run/"result.json").is_file(): return _completed(run, whole, asked, resume == "as begun", digest_of, tell)
-        if old: tell(f"going on with {run}")
-        else:
+        if not old:
             if resume and _runs_in(runs, None): tell(f"no run in {runs} is of {folder}{f' and has the name {name}' if config.output.run_name else ''}: a new one begins")
             if whole.is_dir():    # a network that is not known, or cannot be had, is to leave nothing behind
                 body = _body_of(config, config.model.name)
@@ -1393,10 +1394,10 @@ def train(
                 raise ValueError(f"{run} was begun with another configuration, {differs}: give the same one or none, or begin a new run without --resume")
             if asked: known = _with_places(known, asked)
             if old:
-                if stock.folder != whole: tell(f"its pictures were in {stock.folder} and are now in {whole}")
-                stock.folder = whole
+                before, stock.folder = stock.folder, whole
                 _compare(run, stock, digest_of, resume == "as begun")
                 _move(run, whole)
+                tell(f"going on with {run}" + (f", whose pictures were in {before} and are now in {whole}" if before != whole else ""))
             _train(run, stock, known, tell, cbs, body, device)
     return run
 
