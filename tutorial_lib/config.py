@@ -52,6 +52,8 @@ class DataConfig(_Section):
         "Chooses what is held out. Apart from train.seed: another training then answers the same questions.", ge=0, le=2**32 - 1)
     size: int | None = _key(None, "pixels",
         "Height and width of what the network sees. null: what its weights were trained with.", ge=32, le=1024)
+    fit: Literal["crop", "pad", "squeeze"] = _key("crop", "choice",
+        "crop: the middle of each picture. pad: all of it, between bars. squeeze: all of it, in another shape. For panoramas.")
     workers: int | None = _key(None, "processes",
         "They read pictures while the network computes. null: one for each core beside a GPU, and none without one.", ge=0, le=256)
 

@@ -15,6 +15,7 @@ import shutil
 import struct
 import tarfile
 import time
+import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable
@@ -257,25 +258,88 @@ def load(
     print(f"TUTORIAL_DATA=sample: drawn animals stand in for {name}")
     return drawn[name]()
 
+# %% ../nbs/01_data.ipynb #iss15db
+def _path(
+    path,  # as a user wrote it
+) -> Path:
+    "A path, with ~ for the home of a user, where there is such a user."
+    try: return Path(path).expanduser()
+    except RuntimeError: return Path(os.path.abspath(path))
+
+_PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar", ".gz")
+
+def _is_packed(file):
+    "Is a file an archive, by its content or its name?"
+    try: return file.name.lower().endswith(_PACKED) or zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
+    except OSError: return False
+
+def _folder(
+    folder,  # as a user wrote it
+) -> Path:  # a folder that is there
+    "The path of a folder. Raises `FileNotFoundError` and `NotADirectoryError`, and says what to give in its place."
+    folder, text = _path(folder), str(folder)
+    if folder.is_dir(): return folder
+    if url := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", text):
+        raise FileNotFoundError(f"{url[1]}://{text[url.end():]} is a URL: download it first, and give the folder on this machine")
+    if not folder.exists(): raise FileNotFoundError(f"there is no folder {folder}: check the name")
+    if _is_packed(folder): raise NotADirectoryError(f"{folder} is an archive: unpack it first, and give the folder that comes out of it")
+    raise NotADirectoryError(f"{folder} is a file: give the folder that it is in")
+
 # %% ../nbs/01_data.ipynb #aed9220b
 def _walk(
     folder,  # folder to look through, with its sub-folders
 ) -> tuple[list, dict]:  # regular files; path -> reason for everything that is passed over
     "Find the files of `folder`. Links, hidden names and special files are passed over."
-    folder, files, skipped = Path(folder).expanduser(), [], {}
-    if not folder.exists(): raise FileNotFoundError(f"there is no folder {folder}: check the name")
-    if not folder.is_dir(): raise NotADirectoryError(f"{folder} is a file: give the folder that it is in")
+    folder, files, skipped = _folder(folder), [], {}
     def unreadable(e): skipped[Path(e.filename)] = f"folder that cannot be read: {e.strerror}"
     for root, dirs, names in os.walk(folder, onerror=unreadable):
         for path in (Path(root, name) for name in dirs + names):
             try:
-                if path.is_symlink(): skipped[path] = "link, not followed"
+                if path.is_symlink(): skipped[path] = _LINK
                 elif path.name.startswith("."): skipped[path] = "hidden"
                 elif path.is_file(): files.append(path)
                 elif not path.is_dir(): skipped[path] = "not a regular file"
             except PermissionError: skipped[path] = "no permission to read it"    # its folder may be listed, and not entered
         dirs[:] = [d for d in dirs if Path(root, d) not in skipped]
     return files, skipped
+
+_LINK = "link, not followed"
+
+# %% ../nbs/01_data.ipynb #iss15dc
+def _follow(
+    folder,  # folder that was looked through
+    files,  # its files, from `_walk`; what links lead to joins them
+    skipped,  # what was passed over, from `_walk`; links that are followed leave it
+):
+    """Follow the links of a folder, each file and folder once: none into a circle, and none to what is in the folder anyway.
+
+    What a link leads to has the path of the link."""
+    top = Path(os.path.realpath(folder))
+    links = sorted(path for path, reason in skipped.items() if reason == _LINK)
+    seen = {os.path.realpath(f) for f in files} if links else set()    # files, and folders that a link led to
+    def leave(path, why): skipped[path] = f"{_LINK}: {why}"
+    while links:
+        link = links.pop(0)
+        to = Path(os.path.realpath(link))
+        if not os.path.exists(to): leave(link, "it leads to nothing")
+        elif top.is_relative_to(to): leave(link, "it leads to a folder above it")
+        elif str(to) in seen: leave(link, "what it leads to is counted already")
+        elif to.is_dir():
+            found, passed = _walk(link)
+            new = [f for f in found if os.path.realpath(f) not in seen]
+            if found and not new: leave(link, "what it leads to is counted already")
+            else:
+                del skipped[link]
+                for f in set(found) - set(new): leave(f, "what it leads to is counted already")
+                files += new
+                skipped |= passed
+                links = sorted(links + [path for path, reason in passed.items() if reason == _LINK])
+            seen |= {str(to)} | {os.path.realpath(f) for f in new}
+        elif not to.is_file(): skipped[link] = "not a regular file"
+        else:
+            del skipped[link]
+            files.append(link)
+            seen.add(str(to))
 
 # %% ../nbs/01_data.ipynb #598cd783
 Image.init()
@@ -592,12 +656,14 @@ class ImageFiles(list):
 # %% ../nbs/01_data.ipynb #26c104ad
 def image_files(
     folder,  # folder to look through, with its sub-folders
+    links=False,  # follow links, each file and folder once?
 ) -> ImageFiles:  # sorted list of Paths; its `skipped` lists (path, reason) for the rest
     """Find the images in `folder`, judged by their first bytes and not by their names.
 
-    Follows no link, enters no hidden folder, writes nothing. Reads headers only: `verify_images` decodes every file. An empty folder gives
-    an empty list. Raises `FileNotFoundError` for a folder that does not exist, `NotADirectoryError` for a file."""
+    Follows no link unless it is told to, enters no hidden folder, writes nothing. Reads headers only: `verify_images` decodes every file. An
+    empty folder gives an empty list. Raises `FileNotFoundError` for a folder that does not exist, `NotADirectoryError` for a file."""
     files, skipped = _walk(folder)
+    if links: _follow(_path(folder), files, skipped)
     for path, reason in zip(files, _map(_header, files)):
         if reason: skipped[path] = reason
     return ImageFiles(sorted(f for f in files if f not in skipped), sorted(skipped.items()))
@@ -690,7 +756,7 @@ def verify_images(
 
     `file` is the path inside `folder`; `reason` is "" for a picture that `read_images` can read; `width` and `height` are pixels as stored,
     before EXIF turns them. Never raises for a file, whatever is in it; for the folder, as `image_files` does."""
-    folder = Path(folder).expanduser()
+    folder = _path(folder)
     files, skipped = _walk(folder)
     rows = dict(zip(files, _map(_verify, files)))
     for path, reason in skipped.items(): rows[path] = dict(reason=reason, format="", mode="")
@@ -710,6 +776,13 @@ def _readable(
     except FileNotFoundError: raise
     except Exception as e:
         raise ValueError(f"{path} cannot be read ({_reason(e)}): leave it out, or make it anew; `verify_images` lists such files") from e
+
+# %% ../nbs/01_data.ipynb #iss15dd
+def _is_long(
+    path,  # file of an image
+) -> bool:  # is it far from square, with one side over twice as long as the other?
+    "Look at the header of a file only."
+    with _opened(path) as (im, _): return max(im.size) > 2*min(im.size)
 
 # %% ../nbs/01_data.ipynb #e7d5309c
 def _no_single(

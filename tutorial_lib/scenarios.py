@@ -8,13 +8,17 @@ __all__ = ['RULES', 'STRATEGIES', 'RATES', 'CELL', 'Scenario', 'Pooled', 'networ
            'measures', 'recommend', 'leave_one_out', 'Advice', 'advise']
 
 # %% ../nbs/10_scenarios.ipynb #sc007
+import io
+import json
 import math
 import os
+import re
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from importlib.resources import files as package_files
+from itertools import islice
 from pathlib import Path
 from unicodedata import normalize
 
@@ -32,7 +36,7 @@ from torchvision.models import squeezenet1_0
 from tqdm import tqdm
 
 from .classifier import augment, bf16_is_fast, evaluating
-from .data import _map, _readable, image_files, split, twins
+from .data import _decode, _map, _path, _reason, image_files, split, twins
 from .densenet import CIFAR10_STATS, densenet_tiny
 from .transfer import Probe, _hold_out_rows, _pool, _recording, body_parts, freeze_body, linear_probe, normalise, param_groups
 
@@ -422,53 +426,168 @@ def leave_one_out(
     return pd.DataFrame(rows, columns="set size seed strategy regret tau accuracy low high test inside".split())
 
 # %% ../nbs/10_scenarios.ipynb #sc085
-_PARTS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+_PARTS = {  # words for the parts of a data set
+    **dict.fromkeys("train training trn trainval".split(), "train"),
+    **dict.fromkeys("valid val validation validate validating dev develop development eval evaluation".split(), "valid"),
+    **dict.fromkeys("test tests testing tst holdout heldout".split(), "test")}
+_BESIDE = frozenset("set sets data dataset dataset images image imgs img pictures picture pics photos photo samples folder dir split part new old final "
+                    "copy copies of kopie copie copia v version".split())  # words that may stand beside them, and say nothing
+
+def _part(
+    name,  # of a folder
+) -> str:  # train, valid or test; "" where it means none of them
+    "The part that the name of a folder means: in any case, with numbers or copies behind it, such as Train_set, val2017, test (1), training copy."
+    text = re.sub(r"h[eo]ld\W*_*out", "holdout", normalize("NFKC", name).casefold())
+    words = [word for word in re.findall(r"[^\W\d_]+", text) if word not in _BESIDE]
+    cut = [next((word.removesuffix(end) for end in _BESIDE if word.removesuffix(end) in _PARTS), word) for word in words]
+    if cut == ["train", "val"]: return "train"
+    return _PARTS.get(cut[0], "") if len(cut) == 1 else ""
+
+def _parts_of(names):
+    "The part of each name, as far as it means one. Beside another folder to validate with, eval is a test."
+    found = {name: part for name in sorted(names) if (part := _part(name))}
+    late = [name for name, part in found.items() if part == "valid" and "eval" in name.casefold()]
+    if len(late) < sum(part == "valid" for part in found.values()): found |= dict.fromkeys(late, "test")
+    return found
+
+# %% ../nbs/10_scenarios.ipynb #iss15s1
 _SYSTEM = "__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"  # folders that nobody made
+
+def _is_run(folder):
+    "Did a training or an evaluation make a folder? A user's own file may have the same name: its content tells."
+    for name in "stock.json", "run.json":
+        try: about = json.loads((folder/name).read_bytes())
+        except (OSError, ValueError, RecursionError): about = None
+        if isinstance(about, dict) and "format" in about and "sha256" in about: return True
+    return os.path.isfile(folder/"stock.json") and not _has_pictures(folder)    # what is left of one
 
 def _passed_over(folder):
     "Why a folder has no images to learn from: the system made it, or a training did; else None."
     if folder.name.lower() in _SYSTEM: return "folder of the system"
-    return "folder of a run" if any(os.path.isfile(folder/name) for name in ("stock.json", "run.json")) else None
+    return "folder of a run" if _is_run(folder) else None
 
+# %% ../nbs/10_scenarios.ipynb #iss15s2
+_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif")
+
+def _has_pictures(folder, most=1000):
+    "Does one of the first files in a folder have the name of a picture?"
+    try:
+        with os.scandir(folder) as entries: return any(entry.name.lower().endswith(_ENDINGS) for entry in islice(entries, most))
+    except OSError: return False
+
+def _above(folder):
+    "A sentence for somebody who has given a class in place of the folder of all classes; or ''."
+    folder = Path(os.path.abspath(folder))
+    try: beside = [p for p in islice(folder.parent.iterdir(), 1000) if p.is_dir() and not p.name.startswith(".") and _has_pictures(p) and not _passed_over(p)]
+    except OSError: return ""
+    return f". If {folder.name} is one of the classes, give {folder.parent}" if len(beside) > 1 and folder in beside else ""
+
+def _one_class(
+    folder,  # the folder that a user gave
+    table,  # its images: file, label, root
+) -> ValueError:  # to raise
+    "Say that there is one class only, and which folder was meant."
+    label = table.label.iloc[0]
+    paths = [f.relative_to(folder/root).parts for f, root in zip(table.file, table.root)]
+    at, inside = 1, {p[1] for p in paths if len(p) > 2}
+    while len(inside) == 1 and all(len(p) > at + 2 for p in paths): inside, at = {p[at + 1] for p in paths}, at + 1
+    meant = "parts" if "train" in map(_part, inside) else "classes"
+    hint = f". If {_some(sorted(inside))} are the {meant}, give {folder/table.root.iloc[0]/Path(*paths[0][:at])}" if len(inside) > 1 else _above(folder)
+    return ValueError(f"{folder} has one class only, {label!r}: a classifier needs two. Put the images of another class into a sub-folder beside it{hint}")
+
+# %% ../nbs/10_scenarios.ipynb #iss15s3
+def _groups(
+    names,  # of each image: the folders that it is in, and its name
+):  # path of a folder -> names of the folders in it; path of a folder -> how many images are right in it
+    "What a tree of folders looks like. A path is a tuple of names."
+    inside, direct = defaultdict(set), Counter(parts[:-1] for parts in names)
+    for parts in names:
+        for i in range(len(parts) - 1): inside[parts[:i]].add(parts[i])
+    return inside, direct
+
+def _refuse_unclear(folder, inside, direct):
+    "Raise `ValueError` for folders that look like parts and have no names of parts, and for parts below classes."
+    tops = sorted(inside[()])
+    groups = {top: sorted(name for name in inside[(top,)] if normalize("NFKC", name).casefold() not in _BESIDE) for top in tops}
+    parts = {top: _parts_of(groups[top]) for top in tops}
+    full = [top for top in tops if groups[top]]
+    if len(tops) < 2 or not full or all(map(_part, tops)): return
+    some = next((top for top in full if {"train"} < set(parts[top].values())), None)
+    if some is None and full == tops and all(len(parts[top]) == len(groups[top]) for top in full) and any("train" in parts[top].values() for top in full): some = full[0]
+    if some:
+        part = next(name for name, part in parts[some].items() if part == "train")
+        raise ValueError(f"{folder} has parts below its classes, {some}/{part}: turn them round, with the classes below the parts, such as {part}/{some}")
+    shared, all_of_them = set.intersection(*map(set, groups.values())), set.union(*map(set, groups.values()))
+    if 2*len(shared) >= len(all_of_them) and not any(direct[(top,)] for top in tops):
+        raise ValueError(f"{folder}: {_some(tops)} hold folders of the same names, {_some(sorted(shared))}, as parts of a data set do. If they are parts, name them train, "
+                         f"valid and test, or give one of them. If they are classes, put their images right into them")
+    train = next((top for top in full if _part(top) == "train" and len(groups[top]) > 1 and not direct[(top,)]), None)
+    if train and any(not inside[(top,)] for top in tops):
+        raise ValueError(f"{folder}: {train} holds the folders {_some(groups[train])}, as the part to learn from would, and {_some([t for t in tops if not inside[(t,)]])} "
+                         f"beside it holds none. If {train} is a part, take the other folders out; if it is a class, put its images right into it")
+
+def _roots(
+    folder,  # the folder that a user gave, for errors
+    names,  # of each image: the folders that it is in, and its name
+) -> dict:  # path of a folder that holds class folders -> train, valid, test, or "" where the folder has no parts
+    "Find out where the class folders are. Raises `ValueError` where that is not clear."
+    inside, direct = _groups(names)
+    parts = _parts_of(inside[()])
+    others = inside[()] - set(parts)
+    whole = any(part == "train" and inside[(top,)] and not direct[(top,)] for top, part in parts.items())    # a part, and no class of that name
+    if "train" not in parts.values() or others and not (whole and len(parts) > 1):
+        _refuse_unclear(folder, inside, direct)
+        return {(): ""}
+    roots = {}
+    for top, part in parts.items():
+        root = (top,)
+        while len(inside[root]) == 1 and not direct[root]:    # a part in a part, or in a folder that is called images
+            below = (*root, *inside[root])
+            if direct[below] or not inside[below] or _part(below[-1]) not in (part, "") or not (_part(below[-1]) or below[-1].casefold() in _BESIDE): break
+            root = below
+        roots[root] = part
+    return roots
+
+# %% ../nbs/10_scenarios.ipynb #iss15s4
 def _inventory(
     folder,  # one sub-folder a class; or these inside train, valid (or val) and test
-) -> tuple[pd.DataFrame, list]:  # a row an image: file, label, part; [(path inside folder, reason)] for files that are passed over
-    "Find the images of a folder and their classes. Raises as `image_files` does, and `ValueError` where there is nothing to learn from."
-    folder = Path(folder).expanduser()
-    found, over = image_files(folder), cache(_passed_over)
+) -> tuple[pd.DataFrame, list]:  # a row an image: file, label, part, root (the folder inside `folder` that its class folder is in); [(path inside folder, reason)] for files that are passed over
+    "Find the images of a folder and their classes. Raises as `image_files` does, and `ValueError` where there is nothing to learn from, or no telling what is a class."
+    found, folder, over = image_files(folder, links=True), _path(folder), cache(_passed_over)
     skipped = [(path.relative_to(folder).as_posix(), reason) for path, reason in found.skipped]
     left_out = [next((p for p in reversed(f.relative_to(folder).parents[:-1]) if over(folder/p)), None) for f in found]
     skipped += [(p.as_posix(), over(folder/p)) for p in dict.fromkeys(left_out) if p]
     found = [f for f, p in zip(found, left_out) if not p]
     names = [f.relative_to(folder).parts for f in found]
-    tops = {parts[0] for parts in names if len(parts) > 1}
-    in_parts = "train" in {_PARTS.get(top.lower()) for top in tops} and all(top.lower() in _PARTS for top in tops)
-    depth, rows = (2 if in_parts else 1), []
+    roots, rows = _roots(folder, names), []
     for f, parts in zip(found, names):
-        if len(parts) <= depth: skipped.append(("/".join(parts), "image outside of the class folders"))
-        else: rows.append((f, normalize("NFC", parts[depth - 1]), _PARTS[parts[0].lower()] if in_parts else ""))
-    table = pd.DataFrame(rows, columns=["file", "label", "part"])
+        root = next((root for root in roots if parts[:len(root)] == root), None)
+        if root is None: skipped.append(("/".join(parts), "image outside of the class folders" if len(parts) == 1 else "in none of the parts"))
+        elif len(parts) < len(root) + 2: skipped.append(("/".join(parts), "image outside of the class folders"))
+        else: rows.append((f, normalize("NFC", parts[len(root)]), roots[root], "/".join(root)))
+    table = pd.DataFrame(rows, columns=["file", "label", "part", "root"])
     if not len(table):
         outside = f"{len(found)} images lie in no class folder" if len(found) else "no image is in it or in its sub-folders"
         if skipped and not len(found): outside += f" ({skipped[0][0]} was left out: {skipped[0][1]})"
-        raise ValueError(f"{folder} has nothing to learn from: {outside}. Put the images of each class into a sub-folder with the name of the class")
+        raise ValueError(f"{folder} has nothing to learn from: {outside}. Put the images of each class into a sub-folder with the name of the class{_above(folder) if found else ''}")
     return table, skipped
 
 # %% ../nbs/10_scenarios.ipynb #sc027
-def _check_counts(folder, counts):
+def _check_counts(folder, table):
     "Raise `ValueError` where there are too few classes, or images, to learn and to judge."
+    counts = table.label.value_counts(sort=False)
     if not len(counts): raise ValueError(f"{folder} has no image that can be read: `verify_images` says what is wrong with each. Put other images in")
-    if len(counts) < 2:
-        raise ValueError(f"{folder} has one class only, {counts.index[0]!r}: a classifier needs two. Put the images of another class into a sub-folder beside it")
+    if len(counts) < 2: raise _one_class(folder, table)
     if single := [f"{name!r}" for name, n in counts.items() if n < 2]:
         raise ValueError(f"{folder}: {'class' if len(single) == 1 else 'classes'} {', '.join(single[:5])}{' and more' if len(single) > 5 else ''} with one image: "
                          "one is needed to learn from and another one to judge by. Add images, or take the class away")
     if counts.sum() < 8: raise ValueError(f"{folder} has {counts.sum()} images that can be read: give 8 or more, and better some of ten for each class")
 
 # %% ../nbs/10_scenarios.ipynb #sc031
-def _read_or_reason(path, size):
-    try: return np.asarray(_readable(path, size))
-    except (OSError, ValueError) as e: return str(e).removeprefix(f"{path} cannot be read (").partition("): leave it out")[0]
+def _read_or_reason(path, size, fit="crop"):
+    "The pixels of a file, or why it cannot be read."
+    try: return np.asarray(_decode(path, size, fit))
+    except Exception as e: return _reason(e)
 
 def _read_all(table, folder, skipped, size):
     "Decode each image once. Those that cannot be decoded leave the table and join `skipped`."
@@ -551,7 +670,7 @@ class Advice:
     def __str__(self):
         n, sizes = sum(self.counts.values()), sorted(self.counts.values())
         minutes = f"{self.seconds:.0f} seconds" if self.seconds < 100 else f"{self.seconds/60:.0f} minutes"
-        lines = [f"{self.folder}: {n:,} images in {len(sizes)} classes, {sizes[0]:,} to {sizes[-1]:,} in a class.", *self.notes,
+        lines = [f"{self.folder}: {n:,} images in {len(sizes)} classes, {sizes[0]:,} to {sizes[-1]:,} in a class: {_some(list(self.counts), 5)}.", *self.notes,
                  f"Use first: {self.strategy}, that is {STRATEGIES[self.strategy]}" + (f" ({self.measured['layer']})." if self.strategy == "early probe" else "."),
                  f"Expect {self.accuracy:.0%} right on new pictures of the same kind, and be ready for {self.low:.0%} to {self.high:.0%}.",
                  f"It takes about {minutes} on this machine.", self.why]
@@ -560,31 +679,84 @@ class Advice:
 # %% ../nbs/10_scenarios.ipynb #sc069
 def _some(names, n=3): return ", ".join(map(str, names[:n])) + (f" and {len(names) - n} more" if len(names) > n else "")
 
+def _linked(folder, files):
+    "The links that lead out of a folder to some of its files: path inside of the folder -> where it leads."
+    top, found = os.path.realpath(folder), {}
+    for f in files:
+        inside = f.relative_to(folder).parts
+        for i in range(1, len(inside) + 1):
+            if not os.path.islink(link := folder.joinpath(*inside[:i])): continue
+            to = os.path.realpath(link)
+            if not Path(to).is_relative_to(top): found["/".join(inside[:i])] = to
+            break
+    return found
+
+def _name_notes(folder, table):
+    "Sentences about names of classes, and about folders that count as one class."
+    notes, same, ways, merged = [], defaultdict(set), defaultdict(set), defaultdict(set)
+    for f, label, root in zip(table.file, table.label, table.root):
+        inside = f.relative_to(folder/root).parts
+        same[" ".join(normalize("NFKC", label).casefold().split())].add(label)
+        ways[label].add(inside[0])
+        merged[label].add("/".join(inside[1:-1]))
+    if alike := [sorted(names) for _, names in sorted(same.items()) if len(names) > 1]:
+        notes.append("Names that differ by case, blanks or form alone: " + "; ".join(f"{', '.join(map(repr, names))} are {len(names)} classes" for names in alike[:5])
+                     + " and more"*(len(alike) > 5) + ". If they are one, put their images into one folder.")
+    if forms := sorted(label for label, names in ways.items() if len(names) > 1):
+        notes.append(f"Names that look the same and are stored in two forms: the folders {_some(list(map(repr, forms)))} are one class each.")
+    if deep := [f"{label} ({_some(sorted(subs - {''}))})" for label, subs in sorted(merged.items()) if len(subs) > 1]:
+        notes.append(f"Merged, {len(deep)}: images in sub-folders count for the class above them, {_some(deep)}.")
+    return notes
+
 def _folder_notes(folder, table, skipped, counts):
     "Sentences about what is wrong with a folder."
     notes, names = [], [f.relative_to(folder).as_posix() for f in table.file]
     if skipped: notes.append(f"Left out, {len(skipped)}: {_some([f'{name} ({reason})' for name, reason in skipped])}.")
-    parts = [name for name in counts.index if name.lower() in _PARTS]
-    if "train" in (known := {_PARTS[name.lower()] for name in parts}) and len(known) > 1:
+    if links := _linked(folder, table.file):
+        notes.append(f"Links, {len(links)}: what they lead to lies outside of the folder, and is used, such as {_some([f'{link} -> {to}' for link, to in links.items()], 1)}.")
+    parts = [name for name in counts.index if _part(name)]
+    if not any(table.part) and "train" in (known := {_part(name) for name in parts}) and len(known) > 1:
         notes.append(f"There are classes with the names {', '.join(parts)}. If these are parts, take every other folder out.")
+    notes += _name_notes(folder, table)
     if counts.max() >= 5*counts.min():
         notes.append(f"Imbalance: {counts.idxmax()} has {counts.max():,} images and {counts.idxmin()} has {counts.min():,}. Judge by each class, not by accuracy alone.")
     groups = twins(list(table.file))
-    if groups: notes.append(f"Twins, {len(groups)}: files that are the same byte for byte, such as {_some([names[i] for i in groups[0]])}. None of them judged what another one had taught.")
+    leaks = [g for g in groups if table.part[g].nunique() > 1]
+    if groups:
+        held = "None of them judged what another one had taught." if not leaks else f"{'All' if len(leaks) == len(groups) else len(leaks)} of them lie in two parts, so that one judges what another one has taught."
+        notes.append(f"Twins, {len(groups)}: files that are the same byte for byte, such as {_some([names[i] for i in groups[0]])}. {held}")
     if mixed := [g for g in groups if table.label[g].nunique() > 1]:
         notes.append(f"Labels in doubt, {len(mixed)}: the same picture is in two classes, such as {_some([names[i] for i in mixed[0]])}.")
-    if leaks := [g for g in groups if table.part[g].nunique() > 1]:
-        notes.append(f"Leaks, {len(leaks)}: the same picture is in two parts, such as {_some([names[i] for i in leaks[0]])}. What judges must not have been seen.")
+    if leaks: notes.append(f"Leaks, {len(leaks)}: the same picture is in two parts, such as {_some([names[i] for i in leaks[0]])}. What judges must not have been seen.")
     return notes
 
 # %% ../nbs/10_scenarios.ipynb #sc092
-def _why(told, found, body):
-    "One or two sentences: what was seen, and the cell that speaks for the strategy."
+@lru_cache(8)
+def _tried(table):
+    "What `leave_one_out` says of a table, given as bytes of CSV: how many sets, regrets, and which intervals held. None where it has one set."
+    chosen = pd.read_csv(io.BytesIO(table))
+    if chosen.set.nunique() < 2: return None
+    rows = leave_one_out(chosen)
+    return chosen.set.nunique(), tuple(rows.regret), tuple(rows.inside)
+
+def _how_sure(
+    told,  # from `recommend`
+    chosen,  # the cells that it leaned on
+) -> str:  # sentences, each with its full stop
+    "How well such advice has foretold what was measured, each set by the others; and what it means that a folder is far from all cells."
+    tried = _tried(chosen.to_csv(index=False).encode())
+    if tried is None: return "No measured cell is near, so take this as a guess and try two strategies." if told["far"] else ""
+    n_sets, regrets, inside = tried
+    text = (f"When each of the {n_sets} measured sets was foretold from the others, the advice was on average {np.mean(regrets):.1%} less accurate than the best strategy, "
+            f"and {max(regrets):.1%} at most; {sum(inside)} of {len(inside)} intervals held what was measured.")
+    return text + (" This folder is farther from every cell than those sets are from each other, so try two strategies." if told["far"] else "")
+
+def _why(told, found, body, chosen):
+    "A few sentences: what was seen, the cell that speaks for the strategy, and how far to trust it."
     cell = told["cell"]
-    text = (f"Why: on held-out pictures a probe of the last features of {body} is right for {found['probe']:.0%}, one of {found['layer']} for {found['early']:.0%}, "
+    return (f"Why: on held-out pictures a probe of the last features of {body} is right for {found['probe']:.0%}, one of {found['layer']} for {found['early']:.0%}, "
             f"and one of random weights for {found['random']:.0%}. The nearest measured cell is {told['set']}, {told['size']}: there "
-            + ", ".join(f"{s} {cell[s]:.0%}" for s in STRATEGIES) + ".")
-    return text + (" No measured cell is near, so take this as a guess and try two strategies." if told["far"] else "")
+            + ", ".join(f"{s} {cell[s]:.0%}" for s in STRATEGIES) + f". {_how_sure(told, chosen)}").rstrip()
 
 # %% ../nbs/10_scenarios.ipynb #sc030
 def advise(
@@ -599,9 +771,9 @@ def advise(
     Nothing is written. Files of a test part are counted and compared, and not probed. Raises `ValueError` for a folder with nothing to learn
     from, one class, a class of one image or fewer than eight images; `FileNotFoundError` and `NotADirectoryError`; and `OSError` where
     the weights of a body that was asked for cannot be had."""
-    folder = Path(folder).expanduser()
     table, skipped = _inventory(folder)
-    _check_counts(folder, table.label.value_counts(sort=False))
+    folder = _path(folder)
+    _check_counts(folder, table)
     body, make, note = _maker(body)
     size, stats = _BODIES[body]
     counted, notes = table, [note] if note else []
@@ -615,7 +787,7 @@ def advise(
     table, images = _read_all(table, folder, skipped, size)
     counted = counted[~counted.file.isin(set(chosen_files.file) - set(table.file))].reset_index(drop=True)
     counts = counted.label.value_counts(sort=False).sort_index()
-    _check_counts(folder, table.label.value_counts(sort=False))
+    _check_counts(folder, table)
     notes = _folder_notes(folder, counted, sorted(skipped), counts) + notes
     scenario = Scenario(folder.name, images, np.unique(table.label, return_inverse=True)[1], np.array([], int), stats=stats)
     found = _probing(scenario, make, list(table.file), list(table.label))
@@ -624,4 +796,4 @@ def advise(
     told = recommend(chosen, found["probe"], found["early"], 1 - early/last, 0.75*counts.sum()/len(counts), found["n_valid"])
     seconds = _training_seconds(scenario, make, told["strategy"]) if told["strategy"] in RATES else found["seconds"]
     return Advice(str(folder), counts.to_dict(), notes, sorted(skipped), body, found, *(told[k] for k in ("strategy", "accuracy", "low", "high")),
-                  seconds, _why(told, found, body), told["far"])
+                  seconds, _why(told, found, body, chosen), told["far"])

@@ -56,12 +56,12 @@ from tqdm import tqdm
 
 from . import __version__, densenet
 from .classifier import _default_device, bf16_is_fast, evaluating
-from .data import FITS, _map, _reason, _rgb, _squared, read_images, split
+from .data import FITS, _is_long, _map, _path, _reason, _rgb, _squared, read_images, split
 from .densenet import CIFAR10_STATS
 from .config import Config, DataConfig, EvaluationConfig, _differences, _given, _parse, _value, annotated, as_config, load_config, save_config
 from .modules import _write_whole, read_weights, save_weights
 from .report import HISTORY, PARTS, _csv, _plain, _wilson, read_run, report, write_run
-from .scenarios import _PARTS, _folder_notes, _inventory, _passed_over, _read_or_reason, choose, read_scenarios, recommend
+from .scenarios import _PARTS, _folder_notes, _how_sure, _inventory, _one_class, _part, _passed_over, _read_or_reason, choose, read_scenarios, recommend
 from .transfer import (_device, _Enough, _file_key, _fingerprint, _INPUT, _pool, _recording, body_parts, feature_layer, features, find_head, freeze_body, linear_probe,
                                    normalise, param_groups)
 
@@ -92,26 +92,33 @@ class Stock:
         inside = self.folder.is_relative_to(Path.cwd()) and self.folder != Path.cwd()
         shown = self.folder.relative_to(Path.cwd()) if inside else self.folder
         counts = ", ".join(f"{n:,} {part}" for part in PARTS if (n := int((self.table.part == part).sum())))
-        lines = [f"{shown}: {len(self.table):,} images in {len(self.classes):,} classes ({counts}).", *self.notes]
+        names, more = [_plain(name, 60) for name in self.classes[:5]], len(self.classes) - 5
+        classes = ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
+        lines = [f"{shown}: {len(self.table):,} images in {len(self.classes):,} classes: {classes} ({counts}).", *self.notes]
         return "\n".join(_plain(line, _LONG) for line in lines)
 
 # %% ../nbs/13_trainer.ipynb #tn001
-def _path(path):
-    "A path, with ~ for the home of a user, where there is such a user."
-    try: return Path(path).expanduser()
-    except RuntimeError: return Path(os.path.abspath(path))
-
-def _unreadable(path): return reason if isinstance(reason := _read_or_reason(path, 64), str) else None
+def _look(path):
+    "Decode a picture: why it cannot be read, or None; and is it far from square?"
+    reason = _read_or_reason(path, 64)
+    return (reason, False) if isinstance(reason, str) else (None, _is_long(path))
 
 def _decodable(folder, table, skipped):
-    "The rows of the pictures that can be decoded. The others join `skipped`, each with the reason."
-    reasons = list(tqdm(_map(_unreadable, list(table.file)), desc="reading", unit="image", total=len(table), leave=False, disable=None))
-    skipped += [(f.relative_to(folder).as_posix(), reason) for f, reason in zip(table.file, reasons) if reason]
-    return table[[reason is None for reason in reasons]].reset_index(drop=True)
+    "The rows of the pictures that can be decoded, with a column `long`: is it far from square? The others join `skipped`, each with the reason."
+    seen = list(tqdm(_map(_look, list(table.file)), desc="reading", unit="image", total=len(table), leave=False, disable=None))
+    skipped += [(f.relative_to(folder).as_posix(), reason) for f, (reason, _) in zip(table.file, seen) if reason]
+    return table.assign(long=[long for _, long in seen])[[reason is None for reason, _ in seen]].reset_index(drop=True)
 
-def _empty_classes(folder, table, in_parts):
+def _shape_note(table, fit):
+    "A sentence on pictures that are far from square, of which a square shows a part; or nothing."
+    if not (n := int(table.long.sum())): return []
+    seen = ("data.fit: crop shows their middle only; pad shows all of them between bars, squeeze all of them in another shape" if fit == "crop"
+            else f"data.fit: {fit} shows all of them")
+    return [f"Far from square, {n:,}: one side is over twice as long as the other, such as {_some([table.file[table.long].iloc[0]])}. {seen}."]
+
+def _empty_classes(folder, table):
     "Names of class folders, without those that hold a picture."
-    above = [p for p in folder.iterdir() if p.is_dir()] if in_parts else [folder]
+    above = [folder/root for root in sorted(set(table.root))]
     subs = [p for root in above for p in root.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
     def counts(p): return os.access(p, os.R_OK | os.X_OK) and not _passed_over(p) and not any(map(_passed_over, filter(Path.is_dir, p.iterdir())))
     return sorted({normalize("NFC", p.name) for p in subs if counts(p)} - set(table.label))
@@ -132,30 +139,29 @@ def _share_out(folder, table, data):
 # %% ../nbs/13_trainer.ipynb #tn038
 def take_stock(
     folder,  # one sub-folder a class; or these inside train, valid (or val) and test
-    data: DataConfig = DataConfig(),  # shares to hold out, and the seed of the choice
+    data: DataConfig = DataConfig(),  # shares to hold out, the seed of the choice, and how pictures become squares
 ) -> Stock:
     """Decode all pictures of a folder once, and decide which of them train, validate and test.
 
     Parts that the folder has are kept; others are held out with `split`, copies of a picture on one side. Files that are no picture, or
     cannot be decoded, are left out and named in the notes. Raises `FileNotFoundError`, `NotADirectoryError`, and `ValueError` for a
     folder with nothing to learn from, with one class, with a class that only judges, or with nothing that could be held out."""
-    folder = _path(folder)
     table, skipped = _inventory(folder)
-    in_parts = bool(table.part[0])
-    if not in_parts and {_PARTS.get(name.lower()) for name in table.label.unique()} <= {"valid", "test"}:
+    folder = _path(folder)
+    if not table.part[0] and {_part(name) for name in table.label.unique()} <= {"valid", "test"}:
         raise ValueError(f"{folder} holds {', '.join(sorted(table.label.unique()))} and no folder train: "
                          "put the pictures to learn from into train, one sub-folder a class")
-    empty = _empty_classes(folder, table, in_parts)
+    empty = _empty_classes(folder, table)
     table = _decodable(folder, table, skipped)
     if not len(table):
         raise ValueError(f"{folder} has no image that can be read: {_plain(skipped[-1][0], 120)} is no usable picture ({skipped[-1][1]}). Put other images in")
     counts = table.label.value_counts(sort=False).sort_index()
-    if len(counts) < 2:
-        raise ValueError(f"{folder} has one class only, {counts.index[0]!r}: a classifier needs two. Put the images of another class into a sub-folder beside it")
+    if len(counts) < 2: raise _one_class(folder, table)
     notes = _folder_notes(folder, table, sorted(skipped), counts)
     if empty: notes.append(f"Without an image, {len(empty):,}: {_some(empty)}. They are no classes.")
     table["bytes"] = [os.path.getsize(f) for f in table.file]
     table["file"] = [f.relative_to(folder).as_posix() for f in table.file]
+    notes += _shape_note(table, data.fit)
     _share_out(folder, table, data)
     train, valid = (set(table.label[table.part == part]) for part in ("train", "valid"))
     if alone := sorted(set(counts.index) - train):
@@ -1109,12 +1115,12 @@ def _decide(probes, body, stock, config):
     last = accuracy.pop(body.layer)
     early = max(accuracy.values(), default=0.)
     depth = 1 - (1 - early + .5/n)/(1 - last + .5/n)
-    told = recommend(chosen[chosen.body == like], last, early, depth, len(stock.at("train"))/len(stock.classes), n)
+    chosen = chosen[chosen.body == like]
+    told = recommend(chosen, last, early, depth, len(stock.at("train"))/len(stock.classes), n)
     strategy = {"scratch": "everything"}.get(told["strategy"], told["strategy"])
     if strategy == "early probe" and not accuracy: strategy = "probe"
     other = "" if like == body.name else f", as far as what was measured with {like} holds for {body.name}"
-    sure = "" if not told["far"] else ". No measured cell is near, so this is a guess"
-    return strategy, f"The nearest measured cell is {told['set']}, {told['size']}{other}: {strategy} is advised{sure}."
+    return strategy, f"The nearest measured cell is {told['set']}, {told['size']}{other}: {strategy} is advised. {_how_sure(told, chosen)}".rstrip()
 
 # %% ../nbs/13_trainer.ipynb #tn074
 def _seconds(work, n=3):
