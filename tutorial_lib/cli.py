@@ -315,7 +315,7 @@ def _whole(path, stdout):
 # %% ../nbs/cli.ipynb #iss15d1
 _MONTH = "jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?"
 # What a spreadsheet takes for a formula, a number, a date, a time or a truth value.
-_NO_TEXT = re.compile(rf"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]|(?=.*\d)([\W\d_]|e(?=[+-]?\d)|[ap]m?\b|{_MONTH})+$|(true|false)$", re.I | re.S)
+_NO_TEXT = re.compile(rf"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]|(?=.*\d)([\W\d_]|e(?=[+-]?\d)|(?<=[\d ])[ap]m?\b|{_MONTH})+$|(true|false)$", re.I | re.S)
 
 def _for_excel(cell):
     "A cell that a spreadsheet shows as it is: text that it would compute or change gets an apostrophe before it. Numbers stay."
@@ -338,7 +338,7 @@ def _kind(file):
     if not _header(file): return "a picture"
     others = {".onnx": "ONNX", ".h5": "Keras", ".keras": "Keras", ".tflite": "TensorFlow Lite", ".pb": "TensorFlow"}
     if other := others.get(Path(file).suffix.lower()): return f"a model of {other}"
-    if head.startswith(b"PK\3\4"): return "a model of another program (torch.save writes such files)" if b".pkl" in head else "a zip file"
+    if head.startswith((b"PK\3\4", b"PK\5\6")): return "a model of another program (torch.save writes such files)" if b".pkl" in head else "a zip file"
     if head.startswith(b"\x80") and head[1:2] in b"\2\3\4\5": return "a pickle of Python, as fastai, PyTorch and scikit-learn write it"
     try: head.decode("utf-8", "ignore" if len(head) == 4096 else "strict")
     except UnicodeDecodeError: return None
