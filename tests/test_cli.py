@@ -326,11 +326,11 @@ def test_ctrl_c_in_the_midst_of_a_training_and_resume(here, capsys):
 @pytest.mark.parametrize("line, again", [
     ("train my_photos", "train my_photos --resume"), ("train -- -x", "train ./-x --resume"),
     ("train --config 'a b.yaml' 'my photos' train.lr=0.1 --resume", "train 'my photos' train.lr=0.1 --config 'a b.yaml' --resume"),
-    ("train data.folder=x", "train data.folder=x --resume"),
+    ("train data.folder=x", "train data.folder=x --resume"), ("train x --device cuda:1", "train x --device cuda:1 --resume"),
 ])
 def test_the_line_to_go_on_with(line, again, monkeypatch, capsys):
     import tutorial_lib.trainer
-    def stopped(*args): signal.raise_signal(signal.SIGINT)
+    def stopped(*args, **kwargs): signal.raise_signal(signal.SIGINT)
     monkeypatch.setattr(tutorial_lib.trainer, "train", stopped)
     Path("a b.yaml").write_text("recipe: fast")
     assert once(shlex.split(line), capsys) == (130, "", f"tutorial-lib: stopped: go on with `tutorial-lib {again}`\n")
@@ -582,6 +582,9 @@ WRONG = {
     "sample .": (1, "'.' is the folder that you are in: give the name of a new one"),
     "sample ''": (1, "'' is the folder that you are in: give the name of a new one"),
     "sample " + "n"*300: (1, ": give a shorter name") if os.name != "nt" else (1, ""),
+    "advise https://a/b": (1, "https://a/b is an address, and nothing is downloaded: save it on this machine first"),
+    "train https://a/b": (1, "https://a/b is an address, and nothing is downloaded"),
+    "predict https://a/b a.jpg": (1, "https://a/b is an address, and nothing is downloaded"),
     "advise nowhere": (1, "there is no folder nowhere: check the name"),
     "advise ~no-such-user/x": (1, "a name begins with ~, and no user of this machine is called so: check the name, or write ./~name"),
     "train": (1, "there is no folder of images: name one, or set data.folder in the configuration"),
@@ -685,6 +688,268 @@ def test_a_name_that_the_terminal_cannot_show_stops_nothing(monkeypatch):
     monkeypatch.setattr(sys, "stdout", out)
     assert main(["sample", "사진", "--n", "1", "--size", "32"]) == 0
     assert out.buffer.getvalue() == b"\\uc0ac\\uc9c4: 1 pictures, 1 classes\n" and everything("사진")
+
+
+# ---- stdout is for the answer
+
+NOISY = """
+import os, subprocess, sys
+from tutorial_lib import cli
+def answer(args):
+    "Answer."
+    print("a print")
+    os.write(1, b"a write\\n")
+    subprocess.run(["echo", "a program"])
+    args.answer.write("the answer\\n")
+    sys.stdout.write("another print\\n")
+cli._COMMANDS["sample"] = answer, "", {}
+status = cli.main(["sample"])
+print("the caller's own", file=sys.stdout, flush=True)
+sys.exit(status)
+"""
+
+
+@posix
+def test_what_is_not_the_answer_goes_to_stderr_below_python_too():
+    done = run("-c", NOISY)
+    assert (done.returncode, done.stdout) == (0, "the answer\nthe caller's own\n")
+    assert sorted(done.stderr.splitlines()) == ["a print", "a program", "a write", "another print"]
+
+
+def test_what_a_library_prints_is_not_in_the_answer(here, monkeypatch, capsys):
+    "As torch.hub does when it downloads the weights of a body."
+    import tutorial_lib.trainer
+    load = tutorial_lib.trainer.load_model
+    def downloads(path):
+        print('Downloading: "https://example.org/a.pth"')
+        return load(path)
+    monkeypatch.setattr(tutorial_lib.trainer, "load_model", downloads)
+    file = next(Path("my_photos").rglob("*.jpg"))
+    status, out, err = once(["predict", "runs/my_photos", file, "--format", "json"], capsys)
+    assert status == 0 and json.loads(out)[0]["file"] == str(file) and err == 'Downloading: "https://example.org/a.pth"\n'
+    assert once(["evaluate", "runs/my_photos", "my_photos", "--json"], capsys)[1].startswith("{")
+    before = sys.stdout
+    for line in ["predict", "nowhere", "a.jpg"], ["predict", "runs/my_photos", file]: main([str(word) for word in line])
+    assert sys.stdout is before
+
+
+class OnWindows(io.TextIOWrapper):
+    "stdout into a file, where the code page is not UTF-8 and a line ends in two characters."
+    def __init__(self, encoding): super().__init__(io.BytesIO(), encoding, newline="\r\n")
+
+
+def told(args, monkeypatch, encoding="cp949"):
+    "The status of a command, and the bytes of its stdout."
+    monkeypatch.setattr(sys, "stdout", out := OnWindows(encoding))
+    status = main([str(a) for a in args])
+    out.flush()
+    return status, out.buffer.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "cp1252", "ascii", "utf-8"])
+def test_a_table_is_utf8_and_json_is_ascii_whatever_the_code_page_is(encoding, here, monkeypatch):
+    file = next(Path("my_photos").rglob("*.jpg"))
+    names = ["café.jpg", "고양이.jpg", "😀.jpg"]
+    for name in names: shutil.copy(file, name)
+    status, data = told(["predict", "runs/my_photos", *names, "--top-k", 1], monkeypatch, encoding)
+    assert status == 0 and [row["file"] for row in table(data.decode("utf-8"))] == names and b"\r" not in data
+    status, data = told(["predict", "runs/my_photos", *names, "--format", "json"], monkeypatch, encoding)
+    assert status == 0 and [row["file"] for row in json.loads(data.decode("ascii"))] == names
+    assert told(["config", "--show", "data.folder=고양이 😀"], monkeypatch, encoding)[1].decode("utf-8").count("\n  folder: 고양이 😀\n") == 1
+    for line in ["train", "my_photos", *QUICK, "output.run_name=내 모형", "--json"], ["evaluate", "runs/내 모형", "--json"]:
+        status, data = told(line, monkeypatch, encoding)
+        assert status == 0 and json.loads(data.decode("ascii"))["run"] == str(Path("runs/내 모형"))
+    text = told(["evaluate", "runs/내 모형"], monkeypatch, encoding)[1].decode(encoding)
+    assert "accuracy" in text and (r"\ub0b4 \ubaa8\ud615" in text or "내 모형" in text)
+
+
+@posix
+def test_a_name_that_is_no_utf8_goes_out_as_it_is(here, monkeypatch):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    shutil.copy(next(Path("my_photos").rglob("*.jpg")), name)
+    for encoding in "cp949", "utf-8":
+        status, data = told(["predict", "runs/my_photos", name, "--top-k", 1], monkeypatch, encoding)
+        assert status == 0 and b"\ncaf\xe9.jpg," in data
+    assert json.loads(told(["predict", "runs/my_photos", name, "--format", "json"], monkeypatch)[1])[0]["file"] == name
+    assert told(["predict", "runs/my_photos", name, "고양이", "--format", "json", "--output", "a.json"], monkeypatch)[0] == 3
+    text = Path("a.json").read_text("utf-8")     # strictly
+    assert [row["file"] for row in json.loads(text)] == [name, "고양이"] and "고양이" in text
+    assert told(["predict", "runs/my_photos", name, "--excel", "--output", "a.csv"], monkeypatch)[0] == 0
+    assert r"caf\udce9.jpg" in Path("a.csv").read_text("utf-8")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-x", "@SUM(A1)", "\t=1", "\r=1", " =1+1", "＝1+1", "007", "1e5", "1E-5", "12", "1.5", "1,5", "1/2", "3-1", "2020-01-01", "10:30", "5 %", "$5",
+                                  "MAR1", "1-Mar", "sept2", "June 3", "2 pm", "TRUE", "false", "(5)"])
+def test_excel_gets_text_that_it_does_not_change(text): assert cli._for_excel(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("cell", ["cat", "고양이", "a=1", "p003.png", "runs/1/2.jpg", "marble", "e5 car", "January", "nan", "None", "", "truly", "x-1", "a@b", .5, 1, None])
+def test_excel_gets_all_else_as_it_is(cell): assert cli._for_excel(cell) is cell or cli._for_excel(cell) == cell
+
+
+def test_a_table_for_excel(here, monkeypatch, capsys):
+    import pandas as pd
+    import tutorial_lib.trainer
+    classes = ["=1+1", "007", "1e5", "고양이, 개"]
+    def named(model, files, *args, **kwargs): return pd.DataFrame(dict(file=files, label=classes[:len(files)], confidence=[.5, .25, 1., 1e-5][:len(files)], error=""))
+    monkeypatch.setattr(tutorial_lib.trainer.Model, "predict", named)
+    files = [str(f) for f in list(Path("my_photos").rglob("*.jpg"))[:4]]
+    assert once(["predict", "runs/my_photos", *files, "--excel", "--output", "x.csv"], capsys)[0] == 0
+    data = Path("x.csv").read_bytes()
+    assert data.startswith(b"\xef\xbb\xbffile,label,confidence,error\r\n") and data.count(b"\n") == data.count(b"\r\n") == 5 and data.count(b"\xef\xbb\xbf") == 1
+    rows = table(data.decode("utf-8-sig"))
+    assert [r["label"] for r in rows] == ["'=1+1", "'007", "'1e5", "고양이, 개"] and [float(r["confidence"]) for r in rows] == [.5, .25, 1., 0.]
+    assert told(["predict", "runs/my_photos", *files, "--excel"], monkeypatch)[1] == data
+    assert once(["predict", "runs/my_photos", *files, "--excel", "--format", "json"], capsys) == (
+        1, "", "tutorial-lib: error: --excel is for a table: leave --format json away, or --excel\n")
+
+
+# ---- names, as people write them
+
+def on_stdin(monkeypatch, data): monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), "utf-8"))
+
+
+LISTS = {
+    "a byte-order mark": "\ufeffa.jpg\nb c.jpg\n".encode(), "Windows": b"a.jpg\r\nb c.jpg\r\n\r\n", "UTF-16": "a.jpg\r\nb c.jpg\r\n".encode("utf-16"),
+    "UTF-16, the other way": "\ufeffa.jpg\nb c.jpg".encode("utf-16-be"), "UTF-16 without a mark": "a.jpg\r\nb c.jpg\r\n".encode("utf-16-le"),
+    "UTF-16 without a mark, the other way": "a.jpg\r\nb c.jpg\r\n".encode("utf-16-be"), "in quotes": b"\"a.jpg\"\n'b c.jpg'\n", "blanks": b"  a.jpg\t\n b c.jpg  \r\n",
+    "NUL": b"a.jpg\0b c.jpg\0", "NUL without the last": b"./a.jpg\0./b c.jpg", "blanks and quotes": b" \"a.jpg\" \r\n \"b c.jpg\"\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_names_on_stdin_as_other_programs_write_them(kind, monkeypatch):
+    for name in "a.jpg", "b c.jpg": Path(name).touch()
+    on_stdin(monkeypatch, LISTS[kind])
+    assert [(os.path.normpath(name), why) for name, why in cli._pictures(["-"])] == [("a.jpg", ""), ("b c.jpg", "")]
+
+
+@posix
+def test_what_is_there_is_meant_as_it_is_written(monkeypatch):
+    names = [" a.jpg ", '"a.jpg"', "a.jpg", "[a].jpg", "*.jpg", "~", "a\r", "file:a.jpg", "line\nbreak.jpg", "https:"]
+    for name in names: Path(name).touch()
+    assert [name for name, _ in cli._pictures(names)] == names
+    on_stdin(monkeypatch, "\0".join(names).encode())
+    assert [name for name, _ in cli._pictures(["-"])] == names
+    on_stdin(monkeypatch, "?.jpg\n".encode())
+    assert list(cli._pictures(["-"])) == [("?.jpg", "")], "a name from a program is no pattern"
+
+
+def test_a_pattern_that_no_shell_expanded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for name in "b.png", "a.png", "sub/c.png", "sub/deep/d.png", ".e.png", "runs/x/report/f.png", "runs/x/run.json", "runs/x/stock.json":
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text("{}")
+    def found(*words): return [(Path(name).as_posix(), why) for name, why in cli._pictures(words)]
+    assert found("*.png") == found("'*.png'") == [("a.png", ""), ("b.png", "")]
+    assert found("?.png", "sub/[c].png") == [("a.png", ""), ("b.png", ""), ("sub/c.png", "")]
+    capsys.readouterr()
+    assert found("**/*.png") == found("**") == [("a.png", ""), ("b.png", ""), ("sub/c.png", ""), ("sub/deep/d.png", "")]
+    assert capsys.readouterr().err.splitlines()[0].startswith(f"tutorial-lib: **/*.png: left out, 1: {Path('runs/x')} (")
+    assert found("runs/x/report/*.png") == [("runs/x/report/f.png", "")], "who names it means it"
+    assert found("~/a.*") == [((tmp_path/"a.png").as_posix(), "")]
+    assert found("*.gif") == [("*.gif", "no file is called so, nor like it as a pattern")]
+    if os.name != "nt":
+        Path("sub/loop").symlink_to(tmp_path/"sub")
+        assert found("sub/**/*.png") == [("sub/c.png", ""), ("sub/deep/d.png", "")]
+
+
+def test_addresses_and_other_ways_to_say_where(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    file = tmp_path/"내 사진 #1.jpg"
+    file.touch()
+    for word in file.as_uri(), file.as_uri().replace("file://", "FILE://localhost"), f"~/{file.name}", f" '{file}' ": assert [*map(Path, next(zip(*cli._pictures([word]))))] == [file]
+    for word in "https://example.org/cat.jpg", "HTTP://a/b.png?x=1", "s3://photos/a.jpg", "ftp://a/b.jpg":
+        assert list(cli._pictures([word])) == [(word, "an address, and nothing is downloaded: save it on this machine first, and give the name that it has here")]
+    assert cli._local("C:/a.jpg") == "C:/a.jpg" and cli._local(None) is None and cli._local("~no-such-user/x") == "~no-such-user/x"
+    with pytest.raises(ValueError, match="^https://a/runs is an address, and nothing is downloaded"): cli._local("https://a/runs")
+
+
+def test_figures_of_reports_are_not_predicted(here, capsys):
+    status, out, err = once(["predict", "runs/my_photos", ".", "--top-k", 1], capsys)
+    files = [row["file"] for row in table(out)]
+    assert status == 0 and len(files) == 36 and all(Path(file).parts[0] == "my_photos" for file in files), files
+    assert err.startswith(f"tutorial-lib: .: left out, 1: {Path('runs/my_photos')} (") and err.count("\n") == 1
+
+
+@posix
+def test_what_is_left_out_of_a_folder_is_said(monkeypatch, capsys):
+    "Whatever `image_files` leaves out, and why."
+    import tutorial_lib.data
+    Path("photos/sub").mkdir(parents=True)
+    Path("photos/more").symlink_to("sub")
+    top = Path("photos").absolute()
+    found = tutorial_lib.data.ImageFiles([top/"a.jpg"], [(top/"more", "a link back"), (top/"b.heic", "HEIC"), (top/".c", "hidden"), (top/"notes.txt", "not an image")])
+    monkeypatch.setattr(tutorial_lib.data, "image_files", lambda folder: found)
+    assert list(cli._pictures(["photos"])) == [("photos/a.jpg", ""), ("photos/b.heic", "HEIC")]
+    assert capsys.readouterr() == ("", "tutorial-lib: photos: left out, 1: more (a link back)\n")
+
+
+# ---- what stands in the wrong place is named
+
+def test_run_and_picture_the_other_way_round(here, capsys):
+    Path("my photos").mkdir()
+    shutil.copy(next(Path("my_photos").rglob("*.jpg")), "photo.jpg")
+    for line, right in [("predict photo.jpg runs/my_photos", "predict runs/my_photos photo.jpg"), ("predict 'my photos' runs/my_photos a.jpg", "predict runs/my_photos 'my photos' a.jpg"),
+                        ("predict nowhere.jpg runs/my_photos/head.safetensors", "predict runs/my_photos/head.safetensors nowhere.jpg"),
+                        ("evaluate my_photos runs/my_photos", "evaluate runs/my_photos my_photos")]:
+        status, out, err = once(shlex.split(line), capsys)
+        assert (status, out) == (1, "") and err.count("\n") == 1 and f" is one. The run comes first: `tutorial-lib {right}`\n" in err, err
+    assert once(["predict", "runs/my_photos", "photo.jpg"], capsys)[0] == 0
+    status, out, err = once(["predict", "runs", "photo.jpg"], capsys)
+    assert status == 1 and f"runs is a folder of runs: give one of them, such as {Path('runs/my_photos')}\n" in err
+
+
+def zipped(path):
+    import torch
+    torch.save({"a": torch.zeros(2)}, path)
+
+
+@pytest.mark.parametrize("name, make, words", [
+    ("photo.jpg", lambda path: sample_picture(path), "a picture"), ("x.csv", lambda path: path.write_text("a,b\n1,2\n"), "text"), ("one.csv", lambda path: path.write_text("a"), "text"),
+    ("best.pt", zipped, "a model of another program (torch.save writes such files)"), ("export.pkl", lambda path: path.write_bytes(b"\x80\x04."), "a pickle of Python"),
+    ("photos.zip", lambda path: shutil.make_archive("photos", "zip", "in_zip"), "a zip file"), ("net.onnx", lambda path: path.write_bytes(b"\x08\x07\x12"), "a model of ONNX"),
+    ("net.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"), "a model of Keras")])
+def test_a_file_that_is_no_model_is_named(name, make, words, tmp_path, capsys):
+    Path("in_zip").mkdir()
+    make(tmp_path/name)
+    for line in ["predict", name, "a.jpg"], ["evaluate", name, "in_zip", "--out", "there"]:
+        status, out, err = once(line, capsys)
+        assert (status, out) == (1, "") and err.startswith(f"tutorial-lib: error: {name} is {words}") and err.count("\n") == 1
+        assert "give the folder of a run first, or a file *.safetensors that `tutorial-lib train` wrote" in err
+
+
+def sample_picture(path): shutil.copy(next(sample(path.with_name("drawn"), 1, 32).glob("*.jpg")), path)
+
+
+def test_evaluate_on_the_folder_of_one_class(here, capsys):
+    breed = next(Path("my_photos").iterdir())
+    for folder in breed, f"{breed}{os.sep}", breed.absolute():
+        status, out, err = once(["evaluate", "runs/my_photos", folder], capsys)
+        assert (status, out) == (1, "") and err.count("\n") == 1 and f"{folder} holds pictures, and no sub-folders that say what is right. " in err, err
+        assert "give the folder above it: `tutorial-lib evaluate runs/my_photos my_photos`" in err
+    assert not Path("runs/my_photos/evaluations").exists()
+
+
+def test_weights_that_cannot_be_had(here, monkeypatch, capsys):
+    import tutorial_lib.trainer
+    def no_network(*args): raise OSError("<urlopen error no network>")
+    monkeypatch.setattr(tutorial_lib.trainer, "_build", no_network)
+    for line in ["predict", "runs/my_photos", "a.jpg"], ["evaluate", "runs/my_photos", "my_photos"]:
+        status, out, err = once(line, capsys)
+        assert (status, out) == (1, "") and err.count("\n") == 1 and "runs/my_photos" in err and "no network" in err, err
+        assert "model.name" not in err and "connect this machine to the network" in err and "TORCH_HOME" in err and "a run that holds model.safetensors" in err
+
+
+@pytest.mark.parametrize("line, name", [("train my_photos", "train"), ("predict runs/my_photos a.jpg", "load_model"), ("evaluate runs/my_photos my_photos", "evaluate")])
+def test_the_device_is_handed_on_where_one_is_named(line, name, here, monkeypatch, capsys):
+    import tutorial_lib.trainer
+    def asked(*args, **kwargs): raise ValueError(f"asked for {kwargs}")
+    monkeypatch.setattr(tutorial_lib.trainer, name, asked)
+    for more, words in ("", "{}"), ("--device auto", "{}"), ("--device cuda:1", "{'device': 'cuda:1'}"):
+        assert once(shlex.split(f"{line} {more}"), capsys) == (1, "", f"tutorial-lib: error: asked for {words}\n")
 
 
 # ---- nobody reads

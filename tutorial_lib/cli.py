@@ -221,14 +221,14 @@ def _outside_of_runs(files, top, name):
         above = [top/folder for folder in reversed(file.relative_to(top).parents[:-1])]
         if folder := next(filter(why, above), None): left[folder] = why(folder)
         else: kept.append(file)
-    _say_left_out(name, left, top, "folders")
+    _say_left_out(name, left, top)
     return kept
 
-def _say_left_out(name, left, top, what):
+def _say_left_out(name, left, top):
     "How many things are left out, and which is the first."
     if not left: return
     first = min(left)
-    _say(f"tutorial-lib: {name}: {len(left):,} {what} left out, such as {first.relative_to(top)} ({left[first]})")
+    _say(f"tutorial-lib: {name}: left out, {len(left):,}: {first.relative_to(top)} ({left[first]})" + " and more"*(len(left) > 1))
 
 def _in_folder(name):
     "The pictures in a folder, and what calls itself one: (name, why it is none, or '' where that is not known)."
@@ -238,7 +238,7 @@ def _in_folder(name):
     found = image_files(top)
     visible = {path: why for path, why in found.skipped if why != "hidden"}
     lost = {path: why for path, why in visible.items() if why.startswith("folder that cannot") or not path.is_dir() and _calls_itself_a_picture(path)}
-    _say_left_out(name, {path: why for path, why in visible.items() if path not in lost and (path.is_symlink() or path.is_dir())}, top, "links or folders")
+    _say_left_out(name, {path: why for path, why in visible.items() if path not in lost and (path.is_symlink() or path.is_dir())}, top)
     files = _outside_of_runs(sorted([*found, *lost]), top, name)
     if not files: _say(f"tutorial-lib: {name}: there is no picture in it")
     for path in files: yield os.path.join(name, path.relative_to(top)), lost.get(path, "")
@@ -247,8 +247,13 @@ def _of_pattern(pattern):
     "The files that a pattern means which no shell expanded, as a shell would: sorted, and none that are hidden."
     fixed = re.split(r"[*?[]", pattern)[0]
     top = Path(os.path.abspath(os.path.dirname(fixed)))
-    names = {Path(os.path.abspath(name)): name for name in sorted(glob.glob(pattern, recursive=True)) if not ("**" in pattern and os.path.isdir(name))}
-    return [names[path] for path in _outside_of_runs(names, top, pattern)]
+    names, by_folder = sorted(glob.glob(pattern, recursive=True)), {}
+    if "**" in pattern:    # finds folders beside what is in them, and goes round where a link leads back
+        names = [name for name in names if not os.path.isdir(name)]
+        for folder in sorted({os.path.dirname(name) for name in names}, key=len): by_folder.setdefault(os.path.realpath(folder), folder)
+        names = [name for name in names if os.path.dirname(name) in by_folder.values()]
+    paths = {Path(os.path.abspath(name)): name for name in names}
+    return [paths[path] for path in _outside_of_runs(paths, top, pattern)]
 
 def _meant(word, is_pattern):
     "The files and folders that a word means: (name, why it is no picture, or ''). What is there is meant as it is written."
@@ -310,7 +315,7 @@ def _whole(path, stdout):
 # %% ../nbs/cli.ipynb #iss15d1
 _MONTH = "jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?"
 # What a spreadsheet takes for a formula, a number, a date, a time or a truth value.
-_NO_TEXT = re.compile(rf"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]|(?=.*\d)([\W\d_]|e(?=[+-]?\d)|[ap]m?\b|{_MONTH})+$|(true|false)$", re.I | re.S)
+_NO_TEXT = re.compile(rf"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]|(?=.*\d)([\W\d_]|e(?=[+-]?\d)|(?<=[\d ])[ap]m?\b|{_MONTH})+$|(true|false)$", re.I | re.S)
 
 def _for_excel(cell):
     "A cell that a spreadsheet shows as it is: text that it would compute or change gets an apostrophe before it. Numbers stay."
@@ -333,7 +338,7 @@ def _kind(file):
     if not _header(file): return "a picture"
     others = {".onnx": "ONNX", ".h5": "Keras", ".keras": "Keras", ".tflite": "TensorFlow Lite", ".pb": "TensorFlow"}
     if other := others.get(Path(file).suffix.lower()): return f"a model of {other}"
-    if head.startswith(b"PK\3\4"): return "a model of another program (torch.save writes such files)" if b".pkl" in head else "a zip file"
+    if head.startswith((b"PK\3\4", b"PK\5\6")): return "a model of another program (torch.save writes such files)" if b".pkl" in head else "a zip file"
     if head.startswith(b"\x80") and head[1:2] in b"\2\3\4\5": return "a pickle of Python, as fastai, PyTorch and scikit-learn write it"
     try: head.decode("utf-8", "ignore" if len(head) == 4096 else "strict")
     except UnicodeDecodeError: return None
@@ -363,7 +368,8 @@ def _body_can_be_had(run):
 @_command("tutorial-lib predict runs/my_photos photo.jpg\ntutorial-lib predict runs/my_photos holiday --top-k 1 --output holiday.csv\n"
           "find . -name '*.jpg' | tutorial-lib predict runs/my_photos - --format json", {
     "RUN": dict(help="folder of a run, or the file of a model, *.safetensors"),
-    "FILE": dict(nargs="+", help="picture, or folder of pictures, with its sub-folders; `-` means names from stdin, one a line"),
+    "FILE": dict(nargs="+", help="picture, or folder of pictures, with its sub-folders; a pattern such as 'holiday/*.jpg', if no shell has expanded it; "
+                                  "`-` means names from stdin, one a line, or with the byte 0 between them"),
     "--top-k": dict(type=_whole_number, metavar="N", help="how many classes to name, the most probable first (default: evaluation.top_k of the training, 5)"),
     "--format": dict(choices=["csv", "json"], default="csv", help="a table, or a list of objects with the same keys (default %(default)s)"),
     "--excel": dict(action="store_true", help="a table that Excel opens rightly: UTF-8 with a byte-order mark, line ends of Windows, and an apostrophe "
@@ -611,7 +617,7 @@ def _answers():
     """Keep stdout for the answer, and give the stream of it. What else is printed meanwhile goes to stderr.
 
     Where stdout is the one that the process began with, this holds for what is written past Python too, by a library in C or by another process."""
-    shown, aside, kept = sys.stdout, sys.stderr or open(os.devnull, "w"), None
+    shown, aside, kept = sys.stdout, sys.stderr, None
     try: is_first = shown is sys.__stdout__ and aside is sys.__stderr__ and shown.fileno() >= 0 and aside.fileno() >= 0
     except (OSError, ValueError): is_first = False
     shown.flush()
@@ -639,6 +645,8 @@ def main(
     """Run one command of `tutorial-lib`.
 
     Raises nothing: an error becomes one line on stderr, and with `--debug` a traceback. Of a configuration each mistake gets its line."""
+    for name in "stdout", "stderr":
+        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, "w"))    # closed, as by >&-
     for stream in sys.stdout, sys.stderr:
         if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")    # no name of a file stops a command
     status, error, debug = 0, None, False
