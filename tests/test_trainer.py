@@ -288,14 +288,16 @@ def test_pictures_that_changed_are_refused_by_name(photos, tmp_path):
     mine = Path(shutil.copytree(photos, "mine")).resolve()
     run = stopped(mine, "train.strategy=head")
     file = sorted(mine.rglob("*.jpg"))[5]
-    data = file.read_bytes()
-    for change, what in (lambda: file.unlink(), "gone"), (lambda: file.write_bytes(data + b"\0"), "another file now"):
+    data, name = file.read_bytes(), file.relative_to(mine).as_posix()
+    for change, what in (lambda: file.unlink(), "removed"), (lambda: file.write_bytes(data + b"\0"), "exchanged for others, or no longer readable"):
         change()
         with pytest.raises(ValueError) as e: go(mine, "train.strategy=head", resume=True)
-        assert str(e.value) == f"{run} was begun with other pictures: {file} is {what}. Put it back, or begin a new run without --resume"
+        assert str(e.value) == (f"{run} was begun with other pictures than {mine} holds now: 1 {what} ({name!r}). "
+                                "Put back what the run was begun with, or begin a new run without --resume")
     file.write_bytes(data)
     shutil.copy(file, file.with_name("new.jpg"))    # one that came later is not part of the run
-    assert len(read_run(go(mine, "train.strategy=head", resume=True))) == 42
+    with pytest.raises(ValueError, match="1 added .*new.jpg"): go(mine, "train.strategy=head", resume=True)
+    assert len(read_run(go(mine, "train.strategy=head", resume="as begun"))) == 42
 
 
 def sealed(tensors, file, about, key="tutorial_lib"):
