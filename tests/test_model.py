@@ -18,7 +18,7 @@ from torch import nn
 
 from tutorial_lib import trainer
 from tutorial_lib.classifier import evaluating
-from tutorial_lib.config import Config, load_config
+from tutorial_lib.config import load_config
 from tutorial_lib.data import read_images
 from tutorial_lib.trainer import evaluate, load_model, make_body, train
 from tutorial_lib.transfer import features, linear_probe

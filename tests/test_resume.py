@@ -142,7 +142,8 @@ def test_pictures_and_runs_that_moved_together(photos, here, monkeypatch, whole)
 
 def test_features_are_kept_where_files_are_the_same(photos, whole, monkeypatch):
     "Whatever moved: a row is of the file that it was made of, or is made again."
-    run, seen, fill = stopped(photos), [], trainer.features
+    seen, fill = [], trainer.features
+    stopped(photos)
     def counts(model, paths, cache, *args, **kwargs):
         seen.append(len((cache/"rows.jsonl").read_bytes().splitlines()))
         return fill(model, paths, cache, *args, **kwargs)

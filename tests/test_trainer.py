@@ -453,7 +453,7 @@ def test_when_it_judges(every, since, epochs, photos):
 @pytest.mark.parametrize("losses, best", [([.9, .5, .1, .7, .1], 2), ([.1, .5, .5, .2, .2], 0), ([.5, .4, .3, .2, .1], 4)])
 def test_the_best_weights_are_loaded_again(losses, best, photos, monkeypatch):
     "Of weights that judged the same, the first. Here the losses are made up, and the accuracies are equal."
-    seen, judge, folded = [], trainer._judge, Network.folded
+    seen, folded = [], Network.folded
     def made_up(net, *args, **kwargs):
         seen.append(net.head.weight.detach().clone())
         return losses[len(seen) - 1], .5, None
@@ -582,7 +582,8 @@ def test_minutes_for_not_one_step_keep_the_probe(photos, monkeypatch):
 
 
 def test_another_network_than_the_one_of_the_run_is_refused(photos, halfway, monkeypatch):
-    run, make = Path(shutil.copytree(halfway.parent, "runs"))/"my_photos", trainer.make_body
+    make = trainer.make_body
+    shutil.copytree(halfway.parent, "runs")
     def changed(*args, **kwargs):
         body = make(*args, **kwargs)
         with torch.no_grad(): next(body.model.parameters()).mul_(2)

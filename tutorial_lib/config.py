@@ -99,7 +99,7 @@ class TrainConfig(_Section):
     keep: Literal["best", "last"] = _key("best", "choice",
         "Which weights the run ends with. best: those that judged best, by accuracy, and by loss where accuracies are as good as equal.")
     min_accuracy: float | None = _key(None, "share", "Weights below it are not kept as best. null: no minimum.", ge=0, le=1)
-    precision: Literal["auto", "float32", "bfloat16"] = _key("auto", "choice",
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = _key("auto", "choice",
         "auto: bfloat16 where the machine multiplies it in hardware, float16 on older GPUs.")
     seed: int = _key(42, "seed", "Of new weights, order and augmentation.", ge=0, le=2**32 - 1)
 
@@ -316,6 +316,12 @@ def _recipe(name):
     file = files("tutorial_lib")/"recipes"/f"{name}.yaml"
     return _parse(file.read_text(encoding="utf-8"), lambda line: f"{file.name}, line {line}").tree
 
+def _filled(tree):
+    "A tree with all that its recipe says. Nobody who wants no augmentation has to say that mirror images shall not judge."
+    whole = _merge(_recipe(tree.get("recipe", RECIPES[0])), tree)
+    plain = isinstance(whole.get("train"), dict) and whole["train"].get("augment") == "none"
+    return _merge({"evaluation": {"mirror": False}}, whole) if plain else whole
+
 # %% ../nbs/11_config.ipynb #cf044
 _IMPOSSIBLE = [  # keys, whether they contradict each other, why, and what to do
     ("data.valid data.test", lambda c: c.data.valid + c.data.test > .9,
@@ -338,6 +344,8 @@ _IMPOSSIBLE = [  # keys, whether they contradict each other, why, and what to do
      "a minimum is for the best weights: set train.keep: best, or train.min_accuracy: null"),
     ("output.run_name", lambda c: c.output.run_name in (".", "..") or not {"/", "\\"}.isdisjoint(c.output.run_name or ""),
      "it has to be the name of one folder: the path goes into output.runs"),
+    ("train.augment evaluation.mirror", lambda c: c.train.augment == "none" and c.evaluation.mirror,
+     "where mirror images are not to be learned from, they must not judge: set evaluation.mirror: false, or train.augment: mirror"),
 ]
 def _keys_of(tree):
     "The keys that a tree of sections sets, in one word each, such as train.lr."
@@ -374,7 +382,7 @@ class Config(_Keys):
     def _fill_in(cls, tree):
         if not isinstance(tree, dict) or tree.get("recipe", RECIPES[0]) not in RECIPES: return tree
         given = {key: value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value for key, value in tree.items()}
-        return _merge(_recipe(tree.get("recipe", RECIPES[0])), given)
+        return _filled(given)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -416,7 +424,7 @@ def _loaded(sources):
         places |= {_dotted(*path): layer.place(line) for path, line in layer.lines.items()}
         wrong |= layer.wrong
     if "recipe" not in wrong:
-        whole = _merge(_recipe(tree.get("recipe", RECIPES[0])), tree)
+        whole = _filled(tree)
         for keys, text in _impossible(_Keys.model_validate(whole), places):
             if not any(key in wrong or key.partition(".")[0] in wrong for key in keys):
                 place = next((places[key] for key in reversed(keys) if key in places), "recipe")

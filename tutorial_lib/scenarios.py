@@ -584,9 +584,9 @@ def _check_counts(folder, table):
     if counts.sum() < 8: raise ValueError(f"{folder} has {counts.sum()} images that can be read: give 8 or more, and better some of ten for each class")
 
 # %% ../nbs/10_scenarios.ipynb #sc031
-def _read_or_reason(path, size, fit="crop"):
+def _read_or_reason(path, size, **how):
     "The pixels of a file, or why it cannot be read."
-    try: return np.asarray(_decode(path, size, fit))
+    try: return np.asarray(_decode(path, size, **how))
     except Exception as e: return _reason(e)
 
 def _read_all(table, folder, skipped, size):

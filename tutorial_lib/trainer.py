@@ -993,7 +993,7 @@ def _added(table, folder):
     except ValueError as e: return [], [], e
     known = set(table.file)
     new = [(path, name, label) for path, label in zip(now.file, now.label) if (name := path.relative_to(folder).as_posix()) not in known]
-    new = [(name, label) for (_, name, label), reason in zip(new, _map(_unreadable, [path for path, *_ in new])) if not reason]
+    new = [(name, label) for (_, name, label), (reason, _) in zip(new, _map(_look, [path for path, *_ in new])) if not reason]
     return [name for name, _ in new], [label for _, label in new], None
 
 def _few(words, names): return [f"{len(names):,} {words} ({_some(names)})"] if names else []
@@ -1180,7 +1180,6 @@ def _steps(net, stock, body, config, amp=None):
     step()
     for _ in range(2*readers if loader.num_workers else 0): next(batches)    # those that were read while nobody asked for them
     one = _each(step, max(3, 2*readers))
-    del batches
     left = 60*train.minutes - (time.monotonic() - start) - starting - judge*len(stock.table)
     def needed(n):
         times = _n_judged(n, per_epoch, train)
