@@ -1,5 +1,5 @@
 """The scenarios at their edges: pictures that never mix, trainings of equal length, numbers that lean on no test part, and advice about folders of every kind."""
-import copy, json, math, shutil
+import copy, json, math, re, shutil
 from collections import OrderedDict
 from functools import cache
 from itertools import product
@@ -749,7 +749,7 @@ def test_advice_for_a_good_folder(put, table):
     said = advice.to_dict()
     assert json.loads(json.dumps(said, allow_nan=False)) == {**said, "skipped": []} and type(said["counts"]["breed 0"]) is int
     lines = str(advice).splitlines()
-    assert len(lines) == 5 and lines[0] == f"{root}: 24 images in 3 classes, 8 to 8 in a class." and max(map(len, lines)) < 700
+    assert len(lines) == 5 and lines[0] == f"{root}: 24 images in 3 classes, 8 to 8 in a class: breed 0, breed 1, breed 2." and max(map(len, lines)) < 900
 
 
 def test_what_advice_leans_on(put, table, quick, monkeypatch):
@@ -773,6 +773,23 @@ def test_advice_that_is_unsure(put, tmp_path, quick):
     results(("photos",)).to_csv(tmp_path/"one.csv", index=False)
     advice = ask(root, tmp_path/"one.csv")
     assert advice.unsure and advice.why.endswith("No measured cell is near, so take this as a guess and try two strategies.")
+
+
+def test_advice_says_how_well_it_has_foretold(put, table, quick, monkeypatch):
+    for breed in range(2): root = put(str(breed), breed, 8)
+    chosen = choose(read_scenarios(table).query("body == 'densenet_tiny'"))
+    rows = leave_one_out(chosen)
+    said = (f"When each of the 2 measured sets was foretold from the others, the advice lost on average {100*rows.regret.mean():.1f} points of accuracy against the best "
+            f"strategy, and {100*rows.regret.max():.1f} at most; {rows.inside.sum()} of {len(rows)} intervals held what was measured.")
+    assert said in ask(root, table).why and "guess" not in ask(root, table).why
+    far = " This folder is farther from every cell than those sets are from each other, so try two strategies."
+    for is_far in (False, True): assert scenarios._how_sure(dict(far=is_far), chosen) == said + far*is_far
+
+
+@pytest.mark.parametrize("body", ["squeezenet1_0", "densenet_tiny"])
+def test_what_is_known_of_the_table_that_comes_with_the_library(body):
+    chosen = choose(read_scenarios().query("body == @body"))
+    assert re.match(r"When each of the [23] measured sets .* of \d\d intervals held what was measured\.$", scenarios._how_sure(dict(far=False), chosen))
 
 
 @pytest.mark.parametrize("names", [("train", "valid", "test"), ("Train", "val", "TEST"), ("training", "validation", "test")])
@@ -932,7 +949,7 @@ def test_a_few_lines(seconds, text):
     measured = dict(layer="features.conv0")
     advice = Advice("pics", {"b": 1200, "a": 3}, ["One note."], [], "densenet_tiny", measured, "early probe", .876, .5, 1., seconds, "Why: so.", False)
     assert str(advice).splitlines() == [
-        "pics: 1,203 images in 2 classes, 3 to 1,200 in a class.", "One note.",
+        "pics: 1,203 images in 2 classes, 3 to 1,200 in a class: b, a.", "One note.",
         f"Use first: early probe, that is {STRATEGIES['early probe']} (features.conv0).",
         "Expect 88% right on new pictures of the same kind, and be ready for 50% to 100%.", f"It takes about {text} on this machine.", "Why: so."]
 

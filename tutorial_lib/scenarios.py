@@ -469,16 +469,18 @@ def _passed_over(folder):
 # %% ../nbs/10_scenarios.ipynb #iss15s2
 _ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif")
 
-def _has_pictures(folder, most=1000):
-    "Does one of the first files in a folder have the name of a picture?"
+def _has_pictures(folder, below=0):
+    "Does one of the first files in a folder, or in those `below` it, have the name of a picture?"
     try:
-        with os.scandir(folder) as entries: return any(entry.name.lower().endswith(_ENDINGS) for entry in islice(entries, most))
+        with os.scandir(folder) as entries: first = list(islice(entries, 1000))
     except OSError: return False
+    return (any(entry.name.lower().endswith(_ENDINGS) for entry in first)
+            or below > 0 and any(_has_pictures(entry.path, below - 1) for entry in first[:20] if entry.is_dir() and not entry.name.startswith(".")))
 
 def _above(folder):
     "A sentence for somebody who has given a class in place of the folder of all classes; or ''."
     folder = Path(os.path.abspath(folder))
-    try: beside = [p for p in islice(folder.parent.iterdir(), 1000) if p.is_dir() and not p.name.startswith(".") and _has_pictures(p) and not _passed_over(p)]
+    try: beside = [p for p in islice(folder.parent.iterdir(), 1000) if p.is_dir() and not p.name.startswith(".") and not _passed_over(p) and _has_pictures(p, 1)]
     except OSError: return ""
     return f". If {folder.name} is one of the classes, give {folder.parent}" if len(beside) > 1 and folder in beside else ""
 
@@ -747,8 +749,8 @@ def _how_sure(
     tried = _tried(chosen.to_csv(index=False).encode())
     if tried is None: return "No measured cell is near, so take this as a guess and try two strategies." if told["far"] else ""
     n_sets, regrets, inside = tried
-    text = (f"When each of the {n_sets} measured sets was foretold from the others, the advice was on average {np.mean(regrets):.1%} less accurate than the best strategy, "
-            f"and {max(regrets):.1%} at most; {sum(inside)} of {len(inside)} intervals held what was measured.")
+    text = (f"When each of the {n_sets} measured sets was foretold from the others, the advice lost on average {100*np.mean(regrets):.1f} points of accuracy against the best strategy, "
+            f"and {100*max(regrets):.1f} at most; {sum(inside)} of {len(inside)} intervals held what was measured.")
     return text + (" This folder is farther from every cell than those sets are from each other, so try two strategies." if told["far"] else "")
 
 def _why(told, found, body, chosen):
