@@ -364,6 +364,14 @@ def test_a_run_that_was_killed_as_soon_as_it_was_there_goes_on(photos, whole, mo
     assert left(go(photos, resume=True)) == whole and len([p for p in Path("runs").iterdir() if p.is_dir()]) == 1
 
 
+def test_a_run_that_was_killed_before_it_had_its_name_is_none(photos):
+    run = stopped(photos)
+    Path("runs/.new-1.part").mkdir()
+    for name in "config.yaml", "split.csv", "stock.json": shutil.copy(run/name, "runs/.new-1.part")
+    shutil.rmtree(run)
+    assert go(photos, {"train.strategy": "probe"}, True) == run and not Path("runs/.new-1.part").exists()
+
+
 # ---- keys: what somebody set, and nothing else
 
 @pytest.mark.parametrize("asked", [None, {}, {"train.epochs": 2}, Config(train={"batch_size": 4}), load_config(None, ["train.strategy=head"]), {"recipe": "fast"}],

@@ -954,6 +954,7 @@ def _runs_in(runs, name):
     "The runs in a folder, the newest last: (path, what stock.json says). `name`: of the run; None: any."
     found = []
     for path in runs.glob("*") if runs.is_dir() else []:
+        if path.match(".new-*.part"): continue    # of a process that was killed as it made a run, or is making one
         try: about = _read_json(path/"stock.json")
         except (OSError, ValueError): continue    # not ours, or damaged: it is left as it is
         base, _, number = path.name.rpartition("_")
@@ -970,7 +971,9 @@ def _is_of(run, about, folder, digest_of):
     try: stock, _ = _old_run(run)
     except (OSError, ValueError, KeyError): return False
     if "digest" not in stock.table: return False    # an older version did not know them
-    there = [(path, digest) for path, size, digest in zip(Stock(folder, stock.table).paths, stock.table.bytes, stock.table.digest)
+    paths = Stock(folder, stock.table).paths
+    if not any(path.is_file() for path in paths[::max(1, len(paths)//20)]): return False    # quickly: there may be many runs
+    there = [(path, digest) for path, size, digest in zip(paths, stock.table.bytes, stock.table.digest)
              if path.is_file() and path.stat().st_size == size]
     if len(there) <= len(stock.table)/2: return False
     same = sum(now == digest for now, (_, digest) in zip(_digests([path for path, _ in there], digest_of), there))
