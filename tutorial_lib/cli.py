@@ -173,6 +173,7 @@ def _shell(*words):
     "KEYS": _KEYS,
     "--config": dict(metavar="FILE", help="YAML file with the choices; `tutorial-lib config --show` prints one"),
     "--resume": dict(action="store_true", help="go on with the newest run of this folder; where there is none, a new one begins"),
+    "--as-begun": dict(action="store_true", help="go on, also where pictures have come since: the run keeps to those that it was begun with"),
     "--device": _DEVICE,
     "--json": _JSON,
 })
@@ -190,7 +191,7 @@ def _train(args):
         from tutorial_lib.config import load_config
         config = load_config(_local(args.config), keys) if chosen or keys else None
         from tutorial_lib.trainer import train
-        run = train(_local(folder), config, args.resume, _say, **_on(args.device))
+        run = train(_local(folder), config, "as begun" if args.as_begun else args.resume, _say, **_on(args.device))
     except KeyboardInterrupt: raise KeyboardInterrupt(f"go on with `{again}`") from None
     result = json.loads((run/"result.json").read_text(encoding="utf-8"))
     name, page = _near(run), run/"report"/"report.html"
@@ -198,6 +199,7 @@ def _train(args):
     if args.json: return _print_json(found | {k: v for k, v in result.items() if k not in ("format", "sha256_of_this")}, args.answer)
     print(f"accuracy {result['accuracy']:.3f} on the {result['part']} part\n"
           f"run      {name}\nmodel    {found['model']}, {result['bytes']:,} bytes", file=args.answer)
+    if "tried" in result: print(f"kept     the {result['strategy']}: fine-tuning {result['tried']} was tried, and is not better", file=args.answer)
     if found["report"]: print(f"report   {found['report']}", file=args.answer)
     print(f"next     {_shell('predict', name, 'photo.jpg')}", file=args.answer)
 
@@ -355,15 +357,6 @@ def _check_model(command, run, *files):
     if os.path.isdir(run) and (runs := sorted(path for path in Path(run).iterdir() if _is_model(str(path)))):
         raise ValueError(f"{run} is a folder of runs: give one of them, such as {runs[0]}")
 
-@contextmanager
-def _body_can_be_had(run):
-    "Say what helps where the weights of a run's body are not on this machine. Another `model.name` does not: the run knows its own."
-    try: yield
-    except OSError as e:
-        if "set model.name" not in str(e): raise
-        raise OSError(f"{run}: {str(e).partition(': check the network')[0]}: they are needed once, so connect this machine to the network, "
-                      "or set the variable TORCH_HOME to the folder where another machine keeps them, or use a run that holds model.safetensors") from e
-
 # %% ../nbs/cli.ipynb #cl023
 @_command("tutorial-lib predict runs/my_photos photo.jpg\ntutorial-lib predict runs/my_photos holiday --top-k 1 --output holiday.csv\n"
           "find . -name '*.jpg' | tutorial-lib predict runs/my_photos - --format json", {
@@ -391,7 +384,7 @@ def _predict(args):
 
         run, lost = _local(args.RUN), 0
         _check_model("predict", run, *args.FILE)
-        with _body_can_be_had(run): model = load_model(run, **_on(args.device))
+        model = load_model(run, **_on(args.device))
         def predict(files): return model.predict(files, args.top_k, bar=False)
         columns = list(predict([]).columns)
         table = csv.writer(out, lineterminator="\r\n" if args.excel else "\n")
@@ -458,7 +451,7 @@ def _evaluate(args):
         _check_model("evaluate", str(run), folder)
         _check_classes("evaluate", args.RUN, folder)
         from tutorial_lib.trainer import evaluate
-        with _body_can_be_had(run): run = evaluate(run, folder, _local(args.out), **_on(args.device))
+        run = evaluate(run, folder, _local(args.out), **_on(args.device))
     elif args.out: raise ValueError("--out is for the evaluation of a FOLDER: give one, or leave it away")
     judged = read_run(run)
     judged = judged.only(next(part for part in reversed(PARTS) if part in judged.parts))

@@ -536,8 +536,8 @@ def load_model(
     try: body = make_body(head.body, not weights, head.size, head.layer, head.fit)
     except ValueError as e: raise ValueError(f"{path} does not fit a network that is known here: {e}") from None
     except OSError as e:
-        raise OSError(f"{path} holds the head of a classifier, and its body is {head.body}: {str(e).partition(': check the network')[0]}. They are needed once: "
-                      "load it on a machine with a network, or put their file under TORCH_HOME") from e
+        raise OSError(f"{path}: {str(e).partition(': check the network')[0]}: they are needed once, so connect this machine to the network, "
+                      "or set the variable TORCH_HOME to the folder where another machine keeps them, or use a run that holds model.safetensors") from e
     if weights:
         want = body.model.state_dict()
         if unfit := [k for k in {**want, **weights} if k not in want or k not in weights or want[k].shape != weights[k].shape]:
