@@ -1162,7 +1162,7 @@ def _steps(net, stock, body, config, amp=None):
     if train.minutes is None: return most, None
     start = time.monotonic()
     trial = copy.deepcopy(net).train()
-    trial.amp = amp
+    trial.amp = amp or None
     opt, device = _optimizer(trial, config, "everything"), next(net.parameters()).device
     valid, tfms = stock.at("valid")[:64], _augmentations(train.augment, body.size)
     files, y = np.array(stock.paths, object)[valid].tolist(), stock.y[valid]
