@@ -258,7 +258,8 @@ def test_a_misspelt_key_is_known(key):
 # Rules: what breaks each, in the order of the table.
 BROKEN = [["data.valid=0.8", "data.test=0.2"], ["recipe=full", "train.probe=true", "model.pretrained=false"], ["model.pretrained=false", "train.probe=false"],
           ["train.strategy=early probe", "train.probe=false"], ["train.schedule=step"], ["train.lr_every=2"], ["train.validate_from=1"],
-          ["train.validate_every=1", "train.validate_from=10"], ["train.keep=last", "train.min_accuracy=0.5"], ["output.run_name=a/b"]]
+          ["train.validate_every=1", "train.validate_from=10"], ["train.keep=last", "train.min_accuracy=0.5"], ["output.run_name=a/b"],
+          ["train.augment=none", "evaluation.mirror=true"]]
 
 
 @pytest.mark.parametrize("rule, overrides", list(zip(_IMPOSSIBLE, BROKEN, strict=True)), ids=[f"{i} {rule[0]}" for i, rule in enumerate(_IMPOSSIBLE)])
@@ -274,6 +275,13 @@ def test_what_contradicts_is_refused_and_its_cure_helps(rule, overrides):
         Config(**tree)
     cures = re.findall(r"(?:set|or) ([a-z_]+\.[a-z_]+): (\w+)", why)
     for key, value in cures: assert all(why not in text for text in said_with(overrides, f"{key}={value}")), f"{key}={value} is no cure"
+
+
+def test_what_is_not_augmented_is_not_judged_by_mirror_images():
+    "Unless somebody says otherwise, and then it is refused."
+    for config in load_config(None, ["train.augment=none"]), Config(train={"augment": "none"}): assert config.evaluation.mirror is False
+    for config in load_config(None, ["train.augment=mirror"]), Config(train={"augment": "none"}, evaluation={"mirror": False}), Config():
+        assert config.evaluation.mirror == (config.train.augment != "none")
 
 
 def said_with(overrides, more):

@@ -339,9 +339,9 @@ def test_a_start_that_failed_leaves_nothing(keys, photos, monkeypatch):
 
 def test_the_body_is_built_once(photos, monkeypatch):
     built = []
-    def counts(*args):
+    def counts(*args, **kwargs):
         built.append(args)
-        return make_body(*args)
+        return make_body(*args, **kwargs)
     monkeypatch.setattr(trainer, "make_body", counts)
     go(photos)
     assert len(built) == 1
