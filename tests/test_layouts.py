@@ -213,6 +213,15 @@ def test_an_archive(tmp_path, name):
     with pytest.raises(NotADirectoryError, match=f"{name} is an archive: unpack it first, and give the folder that comes out of it"): take_stock(tmp_path/name)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(top):
+    tree(top, "cat", "dog")
+    for name in ("run.json", "stock.json"): os.mkfifo(top/"cat"/name)
+    assert take_stock(top).classes == ["cat", "dog"]
+    os.mkfifo(top.parent/"photos.zip")
+    with pytest.raises(NotADirectoryError, match="photos.zip is a file"): take_stock(top.parent/"photos.zip")
+
+
 def test_a_home(top, monkeypatch):
     tree(top, "cat", "dog")
     for name in ("HOME", "USERPROFILE"): monkeypatch.setenv(name, str(top.parent))

@@ -270,7 +270,7 @@ _PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".
 
 def _is_packed(file):
     "Is a file an archive, by its content or its name?"
-    try: return file.name.lower().endswith(_PACKED) or zipfile.is_zipfile(file) or tarfile.is_tarfile(file)
+    try: return file.is_file() and (file.name.lower().endswith(_PACKED) or zipfile.is_zipfile(file) or tarfile.is_tarfile(file))    # a pipe would wait
     except OSError: return False
 
 def _folder(

@@ -456,6 +456,7 @@ _SYSTEM = "__macosx", "@eadir", "$recycle.bin", "system volume information", "lo
 def _is_run(folder):
     "Did a training or an evaluation make a folder? A user's own file may have the same name: its content tells."
     for name in "stock.json", "run.json":
+        if not os.path.isfile(folder/name): continue
         try: about = json.loads((folder/name).read_bytes())
         except (OSError, ValueError, RecursionError): about = None
         if isinstance(about, dict) and "format" in about and "sha256" in about: return True
