@@ -505,3 +505,8 @@ def test_a_job_in_a_process_that_was_spawned_trains(photos, whole):
     done = script(JOBS.format(keys=QUICK))
     assert done.returncode == 0, done.stderr
     assert left(Path("runs/job")) == whole
+
+
+def test_take_stock_takes_a_dict(photos):
+    assert list(trainer.take_stock(photos, {"valid": .4}).table.part) == list(trainer.take_stock(photos, trainer.DataConfig(valid=.4)).table.part)
+    with pytest.raises(ValueError, match="did you mean data.valid"): trainer.take_stock(photos, {"vaild": .4})

@@ -139,13 +139,14 @@ def _share_out(folder, table, data):
 # %% ../nbs/13_trainer.ipynb #tn038
 def take_stock(
     folder,  # one sub-folder a class; or these inside train, valid (or val) and test
-    data: DataConfig = DataConfig(),  # shares to hold out, the seed of the choice, and how pictures become squares
+    data: DataConfig = DataConfig(),  # shares to hold out, the seed of the choice, and how pictures become squares; or a dict of them
 ) -> Stock:
     """Decode all pictures of a folder once, and decide which of them train, validate and test.
 
     Parts that the folder has are kept; others are held out with `split`, copies of a picture on one side. Files that are no picture, or
     cannot be decoded, are left out and named in the notes. Raises `FileNotFoundError`, `NotADirectoryError`, and `ValueError` for a
     folder with nothing to learn from, with one class, with a class that only judges, or with nothing that could be held out."""
+    if isinstance(data, Mapping): data = as_config({"data": data}).data
     table, skipped = _inventory(folder)
     folder = _path(folder)
     if not table.part[0] and {_part(name) for name in table.label.unique()} <= {"valid", "test"}:
