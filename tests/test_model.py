@@ -15,11 +15,13 @@ from hypothesis import given, strategies as st
 from photos import draw
 from PIL import Image, ImageFile
 from torch import nn
+from torchvision.transforms import v2
 
 from tutorial_lib import trainer
 from tutorial_lib.classifier import evaluating
 from tutorial_lib.config import load_config
 from tutorial_lib.data import read_images
+from tutorial_lib.report import read_run
 from tutorial_lib.trainer import evaluate, load_model, make_body, train
 from tutorial_lib.transfer import features, linear_probe
 
@@ -325,3 +327,43 @@ def test_the_loss_decides_where_accuracies_are_as_good_as_equal(a, b, loss_a, lo
 
 def test_one_picture_does_not_throw_a_fine_tuning_away():
     assert trainer._better(dict(accuracy=34/36, loss=.082), dict(accuracy=35/36, loss=.176), 36)
+
+
+# ---- pictures that are far from square
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squeeze"])
+def test_what_is_trained_is_what_is_predicted(fit):
+    "Ten times as wide as high, and the class shows at the left end only: with crop nobody sees it."
+    colors = {"green": (40, 200, 40), "red": (200, 40, 40)}
+    for label, color in colors.items():
+        Path("wide", label).mkdir(parents=True)
+        for i in range(12):
+            pixels = np.random.default_rng(i).integers(90, 166, (48, 480, 3), np.uint8)
+            pixels[:, :160] = color
+            Image.fromarray(pixels).save(Path("wide", label, f"{i}.png"))
+    run = train("wide", load_config(None, [*QUICK, "train.strategy=probe", "data.valid=0.4", f"data.fit={fit}"]), say=lambda text: None)
+    there = read_run(run)
+    answers = load_model(run).predict([there.images/f for f in there.files], 1)
+    assert list(answers.label) == [there.classes[i] for i in there.pred]
+    np.testing.assert_allclose(answers.confidence, there.probs.max(1), atol=2e-3)
+    held_out = there.only("valid")
+    assert ((held_out.pred == held_out.y).mean() > .9) == (fit != "crop")
+    model = load_model(run)
+    assert model.head.fit == fit and model.body.how == ({} if fit == "crop" else {"fit": fit})
+    if fit != "crop":
+        with pytest.raises(ValueError, match=f"was trained on pictures that become squares by {fit}, and this body sees them by crop"):
+            trainer.Model(make_body("densenet_tiny"), model.head)
+
+
+def test_pictures_come_to_a_network_of_timm_as_it_learned():
+    timm = pytest.importorskip("timm")
+    body = make_body("mobilenetv3_small_050", pretrained=False)
+    said = timm.create_model("mobilenetv3_small_050").pretrained_cfg
+    assert body.how == {"share": said["crop_pct"], "resample": said["interpolation"]}
+    y, x = np.mgrid[:300, :400]
+    wide = Image.fromarray(np.stack([x*255//400, y*255//300, 128 + 100*np.sin(x/9)], 2).astype(np.uint8))
+    wide.save("wide.png")
+    seen = read_images(["wide.png"], 224, share=.875, resample="bicubic")[0]
+    want = v2.Compose([v2.Resize(256, v2.InterpolationMode.BICUBIC), v2.CenterCrop(224)])(wide)
+    def apart(a): return abs(a.astype(int) - np.asarray(want).astype(int)).mean()
+    assert apart(seen) < 2 < 10 < apart(read_images(["wide.png"], 224)[0])

@@ -1204,7 +1204,7 @@ def _write_results(run, stock, config, logits, about):
 def _head_of(linear, stock, body, config):
     "The head that is kept. Its configuration says no folder of this machine."
     config = Config(**config.model_dump(exclude={"output": True, "data": {"folder"}}))
-    return Head(*linear, stock.classes, body.name, body.fingerprint, body.layer, body.size, config.evaluation.mirror, annotated(config))
+    return Head(*linear, stock.classes, body.name, body.fingerprint, body.layer, body.size, config.evaluation.mirror, annotated(config), config.data.fit)
 
 # %% ../nbs/13_trainer.ipynb #tn019
 def _probe_stage(run, stock, config, body, say):
