@@ -570,7 +570,9 @@ def _image(
     name,  # of a format
     file,  # binary file that begins like it
 ):  # PIL image; what its metadata say
-    "Open a file whose format is known. Metadata of JPEG and PNG are kept away from Pillow, where a fault in them would cost the picture."
+    """Open a file whose format is known. Metadata of JPEG and PNG are kept away from Pillow, where a fault in them would cost the picture.
+
+    Those of a TIFF are a part of its header: Pillow may warn where they are damaged, as far as the caller lets it."""
     file.seek(0)
     stream, told = (_TRIM[name](file) if name in _TRIM else None) or (file, {})
     stream.seek(0)
