@@ -882,9 +882,18 @@ def test_what_is_left_out_of_a_folder_is_said(monkeypatch, capsys):
     Path("photos/more").symlink_to("sub")
     top = Path("photos").absolute()
     found = tutorial_lib.data.ImageFiles([top/"a.jpg"], [(top/"more", "a link back"), (top/"b.heic", "HEIC"), (top/".c", "hidden"), (top/"notes.txt", "not an image")])
-    monkeypatch.setattr(tutorial_lib.data, "image_files", lambda folder: found)
+    monkeypatch.setattr(tutorial_lib.data, "image_files", lambda folder, links: found)
     assert list(cli._pictures(["photos"])) == [("photos/a.jpg", ""), ("photos/b.heic", "HEIC")]
     assert capsys.readouterr() == ("", "tutorial-lib: photos: left out, 1: more (a link back)\n")
+
+
+@posix
+def test_links_out_of_a_folder_are_followed_and_said(tmp_path, capsys):
+    "As a training follows them."
+    inside, outside = draw(tmp_path/"photos", 6), draw(tmp_path/"other"/"photos", 6)
+    (inside/"more").symlink_to(outside)
+    assert len(list(cli._pictures(["photos"]))) == 12
+    assert capsys.readouterr() == ("", f"tutorial-lib: photos: Links, 1: what they lead to lies outside of the folder, and is used, such as more -> {os.path.realpath(outside)}.\n")
 
 
 # ---- what stands in the wrong place is named

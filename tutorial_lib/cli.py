@@ -235,9 +235,11 @@ def _say_left_out(name, left, top):
 def _in_folder(name):
     "The pictures in a folder, and what calls itself one: (name, why it is none, or '' where that is not known)."
     from tutorial_lib.data import image_files
+    from tutorial_lib.scenarios import _link_note
 
     top = Path(os.path.abspath(name))
-    found = image_files(top)
+    found = image_files(top, links=True)
+    if note := _link_note(top, found): _say(f"tutorial-lib: {name}: {note}")
     visible = {path: why for path, why in found.skipped if why != "hidden"}
     lost = {path: why for path, why in visible.items() if why.startswith("folder that cannot") or not path.is_dir() and _calls_itself_a_picture(path)}
     _say_left_out(name, {path: why for path, why in visible.items() if path not in lost and (path.is_symlink() or path.is_dir())}, top)

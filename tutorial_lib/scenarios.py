@@ -711,12 +711,19 @@ def _name_notes(folder, table):
         notes.append(f"Merged, {len(deep)}: images in sub-folders count for the class above them, {_some(deep)}.")
     return notes
 
+def _link_note(folder, files):
+    "A sentence about links that lead out of a folder, or an empty text."
+    links = _linked(folder, files)
+    return links and f"Links, {len(links)}: what they lead to lies outside of the folder, and is used, such as {_some([f'{link} -> {to}' for link, to in links.items()], 1)}."
+
+def _place_notes(folder, table, skipped):
+    "Sentences about what was left out of a folder, and what was taken from outside."
+    left_out = skipped and f"Left out, {len(skipped)}: {_some([f'{name} ({reason})' for name, reason in skipped])}."
+    return [note for note in (left_out, _link_note(folder, table.file)) if note]
+
 def _folder_notes(folder, table, skipped, counts):
     "Sentences about what is wrong with a folder."
-    notes, names = [], [f.relative_to(folder).as_posix() for f in table.file]
-    if skipped: notes.append(f"Left out, {len(skipped)}: {_some([f'{name} ({reason})' for name, reason in skipped])}.")
-    if links := _linked(folder, table.file):
-        notes.append(f"Links, {len(links)}: what they lead to lies outside of the folder, and is used, such as {_some([f'{link} -> {to}' for link, to in links.items()], 1)}.")
+    notes, names = _place_notes(folder, table, skipped), [f.relative_to(folder).as_posix() for f in table.file]
     parts = [name for name in counts.index if _part(name)]
     if not any(table.part) and "train" in (known := {_part(name) for name in parts}) and len(known) > 1:
         notes.append(f"There are classes with the names {', '.join(parts)}. If these are parts, take every other folder out.")

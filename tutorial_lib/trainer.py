@@ -61,7 +61,7 @@ from .densenet import CIFAR10_STATS
 from .config import Config, DataConfig, EvaluationConfig, _differences, _given, _parse, _value, annotated, as_config, load_config, save_config
 from .modules import _write_whole, read_weights, save_weights
 from .report import HISTORY, PARTS, _csv, _plain, _wilson, read_run, report, write_run
-from .scenarios import _PARTS, _folder_notes, _how_sure, _inventory, _one_class, _part, _passed_over, _read_or_reason, choose, read_scenarios, recommend
+from .scenarios import _folder_notes, _how_sure, _inventory, _one_class, _part, _passed_over, _place_notes, _read_or_reason, choose, read_scenarios, recommend
 from .transfer import (_device, _Enough, _file_key, _fingerprint, _INPUT, _pool, _recording, body_parts, feature_layer, features, find_head, freeze_body, linear_probe,
                                    normalise, param_groups)
 
@@ -1454,7 +1454,7 @@ def _check_evaluation(out):
 
 def _strange(folder, run, names, classes):
     "What is wrong with a folder of classes that a run does not know."
-    if all(name.lower() in _PARTS for name in names):
+    if all(map(_part, names)):
         return ValueError(f"{folder} holds parts, {', '.join(names)}: give one of them, such as {folder/names[0]}")
     near = get_close_matches(names[0], classes, n=1)
     return ValueError(f"{folder} has the class {names[0]!r}, which {run} does not know" + (f" (did you mean {near[0]!r}?)" if near else "")
@@ -1479,7 +1479,7 @@ def evaluate(
     parts = (list(table.file[i:i + 256]) for i in range(0, len(table), 256))
     probs = np.concatenate([model.probabilities(read_images(files, model.body.size, **model.body.how)) for files in parts])
     if out is None: out = next(path for n in range(1, 10**9) if not (path := run/"evaluations"/(folder.name if n == 1 else f"{folder.name}_{n}")).exists())
-    notes = [f"Left out, {len(skipped)}: " + ", ".join(_plain(f"{name} ({reason})", 200) for name, reason in skipped[:3]) + " and more"*(len(skipped) > 3)]*bool(skipped)
+    notes = [_plain(note, _LONG) for note in _place_notes(folder, table, sorted(skipped))]
     write_run(out, list(table.file), table.part.replace("", "test"), table.label, probs, model.classes, folder,
               about=dict(classifier=run.name, network=model.body.name, pixels=model.body.size, notes=notes), config=model.head.config)
     report(out)
