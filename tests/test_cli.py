@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from photos import draw
 from filelock import FileLock
 from hypothesis import given, settings, strategies as st
 

@@ -46,7 +46,6 @@ def exact(monkeypatch): monkeypatch.setattr(siamese, "bf16_is_fast", lambda devi
 @pytest.fixture
 def pictures():
     "Call it for the titles of all axes that were drawn since."
-    plt = siamese.plt
     plt.switch_backend("agg")
     plt.close("all")
     yield lambda: [ax.get_title() for number in plt.get_fignums() for ax in plt.figure(number).axes if ax.images]
