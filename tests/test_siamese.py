@@ -3,6 +3,7 @@ import json, math, os, random, shutil, subprocess, sys
 from functools import partial
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np, pytest, torch
 from fastai.callback.core import Callback
 from fastai.vision.all import CategoryBlock, DataBlock, Normalize, Resize, set_seed
