@@ -126,7 +126,7 @@ def test_the_whole_way_with_resnet34(few, exact, pictures):
     learn.show_results(max_n=3)
     titles = pictures()
     assert len(titles) == 3 and {line.removeprefix("is ") for t in titles for line in t.splitlines()} <= set(VOCAB)
-    siamese.plt.close("all")
+    plt.close("all")
 
     said, position, probs = learn.predict((few[0], few[-1]))
     assert said == VOCAB[position] and probs.sum() == pytest.approx(1)
