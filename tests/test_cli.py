@@ -882,10 +882,10 @@ def test_what_is_left_out_of_a_folder_is_said(monkeypatch, capsys):
     Path("photos/sub").mkdir(parents=True)
     Path("photos/more").symlink_to("sub")
     top = Path("photos").absolute()
-    found = tutorial_lib.data.ImageFiles([top/"a.jpg"], [(top/"more", "a link back"), (top/"b.heic", "HEIC"), (top/".c", "hidden"), (top/"notes.txt", "not an image")])
+    found = tutorial_lib.data.ImageFiles([top/"a.jpg"], [(top/"more", "link, not followed"), (top/"sub"/"b.jpg", "link, not followed: it is counted already"), (top/"b.heic", "HEIC"), (top/".c", "hidden"), (top/"notes.txt", "not an image")])
     monkeypatch.setattr(tutorial_lib.data, "image_files", lambda folder, links: found)
     assert list(cli._pictures(["photos"])) == [("photos/a.jpg", ""), ("photos/b.heic", "HEIC")]
-    assert capsys.readouterr() == ("", "tutorial-lib: photos: left out, 1: more (a link back)\n")
+    assert capsys.readouterr() == ("", "tutorial-lib: photos: left out, 2: more (link, not followed) and more\n")
 
 
 @posix

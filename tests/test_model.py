@@ -253,6 +253,10 @@ def test_processes_that_read_have_one_thread_each(photos, monkeypatch):
     assert [int(x) for x, _ in loader] == [1, 1] and trainer.defaults.cpus == 5
 
 
+def test_what_is_no_path_of_a_model():
+    with pytest.raises(TypeError, match="path is a bytes: give the folder of a run, or a file that one left"): load_model(b"runs/base")
+
+
 # ---- the caller's process
 
 class Stop(Callback):

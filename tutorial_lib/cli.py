@@ -241,8 +241,9 @@ def _in_folder(name):
     found = image_files(top, links=True)
     if note := _link_note(top, found): _say(f"tutorial-lib: {name}: {note}")
     visible = {path: why for path, why in found.skipped if why != "hidden"}
-    lost = {path: why for path, why in visible.items() if why.startswith("folder that cannot") or not path.is_dir() and _calls_itself_a_picture(path)}
-    _say_left_out(name, {path: why for path, why in visible.items() if path not in lost and (path.is_symlink() or path.is_dir())}, top)
+    left_out = {path: why for path, why in visible.items() if why.startswith("link") or path.is_dir() and not why.startswith("folder that cannot")}
+    lost = {path: why for path, why in visible.items() if path not in left_out and (path.is_dir() or _calls_itself_a_picture(path))}
+    _say_left_out(name, left_out, top)
     files = _outside_of_runs(sorted([*found, *lost]), top, name)
     if not files: _say(f"tutorial-lib: {name}: there is no picture in it")
     for path in files: yield os.path.join(name, path.relative_to(top)), lost.get(path, "")

@@ -526,6 +526,7 @@ def load_model(
 
     Raises `FileNotFoundError` where there is none, `ValueError` for a file that is none, or whose body is not the one that it was trained on,
     or for a device that this machine lacks, and `OSError` where the body's weights cannot be had."""
+    if not isinstance(path, (str, os.PathLike)): raise TypeError(f"path is a {type(path).__name__}: give the folder of a run, or a file that one left")
     path, device = _path(path), _chosen_device(device)
     if path.is_dir():
         there = [path/name for name in ("model.safetensors", "head.safetensors") if (path/name).is_file()]
