@@ -1223,11 +1223,12 @@ def _probe_stage(run, stock, config, body, say):
         used = body if plan["layer"] == body.layer else make_body(body.name, True, body.size, plan["layer"], config.data.fit)
         save_head(_head_of(linear, stock, used, config), run/"head.safetensors")
         plan |= dict(probe=accuracy)
-        _report_probe(run, stock, config, body, dict(plan, strategy=_PROBES.get(strategy, "probe")))
-        say(f"probe: accuracy {accuracy:.3f} on the validation part, head.safetensors and the report are there after {time.monotonic() - start:.0f} s. {why}")
+        _report_probe(run, stock, config, body, dict(plan, strategy=strategy if strategy in _PROBES else "probe"))
+        there = "head.safetensors and the report are" if config.output.report else "head.safetensors is"
+        say(f"probe: accuracy {accuracy:.3f} on the validation part, {there} there after {time.monotonic() - start:.0f} s. {why}")
     return dict(dict(earlier=[]), **plan, strategy=strategy, why=why, seconds=round(time.monotonic() - start, 1))
 
-_PROBES = {"probe": "probe", "early probe": "early probe"}  # strategies that train no more than that
+_PROBES = "probe", "early probe"  # strategies that train no more than that
 
 def _report_probe(run, stock, config, body, plan):
     "Predictions and report of the head that a probe has left."
