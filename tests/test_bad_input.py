@@ -305,7 +305,7 @@ def test_all_names_in_one_report(tmp_path):
                                   | {f"valid/{name}": data for name, data in classes(NFD, "b", seed=50).items()}])
 def test_one_name_in_two_spellings_is_one_class(tree, tmp_path):
     "macOS writes an accent as a sign of its own, Linux and Windows do not: to a reader the names are the same."
-    try_folder(put(tmp_path/"photos", tree), f"b {NFC}", "")
+    try_folder(put(tmp_path/"photos", tree), f"b {NFC}", f"Names that look the same and are stored in two forms: the folders '{NFC}' are one class each")
 
 
 # ---- a folder in another way: `.`, `..`, a slash at the end, a home

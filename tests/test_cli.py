@@ -721,9 +721,9 @@ def test_what_a_library_prints_is_not_in_the_answer(here, monkeypatch, capsys):
     "As torch.hub does when it downloads the weights of a body."
     import tutorial_lib.trainer
     load = tutorial_lib.trainer.load_model
-    def downloads(path):
+    def downloads(path, device=None):
         print('Downloading: "https://example.org/a.pth"')
-        return load(path)
+        return load(path, device)
     monkeypatch.setattr(tutorial_lib.trainer, "load_model", downloads)
     file = next(Path("my_photos").rglob("*.jpg"))
     status, out, err = once(["predict", "runs/my_photos", file, "--format", "json"], capsys)

@@ -281,6 +281,8 @@ def _folder(
     if folder.is_dir(): return folder
     if url := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", text):
         raise FileNotFoundError(f"{url[1]}://{text[url.end():]} is a URL: download it first, and give the folder on this machine")
+    if text.startswith("~") and os.path.expanduser(text) == text and not folder.exists():
+        raise FileNotFoundError(f"{text}: a name begins with ~, and no user of this machine is called so: check the name, or write ./~name")
     if not folder.exists(): raise FileNotFoundError(f"there is no folder {folder}: check the name")
     if _is_packed(folder): raise NotADirectoryError(f"{folder} is an archive: unpack it first, and give the folder that comes out of it")
     raise NotADirectoryError(f"{folder} is a file: give the folder that it is in")
