@@ -14,7 +14,7 @@ import torch
 from fastai.data.external import fastai_cfg, fastai_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 
 from tutorial_lib import data
 from tutorial_lib.data import digits, image_files, load, read_images, split, twins, verify_images
@@ -313,7 +313,8 @@ METADATA = {
     "text with a wrong checksum": chunk(b"tEXt", b"a\0b", crc=0), "EXIF of rubbish": chunk(b"eXIf", b"rubbish"), "EXIF of nothing": chunk(b"eXIf", b""),
     "short colours": chunk(b"cHRM", b"\0"), "short gamma": chunk(b"gAMA", b""), "short size": chunk(b"pHYs", b""), "short sRGB": chunk(b"sRGB", b""),
     "animation of nothing": chunk(b"acTL", bytes(8)), "animation cut short": chunk(b"acTL", b"") + chunk(b"fcTL", b""),
-    "profile of another program": chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 8\nzz"), "a chunk that nobody knows": chunk(b"abCd", b"?")}
+    "profile of another program": chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 8\nzz"), "a chunk that nobody knows": chunk(b"abCd", b"?"),
+    "a color that is transparent, and is not there": chunk(b"tRNS", b"")}
 
 
 @pytest.mark.parametrize("behind", [False, True])
@@ -322,6 +323,28 @@ def test_metadata_of_a_png_cost_nothing(folder, name, behind, recwarn):
     fill(folder, {"x.png": png_with(behind=[METADATA[name]]) if behind else png_with(METADATA[name])})
     assert reason(folder, "x.png") == "" and len(image_files(folder)) == 1
     assert (read_images([folder/"x.png"])[0] == np.asarray(NOISE)).all() and not recwarn.list
+
+
+def exif_of(value, kind=3, n=1): return struct.pack(">2sHIHHHI", b"MM", 42, 8, 1, 0x0112, kind, n) + (struct.pack(">HH", value, 0) if kind in (3, 8) else struct.pack(">I", value)) + bytes(4)
+
+
+XMP = b"<x:xmpmeta><rdf:Description tiff:Orientation='6'/></x:xmpmeta>".replace(b"'", b'"')
+PROFILE = b"\nexif\n%8d\n" % len(exif_of(6)) + exif_of(6).hex().encode()
+TURNED = {  # chunks of a PNG: how Pillow reads them
+    "packed XMP": [chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(XMP))], "XMP": [chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)],
+    "XMP in a text": [chunk(b"zTXt", b"XML:com.adobe.xmp\0\0" + zlib.compress(XMP))], "long XMP": [chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP + b" "*(2 << 20))],
+    "a profile": [chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(PROFILE))], "an international profile": [chunk(b"iTXt", b"Raw profile type exif\0\0\0\0\0" + PROFILE)],
+    "the last of two": [chunk(b"eXIf", exif_of(3)), chunk(b"eXIf", exif_of(6))], "EXIF before a profile": [chunk(b"eXIf", exif_of(3)), chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(PROFILE))],
+    "a number that means nothing, before XMP": [chunk(b"eXIf", exif_of(9)), chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)],
+    "with a sign": [chunk(b"eXIf", exif_of(6, 8))], "long with a sign": [chunk(b"eXIf", exif_of(6, 9))], "long": [chunk(b"eXIf", exif_of(6, 4))]}
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_a_png_is_turned_as_pillow_turns_it(folder, name):
+    fill(folder, {"x.png": png_with(*TURNED[name])})
+    with Image.open(folder/"x.png") as im: want = np.asarray(ImageOps.exif_transpose(im))
+    seen = read_images([folder/"x.png"])[0]
+    assert seen.shape == want.shape and (seen == want).all()
 
 
 def test_a_png_without_its_end_mark_is_whole(folder):
@@ -336,7 +359,8 @@ SEGMENTS = {
     "EXIF of nothing": segment(0xe1, b"Exif\0\0"), "EXIF of rubbish": segment(0xe1, b"Exif\0\0rubbish"), "EXIF cut short": segment(0xe1, b"Exif\0\0MM\0*\0\0\0\x08\0\x09"),
     "EXIF that points to nowhere": segment(0xe1, b"Exif\0\0MM\0*\xff\xff\xff\xff"), "a turn that is none": segment(0xe1, b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0\0\0\0\0"),
     "a turn in letters": segment(0xe1, b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04abc\0\0\0\0\0"), "a profile of rubbish": segment(0xe2, b"ICC_PROFILE\0\x01\x01rubbish"),
-    "several pictures, and none": segment(0xe2, b"MPF\0rubbish"), "XMP of rubbish": segment(0xe1, b"http://ns.adobe.com/xap/1.0/\0<tiff:Orientation='"), "a comment": segment(0xfe, b"\xff\xd9")}
+    "several pictures, and none": segment(0xe2, b"MPF\0rubbish"), "XMP of rubbish": segment(0xe1, b"http://ns.adobe.com/xap/1.0/\0<tiff:Orientation='"), "a comment": segment(0xfe, b"\xff\xd9"),
+    "a short note on its colors": segment(0xee, b"Adobe\0"), "a short header of JFIF": segment(0xe0, b"JFIF\0\1")}
 
 
 @pytest.mark.parametrize("name", SEGMENTS)

@@ -326,7 +326,7 @@ def _follow(
         if not os.path.exists(to): leave(link, "it leads to nothing")
         elif top.is_relative_to(to): leave(link, "it leads to a folder above it")
         elif str(to) in seen: leave(link, "what it leads to is counted already")
-        elif to.is_dir():
+        elif os.path.isdir(to):
             found, passed = _walk(link)
             new = [f for f in found if os.path.realpath(f) not in seen]
             if found and not new: leave(link, "what it leads to is counted already")
@@ -337,7 +337,7 @@ def _follow(
                 skipped |= passed
                 links = sorted(links + [path for path, reason in passed.items() if reason == _LINK])
             seen |= {str(to)} | {os.path.realpath(f) for f in new}
-        elif not to.is_file(): skipped[link] = "not a regular file"
+        elif not os.path.isfile(to): skipped[link] = "not a regular file"
         else:
             del skipped[link]
             files.append(link)
@@ -444,7 +444,7 @@ class _Joined:
     def close(self): pass
 
 # %% ../nbs/01_data.ipynb #iss15d4
-_LARGE = 1 << 20  # bytes: metadata that are longer are not looked into
+_LARGE = 1 << 24  # bytes: metadata that are longer are not looked into
 
 def _jpeg_without_metadata(file):
     "A JPEG without its comments, profiles and EXIF; and what these say of it. None where the file is odd: then Pillow decides."
@@ -460,7 +460,9 @@ def _jpeg_without_metadata(file):
             told["parts"] = file.read(1)[:1]    # how many of the colours are in the first scan
             return _Joined(b"".join(kept), file, start), told
         if n < 0: return None
-        if not (0xe1 <= marker[1] <= 0xef or marker[1] == 0xfe) or marker[1] == 0xee: kept.append(marker + length + file.read(n))    # 0xee: how its colours are meant
+        least = {0xe0: 14, 0xee: 12}.get(marker[1], 0)    # JFIF, and Adobe's note on how the colours are meant: of use only if they are whole
+        if least and n < least: file.seek(n, 1)
+        elif least or not (0xe1 <= marker[1] <= 0xef or marker[1] == 0xfe): kept.append(marker + length + file.read(n))
         elif marker[1] != 0xe1: file.seek(n, 1)
         elif (body := file.read(n)).startswith(b"Exif\0\0"): told.setdefault("exif", body)
         elif body.startswith(b"http://ns.adobe.com/xap/1.0/\0"): told.setdefault("xmp", body)
@@ -473,14 +475,22 @@ def _chunks(file):
         yield head[4:], n
         file.seek(at + n + 4)
 
+def _text_of(name, body):
+    "Key and text of a chunk of a PNG that holds text, compressed or not."
+    key, _, text = body.partition(b"\0")
+    packed = name == b"zTXt" or name == b"iTXt" and text[:1] == b"\1"
+    text = text[2:].split(b"\0", 2)[-1] if name == b"iTXt" else text[1:] if packed else text
+    try: return key, zlib.decompressobj().decompress(text, _LARGE) if packed else text
+    except zlib.error: return key, b""
+
 def _note_chunk(file, name, n, told):
-    "Keep what a chunk of metadata says of how the picture is turned."
+    "Keep what a chunk of metadata says of how the picture is turned. Of several the last one counts, as it does for Pillow."
     if n > _LARGE: return
-    if name == b"eXIf": told.setdefault("exif", file.read(n))
+    if name == b"eXIf": told["exif"] = file.read(n)
     if name in (b"iTXt", b"tEXt", b"zTXt"):
-        key, _, text = file.read(n).partition(b"\0")
-        if key == b"XML:com.adobe.xmp": told.setdefault("xmp", text)
-        if key == b"Raw profile type exif" and name != b"iTXt": told.setdefault("exif", _from_profile(name, text))
+        key, text = _text_of(name, file.read(n))
+        if key == b"XML:com.adobe.xmp": told["xmp"] = text
+        if key == b"Raw profile type exif": told["profile"] = _from_profile(text)
 
 def _note_behind(file, told):
     "The same for what stands behind the pixels."
@@ -494,21 +504,19 @@ def _png_without_metadata(file):
         if name == b"IDAT":
             told["pixels"] = file.tell() - 8
             return _Joined(b"".join(kept), file, told["pixels"]), told
-        if name in (b"IHDR", b"PLTE", b"tRNS"): kept.append(n.to_bytes(4, "big") + name + file.read(min(n, _LARGE) + 4))
+        if name in (b"IHDR", b"PLTE") or name == b"tRNS" and n: kept.append(n.to_bytes(4, "big") + name + file.read(min(n, _LARGE) + 4))
         else: _note_chunk(file, name, n, told)
     return None
 
-def _from_profile(name, text):
-    "EXIF data that ImageMagick wrote as digits into a text chunk of a PNG; b'' where they are none."
-    try:
-        if name == b"zTXt": text = zlib.decompressobj().decompress(text[1:], _LARGE)
-        return bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:]))
-    except (zlib.error, ValueError): return b""
+def _from_profile(text):
+    "EXIF data that ImageMagick wrote as digits into a text of a PNG; b'' where they are none."
+    try: return bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:]))
+    except ValueError: return b""
 
 # %% ../nbs/01_data.ipynb #iss15d6
 def _orientation(
     exif,  # bytes of EXIF data
-) -> int | None:  # 1 to 8: how the picture is turned; None where that is not said
+) -> int | None:  # how the picture is turned, 1 to 8, or a number that means nothing; None where that is not said
     "Read the one entry of EXIF data that concerns pixels. Whatever else is in them, or wrong with them, costs nothing."
     while exif.startswith(b"Exif\0\0"): exif = exif[6:]
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
@@ -518,8 +526,8 @@ def _orientation(
         count, = struct.unpack_from(f"{order}H", exif, at)
         for entry in range(at + 2, at + 2 + 12*count, 12):
             tag, kind, n, value = struct.unpack_from(f"{order}HHIH", exif, entry)
-            if kind == 4: value, = struct.unpack_from(f"{order}I", exif, entry + 8)
-            if tag == 0x0112: return value if kind in (3, 4) and n == 1 and 1 <= value <= 8 else None
+            if kind in (4, 9): value, = struct.unpack_from(f"{order}I", exif, entry + 8)
+            if tag == 0x0112: return value if kind in (3, 4, 8, 9) and n == 1 else None
     except struct.error: pass
     return None
 
@@ -530,7 +538,7 @@ def _turn(
     told,  # what metadata say: exif, xmp
 ):  # how to transpose, or None
     "How a picture has to be turned."
-    found = _orientation(told.get("exif") or b"")
+    found = _orientation(told.get("exif") or told.get("profile") or b"")
     if found is None and (match := re.search(rb'tiff:Orientation(?:="|>)([1-8])', told.get("xmp") or b"")): found = int(match[1])
     return _TURNS.get(found)
 
