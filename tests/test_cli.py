@@ -875,6 +875,31 @@ def test_figures_of_reports_are_not_predicted(here, capsys):
     assert err.startswith(f"tutorial-lib: .: left out, 1: {Path('runs/my_photos')} (") and err.count("\n") == 1
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-8"])
+@pytest.mark.parametrize("text, names", [("photos/a.png\n", ["photos/a.png"]), ("photos/a.png", ["photos/a.png"]), ("a.png\r\nb.png\r\n", ["a.png\r", "b.png\r"])])
+def test_names_of_powershell_without_a_mark(encoding, text, names, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode(encoding)), "utf-8"))
+    assert [name.strip() for name in cli._stdin()] == [name.strip() for name in names]
+
+
+def test_a_closed_stdin_is_named(monkeypatch, here, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert once(["predict", "runs/my_photos", "-"], capsys)[::2] == (1, "tutorial-lib: error: `-` means names from stdin, and stdin is closed: write them into it, one a line\n")
+
+
+def test_two_folders_in_place_of_the_one_above(here, capsys):
+    a, b = sorted(Path("my_photos").iterdir())[:2]
+    status, out, err = once(["train", a, b], capsys)
+    assert (status, out, err) == (1, "", f"tutorial-lib: error: {a} and {b} are two folders: give the one that holds all classes, {Path('my_photos').absolute()}\n")
+
+
+def test_a_carriage_return_in_a_cell_ends_no_row():
+    out = io.StringIO(newline="")
+    table = cli._Table(out, "\n")
+    for row in ["a\rb", "c", None, .5], ["d", "e", "f", 1]: table.writerow(row)
+    assert list(csv.reader(io.StringIO(out.getvalue(), newline=""))) == [["a\rb", "c", "", "0.5"], ["d", "e", "f", "1"]]
+
+
 @posix
 def test_what_is_left_out_of_a_folder_is_said(monkeypatch, capsys):
     "Whatever `image_files` leaves out, and why."

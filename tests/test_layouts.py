@@ -93,12 +93,54 @@ def test_what_stands_beside_parts_is_left_out(top):
     (halves("cat", "dog", classes=("Training", "val_2")), "photos has parts below its classes, cat/Training: turn them round"),
     (["cat/train", "dog/train"], "photos has parts below its classes, cat/train"),
     (["cat/train", "cat/test", "dog"], "photos has parts below its classes, cat/train"),
+    (["cat", "cat/test", "dog", "dog/test"], "photos has parts below its classes, cat/test: turn them round, with the classes below the parts, such as test/cat"),
+    (["cat", "cat/validation", "dog"], "photos has parts below its classes, cat/validation"),
+    (halves("cat/images", "dog/images", classes=("train", "test")), "photos has parts below its classes, cat/images/train"),
+    (halves("train/cat", "train/dog", classes=("train", "test")), "photos has parts below its classes, train/cat/train"),
+    (["train/cat", "train/cat/test", "train/dog", "test/cat", "test/dog"], "photos has parts below its classes, train/cat/test"),
+    (halves("seg_train/seg_train", "seg_test/seg_test"), "photos: seg_test, seg_train hold folders of the same names, cat, dog, as parts"),
+    ([*halves("seg_train/seg_train", "seg_test/seg_test"), "seg_pred/seg_pred"], "photos: seg_test, seg_train hold folders of the same names, cat, dog"),
+    ([*halves("seg_train", "seg_test"), "seg_pred"], "photos: seg_test, seg_train hold folders of the same names, cat, dog"),
+    (halves("2019/images", "2020/photos"), "photos: 2019, 2020 hold folders of the same names, cat, dog"),
+    (["cat/2019", "dog/2019"], "photos: cat, dog hold folders of the same names, 2019"),
+    (["train/Cat", "train/dog", "test/cat", "test/dog"], "photos: the class is called 'cat' in test and 'Cat' in train: give both folders one name"),
+    (["train/cat", "train/dog", "test/unknown"], "photos: test has none of the classes of train, only 'unknown': if its images have no labels, take the part out"),
     (halves("fold1", "fold2"), "photos: fold1, fold2 hold folders of the same names, cat, dog, as parts of a data set do. If they are parts, name them train, valid and test"),
     (["fold1/cat", "fold2/cat"], "photos: fold1, fold2 hold folders of the same names, cat, as parts"),
     (halves("a", "b", "c") + ["c/bird"], "photos: a, b, c hold folders of the same names, cat, dog, as parts"),
     (halves("train", "extra"), "photos: extra, train hold folders of the same names, cat, dog"),
     (halves("train") + ["pictures of me"], "photos: train holds the folders cat, dog, as the part to learn from would, and pictures of me beside it holds none. If train is a part")])
 def test_what_is_unclear_is_refused(top, folders, words): assert words in refused(tree(top, *folders))
+
+
+@pytest.mark.parametrize("folders", [halves("animal") + halves("plant", classes=("oak", "rose")), ["cat/images", "dog/images"], ["vehicles/train", "vehicles/bus", "animals/cat"],
+                                     ["cat", "cat/indoor", "dog", "dog/indoor"], ["train", "bus", "test"]], ids=str)
+def test_what_may_be_classes_is_taken_for_classes(top, folders):
+    assert take_stock(tree(top, *folders)).classes == sorted({name.partition("/")[0] for name in folders})
+
+
+def test_a_class_of_which_nothing_can_be_used_is_named(top):
+    tree(top, "cat")
+    (top/"dog").mkdir()
+    assert "nothing can be used of dog: dog (no image is in it). Mend or replace what is there" in refused(top)
+    (top/"dog"/"a.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (top/"dog"/"b.png").write_bytes(png(0)[:60])
+    assert "photos has one class only, 'cat': a classifier needs two, and nothing can be used of dog: dog/a.heic (HEIC, which is not supported: save it as JPEG or PNG)" in refused(top)
+    with zipfile.ZipFile(top/"owl.zip", "w") as f: f.writestr("a", "b")
+    assert "nothing can be used of dog, owl.zip: " in refused(top)
+
+
+def test_a_train_folder_that_is_empty(top):
+    tree(top, "valid/cat", "valid/dog")
+    (top/"train"/"cat").mkdir(parents=True)
+    assert "and its folder train holds no image that can be used: put the pictures to learn from into train" in refused(top)
+
+
+@pytest.mark.parametrize("name, content", [("stock.json", '{"AAPL": 1}'), ("run.json", '{"format": "jpg", "sha256": "abc"}'), ("stock.json", '{"format": 1, "sha256": "x"}')])
+def test_files_of_a_user_hide_no_class(top, name, content):
+    tree(top, "cat/a", "dog")
+    (top/"cat"/name).write_text(content)
+    assert take_stock(top).classes == ["cat", "dog"]
 
 
 def test_one_folder_too_high(top):

@@ -1,5 +1,5 @@
 """A loaded model: asked from many threads, with whatever people call a picture, on any device. And a training leaves its caller's process as it was."""
-import copy, io, os, pickle, random, re, threading, warnings
+import copy, io, os, pickle, random, re, shutil, threading, warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -255,6 +255,15 @@ def test_processes_that_read_have_one_thread_each(photos, monkeypatch):
 
 def test_what_is_no_path_of_a_model():
     with pytest.raises(TypeError, match="path is a bytes: give the folder of a run, or a file that one left"): load_model(b"runs/base")
+
+
+def test_the_folder_to_evaluate_is_named(run, photos, tmp_path):
+    shutil.copytree(photos, tmp_path/"parent"/"photos")
+    with pytest.raises(ValueError, match="holds the folder photos, and this one holds the classes: give .*photos"): evaluate(run, tmp_path/"parent", "out", "cpu")
+    one = next(p for p in sorted((tmp_path/"parent"/"photos").iterdir()))
+    (one/"images").mkdir()
+    for file in sorted(one.glob("*.jpg")): file.rename(one/"images"/file.name)
+    with pytest.raises(ValueError, match=f"{one.name} is the folder of one class: give the folder above it"): evaluate(run, one, "out", "cpu")
 
 
 # ---- the caller's process

@@ -131,6 +131,8 @@ def _place_and_keys(first, others):
     "The place and the keys among the words of a command line. What has no = is the place, and so is what is there."
     words = [first, *others] if first is not None else []
     at = next((i for i, word in enumerate(words) if "=" not in word or os.path.exists(word)), None)
+    if len(places := [word for word in words if "=" not in word and os.path.isdir(word)]) > 1:
+        raise ValueError(f"{places[0]} and {places[1]} are two folders: give the one that holds all classes, {os.path.dirname(os.path.abspath(places[0]))}")
     return (None, words) if at is None else (words[at], words[:at] + words[at + 1:])
 
 def _near(path):
@@ -282,6 +284,7 @@ def _pictures(words):
 
 def _stdin():
     "The names on stdin, one a line, or with the byte 0 between them, as `find -print0` writes them."
+    if sys.stdin is None: raise ValueError("`-` means names from stdin, and stdin is closed: write them into it, one a line")
     if not hasattr(sys.stdin, "buffer"): text = sys.stdin.read()
     else: text = _decoded(sys.stdin.buffer.read(), sys.stdin.encoding)
     return [name for name in text.split("\0" if "\0" in text else "\n") if name.strip()]
@@ -291,6 +294,8 @@ def _decoded(data, encoding):
     if data.startswith((b"\xff\xfe", b"\xfe\xff")): return data.decode("utf-16", "replace")
     for line_end, name in (b"\r\0\n\0", "utf-16-le"), (b"\0\r\0\n", "utf-16-be"):
         if data.find(line_end)%2 == 0: return data.decode(name, "replace")
+    for first, name in (1, "utf-16-le"), (0, "utf-16-be"):    # letters of English, without a mark: each second byte is 0
+        if len(data)%2 == 0 and len(data) > 2 and not data[first::2].strip(b"\0") and b"\0\0" not in data: return data.decode(name, "replace")
     try: return data.decode("utf-8-sig")
     except UnicodeDecodeError: return data.removeprefix(b"\xef\xbb\xbf").decode(encoding if os.name == "nt" else "utf-8", "surrogateescape")
 
@@ -298,6 +303,15 @@ def _for_machines(out):
     "A stream of stdout as programs read it: UTF-8, whatever the code page is, with the names that files have, and the line ends that are written."
     if hasattr(out, "reconfigure"): out.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
     return out
+
+class _Table:
+    "Rows of CSV. Python before 3.13 writes a carriage return without quotes, and readers take it for the end of a row."
+    def __init__(self, out, line_end):
+        self.plain, self.quoted = (csv.writer(out, lineterminator=line_end, quoting=quoting) for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+
+    def writerow(self, cells):
+        odd = any("\r" in cell for cell in cells if isinstance(cell, str))
+        (self.quoted if odd else self.plain).writerow(cells)
 
 @contextmanager
 def _whole(path, stdout):
@@ -390,7 +404,7 @@ def _predict(args):
         model = load_model(run, **_on(args.device))
         def predict(files): return model.predict(files, args.top_k, bar=False)
         columns = list(predict([]).columns)
-        table = csv.writer(out, lineterminator="\r\n" if args.excel else "\n")
+        table = _Table(out, "\r\n" if args.excel else "\n")
         if args.excel: out.write("\ufeff")
         if args.format == "csv": table.writerow(columns)
         todo = list(_pictures(args.FILE))
@@ -405,7 +419,7 @@ def _predict(args):
                         bar.write(f"tutorial-lib: {' '.join(file.splitlines())}: {row['error']}", file=sys.stderr)
                         row = dict(file=file, error=row["error"])
                     cells = [round(v, 4) if isinstance(v := row.get(c), float) else v for c in columns]
-                    if args.format == "csv": table.writerow(map(_for_excel, cells) if args.excel else cells)
+                    if args.format == "csv": table.writerow(list(map(_for_excel, cells)) if args.excel else cells)
                     else: out.write(f"{comma}\n{_json_row(dict(zip(columns, [*cells[:-1], cells[-1] or None])), args.output)}")
                     comma = ","
                 bar.update(len(some))
@@ -654,6 +668,7 @@ def main(
         with warnings.catch_warnings():
             if not debug:
                 for kind in FutureWarning, DeprecationWarning: warnings.simplefilter("ignore", kind)    # of libraries
+                warnings.filterwarnings("ignore", module="PIL")    # what is wrong with a file is said in our words
             with _answers() as args.answer: status = args.run(args) or 0
     except SystemExit as e: status = e.code
     except KeyboardInterrupt as e:

@@ -36,7 +36,7 @@ from torchvision.models import squeezenet1_0
 from tqdm import tqdm
 
 from .classifier import augment, bf16_is_fast, evaluating
-from .data import _decode, _map, _path, _reason, image_files, split, twins
+from .data import _decode, _is_packed, _map, _path, _reason, image_files, split, twins
 from .densenet import CIFAR10_STATS, densenet_tiny
 from .transfer import Probe, _hold_out_rows, _pool, _recording, body_parts, freeze_body, linear_probe, normalise, param_groups
 
@@ -459,8 +459,8 @@ def _is_run(folder):
         if not os.path.isfile(folder/name): continue
         try: about = json.loads((folder/name).read_bytes())
         except (OSError, ValueError, RecursionError): about = None
-        if isinstance(about, dict) and "format" in about and "sha256" in about: return True
-    return os.path.isfile(folder/"stock.json") and not _has_pictures(folder)    # what is left of one
+        if isinstance(about, dict) and isinstance(about.get("format"), int) and isinstance(about.get("sha256"), dict): return True
+    return all(os.path.isfile(folder/name) for name in ("stock.json", "config.yaml", "split.csv"))    # a damaged one
 
 def _passed_over(folder):
     "Why a folder has no images to learn from: the system made it, or a training did; else None."
@@ -485,18 +485,34 @@ def _above(folder):
     except OSError: return ""
     return f". If {folder.name} is one of the classes, give {folder.parent}" if len(beside) > 1 and folder in beside else ""
 
+def _unused(folder, label, skipped):
+    "Sub-folders of which nothing can be used: name -> why, by its first file."
+    found = {}
+    for path, reason in skipped:
+        top, _, inside = path.partition("/")
+        if normalize("NFC", top) != label and reason not in ("hidden", "folder of the system") and (inside or not (folder/top).is_file() or _is_packed(folder/top)):
+            found.setdefault(top, f"{path} ({reason})")
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and path.name not in found and normalize("NFC", path.name) != label and not path.name.startswith(".") and not _passed_over(path):
+            found[path.name] = f"{path.name} (no image is in it)"
+    return found
+
 def _one_class(
     folder,  # the folder that a user gave
     table,  # its images: file, label, root
+    skipped=(),  # what was left out: (path inside the folder, reason)
 ) -> ValueError:  # to raise
-    "Say that there is one class only, and which folder was meant."
+    "Say that there is one class only, which folder was meant, and what was left out."
     label = table.label.iloc[0]
     paths = [f.relative_to(folder/root).parts for f, root in zip(table.file, table.root)]
     at, inside = 1, {p[1] for p in paths if len(p) > 2}
     while len(inside) == 1 and all(len(p) > at + 2 for p in paths): inside, at = {p[at + 1] for p in paths}, at + 1
+    text = f"{folder} has one class only, {label!r}: a classifier needs two"
+    if unused := _unused(folder, label, sorted(skipped)) if not table.root.iloc[0] else {}:
+        return ValueError(f"{text}, and nothing can be used of {_some(list(unused))}: {_some(list(unused.values()))}. Mend or replace what is there")
     meant = "parts" if "train" in map(_part, inside) else "classes"
     hint = f". If {_some(sorted(inside))} are the {meant}, give {folder/table.root.iloc[0]/Path(*paths[0][:at])}" if len(inside) > 1 else _above(folder)
-    return ValueError(f"{folder} has one class only, {label!r}: a classifier needs two. Put the images of another class into a sub-folder beside it{hint}")
+    return ValueError(f"{text}. Put the images of another class into a sub-folder beside it{hint}")
 
 # %% ../nbs/10_scenarios.ipynb #iss15s3
 def _groups(
@@ -508,25 +524,46 @@ def _groups(
         for i in range(len(parts) - 1): inside[parts[:i]].add(parts[i])
     return inside, direct
 
+def _chain(top, inside, direct):
+    "The folders from `top` down, as long as each holds one folder and nothing else."
+    path = [top]
+    while len(inside[path[-1]]) == 1 and not direct[path[-1]]: path.append((*path[-1], *inside[path[-1]]))
+    return path
+
+def _says_nothing(name): return normalize("NFKC", name).casefold() in _BESIDE
+
+def _group_of(top, inside, direct):
+    """The names of the folders in a folder, through folders that hold one folder only: those side by side, and those on the way where none are.
+
+    Names that say nothing do not count, nor what lies beside images."""
+    *above, last = _chain((top,), inside, direct)
+    if direct[last] and inside[last]: return set(), set()
+    beside, way = inside[last], [] if inside[last] else [path[-1] for path in [*above, last][1:]]
+    return tuple({name for name in names if not _says_nothing(name)} for names in (beside, way))
+
+def _refuse_parts_below(folder, root, inside):
+    "Raise `ValueError` where a folder below a class has the name of a part: then the classifier would learn from its own test."
+    for path in sorted(path for path in inside if len(path) > len(root) and path[:len(root)] == root):
+        parts = _parts_of(inside[path])
+        named = [name for name in sorted(inside[path]) if name in parts and (parts[name] != "train" or all(n in parts or _says_nothing(n) for n in inside[path]))]
+        if not named: continue
+        part, cls = next((name for name in named if parts[name] == "train"), named[0]), path[len(root)]
+        raise ValueError(f"{folder} has parts below its classes, {'/'.join((*path, part))}: turn them round, with the classes below the parts, such as {part}/{cls}")
+
 def _refuse_unclear(folder, inside, direct):
     "Raise `ValueError` for folders that look like parts and have no names of parts, and for parts below classes."
     tops = sorted(inside[()])
-    groups = {top: sorted(name for name in inside[(top,)] if normalize("NFKC", name).casefold() not in _BESIDE) for top in tops}
-    parts = {top: _parts_of(groups[top]) for top in tops}
-    full = [top for top in tops if groups[top]]
-    if len(tops) < 2 or not full or all(map(_part, tops)): return
-    some = next((top for top in full if {"train"} < set(parts[top].values())), None)
-    if some is None and full == tops and all(len(parts[top]) == len(groups[top]) for top in full) and any("train" in parts[top].values() for top in full): some = full[0]
-    if some:
-        part = next(name for name, part in parts[some].items() if part == "train")
-        raise ValueError(f"{folder} has parts below its classes, {some}/{part}: turn them round, with the classes below the parts, such as {part}/{some}")
-    shared, all_of_them = set.intersection(*map(set, groups.values())), set.union(*map(set, groups.values()))
-    if 2*len(shared) >= len(all_of_them) and not any(direct[(top,)] for top in tops):
-        raise ValueError(f"{folder}: {_some(tops)} hold folders of the same names, {_some(sorted(shared))}, as parts of a data set do. If they are parts, name them train, "
-                         f"valid and test, or give one of them. If they are classes, put their images right into them")
-    train = next((top for top in full if _part(top) == "train" and len(groups[top]) > 1 and not direct[(top,)]), None)
+    if len(tops) < 2 or all(map(_part, tops)): return
+    _refuse_parts_below(folder, (), inside)
+    beside, way = ({top: names for top in tops if (names := _group_of(top, inside, direct)[i])} for i in (0, 1))
+    for groups in (groups for groups in (beside, way) if len(groups) > 1):
+        shared, all_of_them = set.intersection(*groups.values()), set.union(*groups.values())
+        if 2*len(shared) >= len(all_of_them):
+            raise ValueError(f"{folder}: {_some(list(groups))} hold folders of the same names, {_some(sorted(shared))}, as parts of a data set do. If they are parts, name them train, "
+                             f"valid and test, or give one of them. If they are classes, put their images right into them")
+    train = next((top for top, names in beside.items() if _part(top) == "train" and len(names) > 1 and not direct[(top,)]), None)
     if train and any(not inside[(top,)] for top in tops):
-        raise ValueError(f"{folder}: {train} holds the folders {_some(groups[train])}, as the part to learn from would, and {_some([t for t in tops if not inside[(t,)]])} "
+        raise ValueError(f"{folder}: {train} holds the folders {_some(sorted(beside[train]))}, as the part to learn from would, and {_some([t for t in tops if not inside[(t,)]])} "
                          f"beside it holds none. If {train} is a part, take the other folders out; if it is a class, put its images right into it")
 
 def _roots(
@@ -549,6 +586,7 @@ def _roots(
             if direct[below] or not inside[below] or _part(below[-1]) not in (part, "") or not (_part(below[-1]) or below[-1].casefold() in _BESIDE): break
             root = below
         roots[root] = part
+        _refuse_parts_below(folder, root, inside)
     return roots
 
 # %% ../nbs/10_scenarios.ipynb #iss15s4
@@ -576,11 +614,11 @@ def _inventory(
     return table, skipped
 
 # %% ../nbs/10_scenarios.ipynb #sc027
-def _check_counts(folder, table):
+def _check_counts(folder, table, skipped=()):
     "Raise `ValueError` where there are too few classes, or images, to learn and to judge."
     counts = table.label.value_counts(sort=False)
     if not len(counts): raise ValueError(f"{folder} has no image that can be read: `verify_images` says what is wrong with each. Put other images in")
-    if len(counts) < 2: raise _one_class(folder, table)
+    if len(counts) < 2: raise _one_class(folder, table, skipped)
     if single := [f"{name!r}" for name, n in counts.items() if n < 2]:
         raise ValueError(f"{folder}: {'class' if len(single) == 1 else 'classes'} {', '.join(single[:5])}{' and more' if len(single) > 5 else ''} with one image: "
                          "one is needed to learn from and another one to judge by. Add images, or take the class away")

@@ -125,6 +125,18 @@ def _empty_classes(folder, table):
 
 def _some(names): return ", ".join(repr(_plain(name, 120)) for name in names[:3]) + (" and more" if len(names) > 3 else "")
 
+def _not_learned(folder, table, alone, train):
+    "What is wrong with classes that are in other parts and not in train."
+    for part in "valid", "test":
+        if (there := set(table.label[table.part == part])) and not there & train:
+            return ValueError(f"{folder}: {part} has none of the classes of train, only {_some(sorted(there))}: if its images have no labels, take the part out; "
+                              f"otherwise give its folders the names of classes, such as {_some(sorted(train))}")
+    name, where = alone[0], ", ".join(sorted(set(table.part[table.label == alone[0]])))
+    def plain(label): return normalize("NFKC", label).casefold().strip()
+    like = next((label for label in sorted(train) if plain(label) == plain(name)), None)
+    if like: return ValueError(f"{folder}: the class is called {name!r} in {where} and {like!r} in train: give both folders one name")
+    return ValueError(f"{folder}: the class {name!r} has images in {where} and none in train: add some to learn from, or take the class away")
+
 def _share_out(folder, table, data):
     "Give each picture without a part one. Raises `ValueError` where nothing can be held out."
     def hold_out(share, part):
@@ -150,14 +162,15 @@ def take_stock(
     table, skipped = _inventory(folder)
     folder = _path(folder)
     if not table.part[0] and {_part(name) for name in table.label.unique()} <= {"valid", "test"}:
-        raise ValueError(f"{folder} holds {', '.join(sorted(table.label.unique()))} and no folder train: "
-                         "put the pictures to learn from into train, one sub-folder a class")
+        train = next((p.name for p in sorted(folder.iterdir()) if p.is_dir() and _part(p.name) == "train"), None)
+        lacks = f"its folder {train} holds no image that can be used" if train else "no folder train"
+        raise ValueError(f"{folder} holds {', '.join(sorted(table.label.unique()))} and {lacks}: put the pictures to learn from into {train or 'train'}, one sub-folder a class")
     empty = _empty_classes(folder, table)
     table = _decodable(folder, table, skipped)
     if not len(table):
         raise ValueError(f"{folder} has no image that can be read: {_plain(skipped[-1][0], 120)} is no usable picture ({skipped[-1][1]}). Put other images in")
     counts = table.label.value_counts(sort=False).sort_index()
-    if len(counts) < 2: raise _one_class(folder, table)
+    if len(counts) < 2: raise _one_class(folder, table, skipped)
     notes = _folder_notes(folder, table, sorted(skipped), counts)
     if empty: notes.append(f"Without an image, {len(empty):,}: {_some(empty)}. They are no classes.")
     table["bytes"] = [os.path.getsize(f) for f in table.file]
@@ -165,9 +178,7 @@ def take_stock(
     notes += _shape_note(table, data.fit)
     _share_out(folder, table, data)
     train, valid = (set(table.label[table.part == part]) for part in ("train", "valid"))
-    if alone := sorted(set(counts.index) - train):
-        where = ", ".join(sorted(set(table.part[table.label == alone[0]])))
-        raise ValueError(f"{folder}: the class {alone[0]!r} has images in {where} and none in train: add some to learn from, or take the class away")
+    if alone := sorted(set(counts.index) - train): raise _not_learned(folder, table, alone, train)
     if not valid: raise ValueError(f"{folder}: no image can be held out to judge by, since each class has a single one, or copies of one: add images")
     if unjudged := sorted(train - valid): notes.append(f"Classes without an image to judge by, {len(unjudged):,}: {_some(unjudged)}.")
     return Stock(Path(os.path.abspath(folder)), table[["file", "label", "part", "bytes"]], notes)
@@ -1454,8 +1465,11 @@ def _check_evaluation(out):
     if out.is_dir() and (out/"run.json").is_file() and not (out/"stock.json").exists(): return
     raise FileExistsError(f"{out} is there and is no evaluation: nothing was written. Give another place, or move it away")
 
-def _strange(folder, run, names, classes):
+def _strange(folder, run, names, classes, table):
     "What is wrong with a folder of classes that a run does not know."
+    if folder.name in classes: return ValueError(f"{folder} is the folder of one class: give the folder above it, {folder.parent}")
+    below = {parts[1] for file in table.file if len(parts := file.relative_to(folder).parts) > 2}
+    if len(names) == 1 and below & set(classes): return ValueError(f"{folder} holds the folder {names[0]}, and this one holds the classes: give {folder/names[0]}")
     if all(map(_part, names)):
         return ValueError(f"{folder} holds parts, {', '.join(names)}: give one of them, such as {folder/names[0]}")
     near = get_close_matches(names[0], classes, n=1)
@@ -1475,7 +1489,7 @@ def evaluate(
     if out is not None: _check_evaluation(out := _path(out))
     model = load_model(run, device)
     table, skipped = _inventory(folder)
-    if strange := sorted(set(table.label) - set(model.classes)): raise _strange(folder, run, strange, model.classes)
+    if strange := sorted(set(table.label) - set(model.classes)): raise _strange(folder, run, strange, model.classes, table)
     table = _decodable(folder, table, skipped)
     if not len(table): raise ValueError(f"{folder} has no image that can be read: give other images")
     parts = (list(table.file[i:i + 256]) for i in range(0, len(table), 256))
