@@ -113,6 +113,7 @@ def shipped_weights(monkeypatch): monkeypatch.setenv("TUTORIAL_DATA", "sample")
 
 # ---- folders: the tree, what comes of it (an error, or the classes), and a piece of the message or of the notes
 
+RUN_LEFT = {f"runs/photos/{name}": b"{}" for name in ("stock.json", "config.yaml", "split.csv")}    # of a run that is damaged
 AB = classes("a", "b")
 JPEG, PNG = image(3, (40, 40), "JPEG"), image(3, (40, 40))
 TURNED = Image.Exif()
@@ -178,9 +179,9 @@ FOLDERS = {
     "a hidden folder": (AB | {".git/1.png": PNG}, "a b", r"Left out, 1: .git \(hidden\)"),
     "__MACOSX": (AB | {"__MACOSX/a/._1.png": b"x", "__MACOSX/b/1.png": PNG}, "a b", "Left out, 2: __MACOSX"),
     "@eaDir": (AB | {"@eaDir/1.png": PNG, "a/@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg": JPEG}, "a b", "Left out, 2: @eaDir"),
-    "runs in the folder": (AB | {"runs/photos/stock.json": b"{}", "runs/photos/report/1.png": PNG, "runs/photos/evaluations/x/report/1.png": PNG},
+    "runs in the folder": (AB | {**RUN_LEFT, "runs/photos/report/1.png": PNG, "runs/photos/evaluations/x/report/1.png": PNG},
         "a b", r"Left out, 2: runs/photos \(folder of a run\)"),
-    "runs beside train and test": (parts(train="ab", test="ab") | {"runs/photos/stock.json": b"{}", "runs/photos/report/1.png": PNG}, "a b",
+    "runs beside train and test": (parts(train="ab", test="ab") | {**RUN_LEFT, "runs/photos/report/1.png": PNG}, "a b",
         r"Left out, 2: runs/photos \(folder of a run\)"),
     "one picture in two classes": (AB | {"a/same.png": PNG, "b/same.png": PNG}, "a b",
         "Labels in doubt, 1: the same picture is in two classes, such as a/same.png, b/same.png"),
