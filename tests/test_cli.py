@@ -839,7 +839,7 @@ def test_what_is_there_is_meant_as_it_is_written(monkeypatch):
 def test_a_pattern_that_no_shell_expanded(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    for name in "b.png", "a.png", "sub/c.png", "sub/deep/d.png", ".e.png", "runs/x/report/f.png", "runs/x/run.json", "runs/x/stock.json":
+    for name in "b.png", "a.png", "sub/c.png", "sub/deep/d.png", ".e.png", "runs/x/report/f.png", "runs/x/config.yaml", "runs/x/split.csv", "runs/x/stock.json":
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("{}")
     def found(*words): return [(Path(name).as_posix(), why) for name, why in cli._pictures(words)]

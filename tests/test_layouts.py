@@ -103,6 +103,8 @@ def test_what_stands_beside_parts_is_left_out(top):
     ([*halves("seg_train", "seg_test"), "seg_pred"], "photos: seg_test, seg_train hold folders of the same names, cat, dog"),
     (halves("2019/images", "2020/photos"), "photos: 2019, 2020 hold folders of the same names, cat, dog"),
     (["cat/2019", "dog/2019"], "photos: cat, dog hold folders of the same names, 2019"),
+    (["cat", "dog", "test/cat", "test/dog"], "photos holds test/cat and cat, a part beside classes: put the classes to learn from into a folder train, beside test"),
+    (["red", "green", "test/red"], "photos holds test/red and red, a part beside classes"),
     (["train/Cat", "train/dog", "test/cat", "test/dog"], "photos: the class is called 'cat' in test and 'Cat' in train: give both folders one name"),
     (["train/cat", "train/dog", "test/unknown"], "photos: test has none of the classes of train, only 'unknown': if its images have no labels, take the part out"),
     (halves("fold1", "fold2"), "photos: fold1, fold2 hold folders of the same names, cat, dog, as parts of a data set do. If they are parts, name them train, valid and test"),
@@ -283,7 +285,7 @@ def test_a_real_run_is_passed_over_and_said(top, name):
     tree(top, "cat", "dog", "runs/photos/report")
     (top/"runs"/"photos"/name).write_text(json.dumps(dict(format=1, sha256={"split.csv": "0"})))
     stock = take_stock(top)
-    assert stock.classes == ["cat", "dog"] and stock.notes == [f"Left out, 2: runs/photos (folder of a run), runs/photos/{name} (not an image)."]
+    assert stock.classes == ["cat", "dog"] and stock.notes == ["Left out, 1: runs/photos (folder of a run)."]
 
 
 # twins and leaks, shapes

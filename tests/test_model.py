@@ -146,6 +146,13 @@ def test_whatever_people_call_a_picture(model, files):
         pd.testing.assert_frame_equal(answer.drop(columns="file"), want, check_dtype=False)
     with open(file, "rb") as f: assert model.predict(f).file[0] == str(file)
     assert list(model.predict([array, im.copy(), file]).file) == ["picture 1", "picture 2", str(file)]
+    used, closed = io.BytesIO(data), open(file, "rb")
+    used.read()
+    closed.close()
+    class Answer:    # of a web server: it can be read, and nothing else
+        def read(self): return data
+    assert list(model.predict([used, Answer(), memoryview(data), closed, io.StringIO("a"), file.as_uri()], 1).error) == ["", "", "", "it is closed: open it again", 'a stream of text: open it with the mode "rb"', ""]
+    assert model.predict(array[:, ::-1]).error[0] == "" and model.probabilities(np.stack([np.asarray(im.resize((32, 32)))])[:, :, ::-1]).shape == (1, 3)
     grey = np.asarray(im.convert("L"))
     a, b = (model.predict(p).drop(columns="file") for p in (grey, np.stack([grey]*3, 2)))
     pd.testing.assert_frame_equal(a, b)
@@ -160,12 +167,14 @@ def test_pictures_of_any_size_and_mode(model):
 WRONG = [(None, "pictures is None, a NoneType"), (5, "pictures is 5, a int"), (torch.zeros(1, 3, 32, 32), "pictures is a tensor of shape (1, 3, 32, 32)"),
          ([torch.zeros(3, 32, 32)], "picture 1 is a Tensor of shape (3, 32, 32)"), (np.zeros((32, 32, 3)), "picture 1 is an array of float64, whose range is not known"),
          (np.zeros((2, 32, 32, 3), np.float32), "picture 1 is an array of float32"), (["a.jpg", None], "picture 2 is a NoneType"), ([["a.jpg"]], "picture 1 is a list"),
+         (np.zeros((3, 48, 48), np.uint8), "picture 1 is an array of shape (3, 48, 48), with its channels first"), (np.zeros((8, 8, 2), np.uint8), "picture 1 is an array of shape (8, 8, 2)"),
+         (np.zeros((0, 0, 3), np.uint8), "picture 1 is an array of shape (0, 0, 3)"), (np.zeros((2, 3, 48, 48), np.uint8), "picture 1 is an array of shape (3, 48, 48), with its channels first"),
          ({"a": 1}, "pictures is a dict"), (pd.DataFrame({"file": ["a.jpg"]}), "pictures is a DataFrame")]
 
 
 @pytest.mark.parametrize("what, text", WRONG, ids=[text for _, text in WRONG])
 def test_what_is_no_picture_is_refused_by_name(what, text, model):
-    with pytest.raises(TypeError, match=re.escape(text) + ".*give .*uint8"): model.predict(what)
+    with pytest.raises(TypeError, match=re.escape(text) + ".*give "): model.predict(what)
 
 
 def test_a_name_that_is_no_file_gets_a_row(model, files, tmp_path):
@@ -195,6 +204,21 @@ def test_a_device_can_be_chosen(run, files, photos):
     for call in (lambda: load_model(run, "no"), lambda: evaluate(run, photos, "out", "no"), lambda: load_model(run).to("no"), lambda: train(photos, load_config(None, QUICK), device="no")):
         with pytest.raises(ValueError, match="device is 'no', and PyTorch finds no such device on this machine"): call()
     assert not Path("out").exists() and not Path("runs").exists()
+
+
+@pytest.mark.parametrize("device", [1.5, True, ["cpu"], "meta", "privateuseone", "gpu", "cuda:x"], ids=repr)
+def test_what_is_no_device_is_refused_by_name(device):
+    with pytest.raises(ValueError, match=re.escape(f"device is {device!r}")): trainer._chosen_device(device)
+
+
+def test_evaluations_at_the_same_time_have_folders_of_their_own(run, photos, tmp_path):
+    "And leave the styles of figures, and the filters of warnings, as they were."
+    mine = shutil.copytree(run, tmp_path/"run")
+    evaluate(mine, photos, device="cpu")
+    before = dict(plt.rcParams), list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool: found = list(pool.map(lambda i: evaluate(mine, photos, device="cpu"), range(4)))
+    assert len(set(found)) == 4 and all((path/"report"/"report.html").is_file() for path in found)
+    assert (dict(plt.rcParams), list(warnings.filters)) == before
 
 
 def test_the_device_is_found_by_itself(monkeypatch):
@@ -283,7 +307,6 @@ class Nan(Callback):
 
 def process():
     "What a training could leave changed."
-    plt.rcParams.copy()
     return dict(autocast=torch.is_autocast_enabled("cpu"), product=(torch.ones(2, 2) @ torch.ones(2, 2)).dtype, grad=torch.is_grad_enabled(),
                 threads=(torch.get_num_threads(), threading.active_count()), warnings=list(warnings.filters), figures=plt.get_fignums(), style=dict(plt.rcParams),
                 folder=os.getcwd(), default=torch.get_default_dtype(), truncated=ImageFile.LOAD_TRUNCATED_IMAGES, most=Image.MAX_IMAGE_PIXELS, environment=dict(os.environ),
@@ -302,6 +325,39 @@ def test_whatever_ends_a_training_the_callers_process_is_as_it_was(ending, photo
     after = process()
     assert {k: v for k, v in after.items() if k != "threads"} == {k: v for k, v in before.items() if k != "threads"}
     assert after["threads"][0] == before["threads"][0]
+
+
+def test_an_interrupt_inside_of_a_switch_leaves_nothing_switched():
+    "As one that falls into the last lines of `torch.no_grad` or `torch.autocast`: what they had changed stays changed."
+    before = process()
+    with pytest.raises(KeyboardInterrupt), trainer._own_randomness(3):
+        torch.set_grad_enabled(False)
+        torch.set_autocast_enabled("cpu", True)
+        raise KeyboardInterrupt
+    assert process() == before
+
+
+def test_trainings_of_two_threads_take_turns(photos):
+    before = process()
+    def go(name): return train(photos, load_config(None, [*QUICK, "train.strategy=head", f"output.runs={name}"]), say=lambda text: None)
+    with ThreadPoolExecutor(2) as pool: a, b = pool.map(go, "ab")
+    assert (a/"head.safetensors").read_bytes() == (b/"head.safetensors").read_bytes() == (go("c")/"head.safetensors").read_bytes()
+    after = process()
+    assert all(after[k] == before[k] for k in before if k != "threads")
+
+
+@pytest.mark.parametrize("key, wrong, text", [("say", None, "say is None: give a function"), ("cbs", 3, "cbs is a int: give a list of callbacks")])
+def test_wrong_arguments_leave_no_run(key, wrong, text, photos):
+    with pytest.raises(TypeError, match=text): train(photos, load_config(None, QUICK), **{key: wrong})
+    assert not Path("runs").exists()
+
+
+def test_a_complete_run_gets_the_report_that_is_asked_for(photos):
+    keys, said = [*QUICK, "train.strategy=probe"], []
+    run = train(photos, load_config(None, keys), say=said.append)
+    assert not (run/"report").exists()
+    train(photos, load_config(None, [*keys, "output.report=true"]), resume=True, say=said.append)
+    assert (run/"report"/"report.html").is_file() and "its report, which it did not have" in said[-1]
 
 
 # ---- balance

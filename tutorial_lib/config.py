@@ -381,7 +381,7 @@ class Config(_Keys):
     @classmethod
     def _fill_in(cls, tree):
         if not isinstance(tree, dict) or tree.get("recipe", RECIPES[0]) not in RECIPES: return tree
-        given = {key: value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value for key, value in tree.items()}
+        given = {key: value.model_dump(exclude_unset=True) if isinstance(value, _SECTIONS.get(key, ())) else value for key, value in tree.items()}
         return _filled(given)
 
     @model_validator(mode="wrap")
@@ -408,7 +408,7 @@ def load_config(
     if isinstance(overrides, str): raise TypeError(f"overrides is the text {overrides!r}: give a list of texts")
     return _loaded([*_file(path), *((_read_override, text) for text in overrides)])
 
-def _file(path): return [] if path is None else [(_read, Path(path))]
+def _file(path): return [] if path is None else [(_read, Path(os.path.expanduser(path)))]
 
 def _loaded(sources):
     "The configuration of sources, each a function that gives a layer and what it takes. Later ones win. Raises `ConfigError`."

@@ -18,6 +18,7 @@ import os
 import platform
 import re
 import shutil
+import threading
 import unicodedata
 import uuid
 import warnings
@@ -600,11 +601,13 @@ _INK = "#20262d"  # of the figures; on the page it becomes the colour of the tex
 _NAMED_INK = "text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color", "legend.labelcolor"
 
 # %% ../nbs/12_report.ipynb #rp071
+_drawing = threading.Lock()  # styles and filters of warnings are those of the whole process: one thread at a time
+
 def _figure(draw, size, name=None):
     "Draw a figure of some inches once, whatever style the caller has set: as PNG and, if it has a name, as part of the page, in the ink of its text and with ids of its own."
     style = {**dict.fromkeys(_NAMED_INK, _INK), "svg.fonttype": "none", "svg.hashsalt": name, "svg.id": "figure"}
     png, svg = io.BytesIO(), io.BytesIO()
-    with plt.style.context(["default", "tutorial_lib.book", style]), warnings.catch_warnings():
+    with _drawing, plt.style.context(["default", "tutorial_lib.book", style]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing|.*constrained_layout not applied.*")
         fig = Figure(figsize=size, dpi=150, facecolor="w", layout="constrained")
         draw(fig)

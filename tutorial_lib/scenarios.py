@@ -36,7 +36,7 @@ from torchvision.models import squeezenet1_0
 from tqdm import tqdm
 
 from .classifier import augment, bf16_is_fast, evaluating
-from .data import _decode, _is_packed, _map, _path, _reason, image_files, split, twins
+from .data import _decode, _is_long, _is_packed, _map, _path, _reason, image_files, split, twins
 from .densenet import CIFAR10_STATS, densenet_tiny
 from .transfer import Probe, _hold_out_rows, _pool, _recording, body_parts, freeze_body, linear_probe, normalise, param_groups
 
@@ -555,6 +555,9 @@ def _refuse_unclear(folder, inside, direct):
     tops = sorted(inside[()])
     if len(tops) < 2 or all(map(_part, tops)): return
     _refuse_parts_below(folder, (), inside)
+    for top in filter(_part, tops):
+        if both := sorted(inside[(top,)] & set(tops)):
+            raise ValueError(f"{folder} holds {top}/{both[0]} and {both[0]}, a part beside classes: put the classes to learn from into a folder train, beside {top}")
     beside, way = ({top: names for top in tops if (names := _group_of(top, inside, direct)[i])} for i in (0, 1))
     for groups in (groups for groups in (beside, way) if len(groups) > 1):
         shared, all_of_them = set.intersection(*groups.values()), set.union(*groups.values())
@@ -595,8 +598,9 @@ def _inventory(
 ) -> tuple[pd.DataFrame, list]:  # a row an image: file, label, part, root (the folder inside `folder` that its class folder is in); [(path inside folder, reason)] for files that are passed over
     "Find the images of a folder and their classes. Raises as `image_files` does, and `ValueError` where there is nothing to learn from, or no telling what is a class."
     found, folder, over = image_files(folder, links=True), _path(folder), cache(_passed_over)
-    skipped = [(path.relative_to(folder).as_posix(), reason) for path, reason in found.skipped]
-    left_out = [next((p for p in reversed(f.relative_to(folder).parents[:-1]) if over(folder/p)), None) for f in found]
+    def above(f): return next((p for p in reversed(f.relative_to(folder).parents[:-1]) if over(folder/p)), None)
+    skipped = [(path.relative_to(folder).as_posix(), reason) for path, reason in found.skipped if not above(path)]
+    left_out = [above(f) for f in found]
     skipped += [(p.as_posix(), over(folder/p)) for p in dict.fromkeys(left_out) if p]
     found = [f for f, p in zip(found, left_out) if not p]
     names = [f.relative_to(folder).parts for f in found]
@@ -614,6 +618,14 @@ def _inventory(
     return table, skipped
 
 # %% ../nbs/10_scenarios.ipynb #sc027
+def _shape_note(files, fit=None):
+    "A sentence on pictures that are far from square, of which a square shows a part; or nothing. `fit` None: as advice sees them."
+    long = list(files)
+    if not long: return []
+    seen = {None: "Advice looks at their middle only; a training can show all of them, with data.fit: pad or squeeze",
+            "crop": "data.fit: crop shows their middle only; pad shows all of them between bars, squeeze all of them in another shape"}.get(fit, f"data.fit: {fit} shows all of them")
+    return [f"Far from square, {len(long):,}: one side is over twice as long as the other, such as {str(long[0])!r}. {seen}."]
+
 def _check_counts(folder, table, skipped=()):
     "Raise `ValueError` where there are too few classes, or images, to learn and to judge."
     counts = table.label.value_counts(sort=False)
@@ -836,7 +848,7 @@ def advise(
     counted = counted[~counted.file.isin(set(chosen_files.file) - set(table.file))].reset_index(drop=True)
     counts = counted.label.value_counts(sort=False).sort_index()
     _check_counts(folder, table)
-    notes = _folder_notes(folder, counted, sorted(skipped), counts) + notes
+    notes = _folder_notes(folder, counted, sorted(skipped), counts) + _shape_note([f.relative_to(folder).as_posix() for f in table.file if _is_long(f)]) + notes
     scenario = Scenario(folder.name, images, np.unique(table.label, return_inverse=True)[1], np.array([], int), stats=stats)
     found = _probing(scenario, make, list(table.file), list(table.label))
     early, last = found.pop("errors")

@@ -24,7 +24,7 @@ import textwrap
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +33,8 @@ from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from unicodedata import normalize
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import pandas as pd
@@ -61,7 +63,7 @@ from .densenet import CIFAR10_STATS
 from .config import Config, DataConfig, EvaluationConfig, _differences, _given, _parse, _value, annotated, as_config, load_config, save_config
 from .modules import _write_whole, read_weights, save_weights
 from .report import HISTORY, PARTS, _csv, _plain, _wilson, read_run, report, write_run
-from .scenarios import _folder_notes, _how_sure, _inventory, _one_class, _part, _passed_over, _place_notes, _read_or_reason, choose, read_scenarios, recommend
+from .scenarios import _folder_notes, _how_sure, _inventory, _one_class, _part, _passed_over, _place_notes, _shape_note, _read_or_reason, choose, read_scenarios, recommend
 from .transfer import (_device, _Enough, _file_key, _fingerprint, _INPUT, _pool, _recording, body_parts, feature_layer, features, find_head, freeze_body, linear_probe,
                                    normalise, param_groups)
 
@@ -108,13 +110,6 @@ def _decodable(folder, table, skipped):
     seen = list(tqdm(_map(_look, list(table.file)), desc="reading", unit="image", total=len(table), leave=False, disable=None))
     skipped += [(f.relative_to(folder).as_posix(), reason) for f, (reason, _) in zip(table.file, seen) if reason]
     return table.assign(long=[long for _, long in seen])[[reason is None for reason, _ in seen]].reset_index(drop=True)
-
-def _shape_note(table, fit):
-    "A sentence on pictures that are far from square, of which a square shows a part; or nothing."
-    if not (n := int(table.long.sum())): return []
-    seen = ("data.fit: crop shows their middle only; pad shows all of them between bars, squeeze all of them in another shape" if fit == "crop"
-            else f"data.fit: {fit} shows all of them")
-    return [f"Far from square, {n:,}: one side is over twice as long as the other, such as {_some([table.file[table.long].iloc[0]])}. {seen}."]
 
 def _empty_classes(folder, table):
     "Names of class folders, without those that hold a picture."
@@ -175,7 +170,7 @@ def take_stock(
     if empty: notes.append(f"Without an image, {len(empty):,}: {_some(empty)}. They are no classes.")
     table["bytes"] = [os.path.getsize(f) for f in table.file]
     table["file"] = [f.relative_to(folder).as_posix() for f in table.file]
-    notes += _shape_note(table, data.fit)
+    notes += _shape_note(table.file[table.long], data.fit)
     _share_out(folder, table, data)
     train, valid = (set(table.label[table.part == part]) for part in ("train", "valid"))
     if alone := sorted(set(counts.index) - train): raise _not_learned(folder, table, alone, train)
@@ -282,7 +277,11 @@ def _usual_bs(device): return 8 if device.type == "cpu" else 64
 
 def _chosen_device(device):
     "The device that somebody chose. None or auto: a GPU, if there is one. Raises `ValueError` for one that this machine lacks."
-    return _default_device() if device in (None, "auto") else _device(device)
+    if device is None or isinstance(device, str) and device == "auto": return _default_device()
+    kind = str(device).partition(":")[0]
+    if not isinstance(device, (str, torch.device)) or kind == "meta" or kind.startswith("privateuse"):
+        raise ValueError(f"device is {device!r}, and nothing can be computed there: give \"cpu\", \"cuda\", \"cuda:1\" or \"mps\", or leave it out")
+    return _device(device)
 
 def make_body(
     name: str = "auto",  # densenet_tiny, a classifier of torchvision, or one of timm; auto: squeezenet1_0, and densenet_tiny where its weights cannot be had
@@ -314,7 +313,7 @@ def make_body(
     except (AssertionError, RuntimeError, AttributeError) as e:
         raise ValueError(f"{name} cannot see pictures of {size} pixels ({' '.join(str(e).split())}): set data.size: null, which means {usual}") from e
     model.eval()
-    if fit != "crop": how = {"fit": fit}
+    if fit != "crop": how = {"fit": fit, **{k: v for k, v in how.items() if k == "resample"}}
     return Body(name, model, layer, size, tuple(tuple(map(float, s)) for s in stats), x.shape[1], parts, note, how)
 
 # %% ../nbs/13_trainer.ipynb #tn026
@@ -451,7 +450,7 @@ class Model:
         if not isinstance(images, np.ndarray) or kind != np.uint8 or shape[1:] != (side, side, 3):
             raise ValueError(f"images are {kind} {shape}: give uint8 (n, {side}, {side}, 3), 0 to 255, as `read_images(files, {side})` does; "
                              "`predict` takes pictures of any size")
-        return _probabilities(self.body, self.head, images, bf16)
+        return _probabilities(self.body, self.head, np.ascontiguousarray(images), bf16)
 
     def _top_k(self):
         try: return _parse(self.head.config, str).tree["evaluation"]["top_k"]
@@ -469,6 +468,7 @@ class Model:
         and `ValueError` for a `top_k` below 1."""
         if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1):
             raise ValueError(f"top_k is {top_k!r}: give a whole number, 1 or more; None means what the training was configured with")
+        if chunk < 1: raise ValueError(f"chunk is {chunk}: give a number of pictures, 1 or more")
         pictures, rows, head = _listed(pictures), [], self.head
         k = min(top_k or self._top_k(), len(head.classes))
         read = partial(_picture_or_reason, size=self.body.size, **self.body.how)
@@ -493,8 +493,17 @@ def _probabilities(body, head, images, bf16=None):
 
 def _is_one(what):
     "Is it one picture, and not a list of them?"
-    if isinstance(what, np.ndarray): return what.dtype.kind not in "USO" and (what.ndim == 2 or what.ndim == 3 and what.shape[2] in (1, 3, 4))
-    return isinstance(what, (str, os.PathLike, bytes, bytearray, Image.Image)) or hasattr(what, "read")
+    if isinstance(what, np.ndarray): return what.dtype.kind not in "USO" and what.ndim != 4
+    return isinstance(what, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)) or hasattr(what, "read")
+
+def _no_pixels(array):
+    "Why an array is no picture, or an empty text."
+    if array.dtype != np.uint8: return f"an array of {array.dtype}, whose range is not known: give uint8, 0 to 255"
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
+        return f"an array of shape {array.shape}, with its channels first: give array.transpose(1, 2, 0)"
+    if array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3, 4) or not array.size:
+        return f"an array of shape {array.shape}: give uint8 arrays (h, w, 3), or (h, w) for grey"
+    return ""
 
 def _listed(pictures):
     "What a caller gave to `predict`, as a list. Raises `TypeError` for what is no picture."
@@ -505,8 +514,7 @@ def _listed(pictures):
     except TypeError: raise TypeError(f"pictures is {pictures!r:.60}, a {type(pictures).__name__}: {takes}, one or a list of them") from None
     for i, picture in enumerate(several):
         if not _is_one(picture): raise TypeError(f"picture {i + 1} is a {type(picture).__name__}{_shape_of(picture)}: {takes}")
-        if isinstance(picture, np.ndarray) and picture.dtype != np.uint8:
-            raise TypeError(f"picture {i + 1} is an array of {picture.dtype}, whose range is not known: give uint8, 0 to 255")
+        if isinstance(picture, np.ndarray) and (why := _no_pixels(picture)): raise TypeError(f"picture {i + 1} is {why}")
     return several
 
 def _shape_of(what): return f" of shape {tuple(what.shape)}" if hasattr(what, "shape") else ""
@@ -517,13 +525,24 @@ def _name_of(picture, i):
     name = getattr(picture, "filename", None) or getattr(picture, "name", None)
     return name if isinstance(name, str) and name else f"picture {i + 1:,}"
 
+def _file_or_reason(name):
+    "The file that a name means, or why there is none."
+    text = os.fspath(name)
+    if not os.path.lexists(text) and text.lower().startswith("file:"): text = url2pathname(urlsplit(text).path)
+    if not os.path.lexists(text): text = os.path.expanduser(text)
+    if not os.path.lexists(text): return None, "an address, not a file: download it first" if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) else "there is no such file"
+    return (None, "a folder, not a file: `image_files` lists what is in it") if os.path.isdir(text) else (text, "")
+
 def _picture_or_reason(picture, size, **how):
     "A picture as uint8 (size, size, 3), or why there is none."
     if isinstance(picture, (str, os.PathLike)):
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", os.fspath(picture)): return "an address, not a file: download it first"
-        if not os.path.lexists(picture): return "there is no such file"
-        if os.path.isdir(picture): return "a folder, not a file: `image_files` lists what is in it"
-    if isinstance(picture, (bytes, bytearray)): picture = io.BytesIO(picture)
+        picture, why = _file_or_reason(picture)
+        if why: return why
+    elif getattr(picture, "closed", False): return "it is closed: open it again"
+    elif hasattr(picture, "read") and not isinstance(picture, Image.Image):
+        if getattr(picture, "seekable", bool)(): picture.seek(0)
+        if not isinstance(picture := picture.read(), bytes): return "a stream of text: open it with the mode \"rb\""
+    if isinstance(picture, (bytes, bytearray, memoryview)): picture = io.BytesIO(bytes(picture))
     if isinstance(picture, np.ndarray): picture = Image.fromarray(picture.squeeze(2) if picture.ndim == 3 and picture.shape[2] == 1 else picture)
     if not isinstance(picture, Image.Image): return _read_or_reason(picture, size, **how)
     try: return np.asarray(_squared(_rgb(ImageOps.exif_transpose(picture)), size, **{"fit": "crop", **how}))
@@ -597,18 +616,30 @@ def _seed_step(seed, step):
     np.random.seed(value)
     torch.manual_seed(value)
 
+def _generators():
+    "The states of all generators of random numbers that a seed sets, each with the function that puts it back."
+    found = [(random.setstate, random.getstate()), (np.random.set_state, np.random.get_state()), (torch.set_rng_state, torch.get_rng_state())]
+    if torch.cuda.is_available(): found.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+    if torch.backends.mps.is_available(): found.append((torch.mps.set_rng_state, torch.mps.get_rng_state()))
+    return found
+
+_turn = threading.RLock()  # generators are those of the whole process: trainings of several threads take turns
+
 @contextmanager
 def _own_randomness(seed):
-    "Random numbers of our own, and afterwards the caller's again, on all devices."
-    before = random.getstate(), np.random.get_state()
-    apple = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-    with torch.random.fork_rng(range(torch.cuda.device_count())):
-        _seed_step(seed, 0)
-        try: yield
+    "Random numbers of our own. Afterwards they are the caller's again, and so are gradients and autocast, at whatever moment a Ctrl-C came."
+    with _turn:
+        before, grad = _generators(), torch.is_grad_enabled()
+        autocast = {kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")}
+        try:
+            _seed_step(seed, 0)
+            yield
         finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
-            if apple is not None: torch.mps.set_rng_state(apple)
+            for put_back, state in before: put_back(state)
+            torch.set_grad_enabled(grad)
+            for kind, (enabled, dtype) in autocast.items():
+                torch.set_autocast_enabled(kind, enabled)
+                torch.set_autocast_dtype(kind, dtype)
 
 # %% ../nbs/13_trainer.ipynb #tn061
 def _pack(opt):
@@ -1363,11 +1394,13 @@ def _workers_named():
         raise RuntimeError(f"a process that reads pictures has ended ({_plain(str(e), 200)}). If this is a script, {_GUARD}; if it has that, set data.workers: 0. "
                            "The run goes on with --resume") from e
 
-def _check_arguments(folder, resume):
+def _check_arguments(folder, resume, say, cbs):
     "Raise for what names no folder, and for another `resume`."
     if folder is not None and not isinstance(folder, (str, os.PathLike)):
         raise TypeError(f"folder is {textwrap.shorten(repr(folder), 60, placeholder=' ...')}, of the type {type(folder).__name__}: give the path of one folder, "
                         "with a sub-folder for each class. A configuration goes into config=")
+    if not callable(say): raise TypeError(f"say is {say!r}: give a function that takes a line of text, such as print")
+    if not isinstance(cbs, Iterable): raise TypeError(f"cbs is a {type(cbs).__name__}: give a list of callbacks")
     if resume not in (False, True, None, "as begun"): raise ValueError(f"resume is {resume!r}: give True, False or \"as begun\"")
 
 # %% ../nbs/13_trainer.ipynb #tn004
@@ -1376,7 +1409,7 @@ def train(
     config=None,  # all choices, as `as_config` takes them: a `Config`, a YAML file, a dict; None: the recipe fast, and for a run that goes on its own
     resume: bool | str = False,  # go on with the newest run of this folder, if it was interrupted? "as begun": also without pictures that came later
     say: Callable = print,  # what a line of progress is given to
-    cbs=(),  # further callbacks of fastai
+    cbs=(),  # further callbacks of fastai that need no recorder
     device=None,  # where it computes: "cpu", "cuda", "cuda:1", "mps"; None: a GPU, if there is one
     **keys,  # single keys of the configuration by their names, such as epochs=3
 ) -> Path:  # the folder of the run
@@ -1388,7 +1421,7 @@ def train(
     written; `ValueError` for pictures or keys that are not those that the run was begun with, and for a loss that is no number;
     `RuntimeError` where another process is at work in the run, and in a script without a main guard that a worker runs again."""
     _check_process()
-    _check_arguments(folder, resume)
+    _check_arguments(folder, resume, say, cbs)
     device = _chosen_device(device)
     asked = None if config is None and not keys else as_config(config, **keys)
     config = asked or Config()
@@ -1432,6 +1465,8 @@ def _completed(run, folder, asked, as_begun, digest_of, tell):
     stock.folder = folder
     if folder.is_dir() and not as_begun: _compare(run, stock, digest_of, False, True)
     tell(f"{run} is complete: there is nothing to resume")
+    if asked and asked.output.report and "output.report" in _given(asked) and not (run/"report"/"report.html").is_file():
+        tell(f"its report, which it did not have: {report(run, images=folder, worst=known.evaluation.worst)}")
     return run
 
 def _may_change(key): return key.startswith("output.") or key in ("data.folder", "data.workers")    # where things are, and who reads them
@@ -1476,6 +1511,14 @@ def _strange(folder, run, names, classes, table):
     return ValueError(f"{folder} has the class {names[0]!r}, which {run} does not know" + (f" (did you mean {near[0]!r}?)" if near else "")
                       + f": take its folder away, or give it the name of a class, such as {_some(classes)}")
 
+def _new_folder(place, name):
+    "Make a folder of a name, or of the name and a number: no two callers get the same one."
+    place.mkdir(parents=True, exist_ok=True)
+    for n in range(1, 10**9):
+        try: (path := place/(name if n == 1 else f"{name}_{n}")).mkdir()
+        except FileExistsError: continue
+        return path
+
 def evaluate(
     run,  # folder of a run
     folder,  # labelled images: one sub-folder a class, or these inside parts
@@ -1494,8 +1537,9 @@ def evaluate(
     if not len(table): raise ValueError(f"{folder} has no image that can be read: give other images")
     parts = (list(table.file[i:i + 256]) for i in range(0, len(table), 256))
     probs = np.concatenate([model.probabilities(read_images(files, model.body.size, **model.body.how)) for files in parts])
-    if out is None: out = next(path for n in range(1, 10**9) if not (path := run/"evaluations"/(folder.name if n == 1 else f"{folder.name}_{n}")).exists())
-    notes = [_plain(note, _LONG) for note in _place_notes(folder, table, sorted(skipped))]
+    if out is None: out = _new_folder(run/"evaluations", folder.name)
+    long = [f.relative_to(folder).as_posix() for f in table.file[table.long]]
+    notes = [_plain(note, _LONG) for note in _place_notes(folder, table, sorted(skipped)) + _shape_note(long, model.head.fit)]
     write_run(out, list(table.file), table.part.replace("", "test"), table.label, probs, model.classes, folder,
               about=dict(classifier=run.name, network=model.body.name, pixels=model.body.size, notes=notes), config=model.head.config)
     report(out)
