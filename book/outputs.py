@@ -71,10 +71,18 @@ def data_used(nb):
     return ", ".join(found) or ("the drawn set" if "sample(" in source else "no data set")
 
 
+def device():
+    "What a run is computed on: cores that this process may use, and whether they multiply bfloat16, which halves the time of some chapters."
+    import torch
+    from tutorial_lib.classifier import bf16_is_fast
+    if torch.cuda.is_available(): return "GPU"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"CPU, {cores} core{'s'*(cores > 1)}" + ("" if bf16_is_fast("cpu") else ", no bfloat16")
+
+
 def run(path):
     "Run a chapter from a fresh kernel and write it back whole, with its stamp."
     warnings.simplefilter("ignore", FutureWarning)      # of libraries, not of ours
-    import torch
     nb, start = nbformat.read(path, 4), time.time()
     os.environ["TUTORIAL_CHECK"] = "raise"      # an exercise whose solution is wrong stops the run
     NotebookClient(nb, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
@@ -85,7 +93,7 @@ def run(path):
     nb.metadata = {k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")}
     nb.metadata["stamp"] = {
         "hash": fingerprint(path), "data": data_used(nb), "date": date.today().isoformat(), "minutes": round(minutes, 1),
-        "device": "GPU" if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores",
+        "device": device(),
         "versions": {"python": platform.python_version(), **{p: version(p).split("+")[0] for p in ("torch", "torchvision", "fastai")}}}
     part = path.with_suffix(".part")
     nbformat.write(nb, part)
