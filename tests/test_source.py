@@ -36,14 +36,19 @@ def test_again_is_the_same(again, folder, how):
     assert not changed, f"{changed} differ from what the notebooks give: run {how}"
 
 
+# Chapters that wait for `make outputs`, with the hash of their code: their pages say of which day their outputs are. Any further change makes the test fail.
+WAITING = {}
+
+
 @pytest.mark.parametrize("path", outputs.chapters(), ids=lambda p: p.stem)
 def test_stamp_is_fresh(path):
+    if outputs.is_stale(path) and WAITING.get(path.stem) == outputs.fingerprint(path): pytest.skip(f"{path.name} shows outputs of older code, and waits for `make outputs`")
     assert not outputs.is_stale(path), f"{path.name} shows outputs of older code: run `make outputs`"
     stamp = nbformat.read(path, 4).metadata.stamp
     assert set(stamp) == {"hash", "versions", "device", "data", "date", "minutes"}
     cores = int((re.search(r"(\d+) core", stamp.device) or ["", "2"])[1])
-    most = 30 if "no bfloat16" not in stamp.device else 60
-    assert stamp.minutes*cores <= most, "a chapter takes at most 15 minutes on the real sets, on two cores that multiply bfloat16; twice as long where they do not"
+    assert stamp.minutes*cores <= 30, "a chapter takes at most 15 minutes on the real sets, on two cores"
+    assert path.stem not in WAITING, f"{path.name} is fresh: take it out of WAITING"
 
 
 def test_words_do_not_make_outputs_stale():
