@@ -399,7 +399,7 @@ def test_more_epochs_of_a_run_that_is_complete(photos):
     before = snapshot(run)
     assert refusal(photos, {"train.epochs": 9}) == (f"{run} is complete, and was begun with another configuration, train.epochs was 2 and is now 9: "
                                                     f"{NEW}, or give the same one or none")
-    for keys in QUICK, {}, {"train.epochs": 2}, {"output.report": True}:
+    for keys in QUICK, {}, {"train.epochs": 2}, {"output.report": False}:
         said = []
         assert train(photos, keys, True, said.append) == run and said == [f"{run} is complete: there is nothing to resume"]
     assert snapshot(run) == before
