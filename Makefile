@@ -49,7 +49,7 @@ bench: $(READY) ## the long experiments and timings; each writes its CSV beside 
 pretrain: $(READY) ## train the weights of densenet_tiny anew, if benchmarks/pretrain.csv is not there
 	@$(BIN)/python benchmarks/pretrain.py
 
-scenarios: $(READY) ## the cells of chapter 10's experiment that are not there yet (hours), and what they say
+scenarios: $(READY) ## the cells of chapter 11's experiment that are not there yet (hours), and what they say
 	@$(BIN)/python benchmarks/scenarios.py
 	@$(BIN)/python benchmarks/verdicts.py
 

@@ -121,7 +121,7 @@ def judge(path, test):
 CARD = """# densenet_tiny: model card
 
 A DenseNet-BC (Huang and others, 2017) for pictures of about 32x32 pixels, with {params:,} parameters. The chapter
-[05_densenet](../nbs/05_densenet.ipynb) builds it, and `densenet_tiny(pretrained=True)` loads these weights.
+[06_densenet](../nbs/06_densenet.ipynb) builds it, and `densenet_tiny(pretrained=True)` loads these weights.
 
 | file | |
 | --- | --- |

@@ -24,7 +24,7 @@ FIELDS = "seed recipe seconds ratio accuracy epochs torch device bf16 threads da
 
 
 class ConvNet(nn.Module):
-    "The network of chapter 04; `old` puts a softmax behind it."
+    "The network of chapter 05; `old` puts a softmax behind it."
     def __init__(self, n_out, old=False):
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(32, 64, 3, padding=1)

@@ -1,4 +1,4 @@
-"""Which way of transfer is best for few or many pictures, like ImageNet or unlike it? All cells of the experiment of chapter 10.
+"""Which way of transfer is best for few or many pictures, like ImageNet or unlike it? All cells of the experiment of chapter 11.
 
 Sets, all with SqueezeNet and its ImageNet weights:
     pets      37 breeds at 96 pixels: ImageNet has many of them among its own classes

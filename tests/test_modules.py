@@ -1,4 +1,4 @@
-"What chapter 03's modules promise, beyond what its notebook shows."
+"What chapter 04's modules promise, beyond what its notebook shows."
 import json
 import os
 import pickle

@@ -85,7 +85,7 @@ def test_wrong_answers_hear_what_they_lack(name, answers):
 
 
 def test_an_exercise_that_does_not_exist_is_named():
-    with pytest.raises(ValueError, match=r"there is no exercise '3.a': choose one of .*\(did you mean '03.a'\?\)"): check("3.a", 1)
+    with pytest.raises(ValueError, match=r"there is no exercise '3.a': choose one of .*\(did you mean '04.a'\?\)"): check("3.a", 1)
 
 
 def test_check_can_raise_for_the_tests(monkeypatch):

@@ -41,7 +41,7 @@ def require(
 _CHECKS = {}
 
 def exercise(
-    name: str,  # chapter and letter, such as "03.a"; it never changes
+    name: str,  # chapter and letter, such as "04.a"; it never changes
 ) -> Callable:  # decorator of a function of the answer
     "Register the check of an exercise. The docstring of the check says what a right answer has shown."
     def register(f):
@@ -98,7 +98,7 @@ def _show(value) -> str:  # at most a few lines
 
 # %% ../nbs/practice.ipynb #006ead9b
 def check(
-    name: str,  # the exercise, such as "03.a"
+    name: str,  # the exercise, such as "04.a"
     answer,  # a value, a function or a class, as the exercise asks
 ) -> Verdict:  # shows itself in a notebook; true when the answer is right
     """Judge an answer by its properties, on inputs of the check's own. Needs no network.
@@ -496,7 +496,7 @@ def _changed(before, after):
 def _n_hooks(model): return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 # %% ../nbs/practice.ipynb #b2d0adaf
-@exercise("03.a")
+@exercise("04.a")
 def _check_03a(answer):
     "Your network is small, takes pictures of three sizes, keeps all that it learns in its state dict, and answers steadily in evaluation mode."
     import torch
@@ -539,7 +539,7 @@ def _check_03a(answer):
         require(not without, "every parameter gets a gradient from the loss", without, "The value shows the parameters that `forward` does not use, or that are frozen.")
 
 # %% ../nbs/practice.ipynb #70b1a5c5
-@exercise("03.b")
+@exercise("04.b")
 def _check_03b(answer):
     "You saw each layer that worked, in the order of the calls. Errors ended the list and nothing else, and every model stayed as it was."
     import torch
@@ -600,7 +600,7 @@ def _check_03b(answer):
 
 # %% ../nbs/practice.ipynb #48d75c2c
 def _theirs(net, epoch=3):
-    "A checkpoint of a SmallNet under the names of exercise 03.c, sorted."
+    "A checkpoint of a SmallNet under the names of exercise 04.c, sorted."
     short = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "var", "num_batches_tracked": "count"}
     part = {"conv": "features.c", "bn": "features.n", "fc": "classifier.l"}
     renamed = {}
@@ -611,7 +611,7 @@ def _theirs(net, epoch=3):
     return {"epoch": epoch, "model": dict(sorted(renamed.items()))}
 
 # %% ../nbs/practice.ipynb #9191886f
-@exercise("03.c")
+@exercise("04.c")
 def _check_03c(answer):
     "Two fresh checkpoints give the logits that they were saved with, damaged ones are refused, and a checkpoint stays as it was."
     from contextlib import suppress
@@ -651,7 +651,7 @@ def _check_03c(answer):
             require(got is None, f"a checkpoint that {what} is refused with an error", type(got), "Who compares the names, and did you tell it not to?")
 
 # %% ../nbs/practice.ipynb #97a00271
-@exercise("03.d")
+@exercise("04.d")
 def _check_03d(answer):
     "One layer gives what two gave, for three sizes, with its own trainable parameters, and the two layers stayed as they were."
     import torch
@@ -725,11 +725,11 @@ def _digits_history(mistake, n_epoch=12, seed=4):
 
 # %% ../nbs/practice.ipynb #99e6d52e
 def mystery_runs():  # letter of the loop -> history, a data frame with the columns epoch, train_loss, valid_loss, accuracy
-    "Train the loops of exercise 04.a anew, each with its mistake. Takes seconds. Read its code only after you have answered."
+    "Train the loops of exercise 05.a anew, each with its mistake. Takes seconds. Read its code only after you have answered."
     return {loop: _digits_history(mistake) for loop, mistake in _mystery_loops().items()}
 
 # %% ../nbs/practice.ipynb #7c4d5c29
-@exercise("04.a")
+@exercise("05.a")
 def _check_04a(answer):
     "You told all four loops apart by their curves alone."
     traces = {
@@ -768,7 +768,7 @@ def _watched(n_in, n_hidden, n_out, fail_at=None):
     return model, calls
 
 # %% ../nbs/practice.ipynb #ad6782c1
-@exercise("04.b")
+@exercise("05.b")
 def _check_04b(answer):
     "Every picture counted the same, the memory did not grow with the number of batches, and the model stayed as it was, also after an error."
     import math
@@ -851,7 +851,7 @@ def _gradients(model, weights, xb, yb):
     return loss.item(), torch.autograd.grad(loss, weights)
 
 # %% ../nbs/practice.ipynb #f119fb6a
-@exercise("04.c")
+@exercise("05.c")
 def _check_04c(answer):
     "Each step follows the gradient of its own batch, of logits and in training mode; the losses are those of whole epochs, and the model learns."
     import numpy as np
@@ -927,7 +927,7 @@ def _as_trained(model):
     return model
 
 # %% ../nbs/practice.ipynb #p0502
-@exercise("05.a")
+@exercise("06.a")
 def _check_05a(answer):
     "Your network is at least twice as deep as `densenet_tiny`, has at most half its parameters, ends with as many channels, and loses none on the way."
     import torch
@@ -964,7 +964,7 @@ def _check_05a(answer):
             "A bottleneck of `bn_size*growth_rate` channels stands between two convolutions. Write down what each of them costs. Which of your numbers are in both?")
 
 # %% ../nbs/practice.ipynb #p0503
-@exercise("05.b")
+@exercise("06.b")
 def _check_05b(answer):
     "Three networks take grey pictures, with the logits of the same picture in three channels. Only one tensor is new, and the networks that you were given stay as they were."
     import torch
@@ -1021,7 +1021,7 @@ def _check_05b(answer):
             require(not moved, "the two networks share no tensor, so that one can be trained and the other stays", moved, "The value shows the tensors that both use.")
 
 # %% ../nbs/practice.ipynb #p0504
-@exercise("05.c")
+@exercise("06.c")
 def _check_05c(answer):
     "Four blocks gave what `DenseBlock` gives, from one buffer. No channel was copied to be read, and each layer's large tensor was gone before the next layer made its own."
     import torch
@@ -1084,7 +1084,7 @@ def _check_05c(answer):
             require(torch.equal(got, first), "a second call leaves the result of the first as it was", hint="How long does your buffer live?")
 
 # %% ../nbs/practice.ipynb #p0505
-@exercise("05.d")
+@exercise("06.d")
 def _check_05d(answer):
     "Three networks are deeper and say the same. Their state dicts hold all of the old numbers, fit what their config describes, and all that is new can learn."
     from copy import deepcopy
@@ -1153,7 +1153,7 @@ def _check_05d(answer):
             require(not moved, "the two networks share no tensor, so that one can be trained and the other stays", moved, "The value shows the tensors that both use.")
 
 # %% ../nbs/practice.ipynb #dbp001
-@exercise("06.a")
+@exercise("07.a")
 def _check_06a(calls):
     "Such a block was run, its calls were counted, and you had predicted all four."
     from collections import Counter
@@ -1188,7 +1188,7 @@ def _check_06a(calls):
         require(calls[name] == counts[name], f"`{name}` is called as often as you say", {name: calls[name]}, hint)
 
 # %% ../nbs/practice.ipynb #dbp002
-@exercise("06.b")
+@exercise("07.b")
 def _check_06b(pad_square):
     "Wide, tall and square pictures stand in the middle of a grey square, pixel for pixel, and a label passes as it is."
     import numpy as np
@@ -1219,7 +1219,7 @@ def _check_06b(pad_square):
     require(isinstance(im, PILImage) and tuple(im.size) == (20, 20), "in `item_tfms` it changes the picture", im)
 
 # %% ../nbs/practice.ipynb #dbp003
-@exercise("06.c")
+@exercise("07.c")
 def _check_06c(pad_collate):
     "Tall, wide and equal pictures came into one tensor, each in its corner, with zeros around it and with its label."
     import torch
@@ -1268,7 +1268,7 @@ def _named_folder(
     return breeds, groups
 
 # %% ../nbs/practice.ipynb #dbp005
-@exercise("06.d")
+@exercise("07.d")
 def _check_06d(mended_block):
     "Only pictures are items, the breeds are the vocabulary, the split leaks nothing and moves no generator, and batches are normalised."
     from collections import Counter
@@ -1323,7 +1323,7 @@ def _check_06d(mended_block):
                 "A picture of the mean colour of ImageNet becomes 0. What becomes of it in your block?")
 
 # %% ../nbs/practice.ipynb #px701
-@exercise("07.a")
+@exercise("08.a")
 def _check_07a(answer):
     "You named every rule that a pair breaks, and left the good pairs alone."
     from random import Random
@@ -1361,7 +1361,7 @@ def _check_07a(answer):
     require(answer([], [], [], []) == [], "no pairs give an empty list", answer([], [], [], []))
 
 # %% ../nbs/practice.ipynb #px702
-@exercise("07.b")
+@exercise("08.b")
 def _check_07b(answer):
     "Every allowed place came from exactly one number, for single numbers and for arrays."
     import numpy as np
@@ -1394,7 +1394,7 @@ def _check_07b(answer):
     require(all(map(np.array_equal, (r, start, first, n_twin), given)), "the arrays that you were given stay as they were", hint="`+=` changes an array.")
 
 # %% ../nbs/practice.ipynb #px703
-@exercise("07.c")
+@exercise("08.c")
 def _check_07c(answer):
     "Your numbers are those of the rule, for classes of all sizes, also for a class of one image."
     import numpy as np
@@ -1430,7 +1430,7 @@ def _check_07c(answer):
             require(list(given) == sizes, "the sizes that you were given stay as they were", given)
 
 # %% ../nbs/practice.ipynb #px801
-@exercise("08.a")
+@exercise("09.a")
 def _check_08a(answer):
     "Each pair paid what its kind has to pay, for one pair and for many, and the gradients pull and push as they should."
     import torch
@@ -1474,7 +1474,7 @@ def _check_08a(answer):
         require(torch.allclose(grad, right, atol=1e-5), "each distance gets the gradient of what its pair pays", shown, "Which of your steps do the gradients not pass?")
 
 # %% ../nbs/practice.ipynb #px802
-@exercise("08.b")
+@exercise("09.b")
 def _check_08b(answer):
     "Four heads forgot the order, to the last bit. Each was asked once in each order, and a head that was symmetric before gave its own logits."
     import torch
@@ -1552,7 +1552,7 @@ def _check_08b(answer):
                 require(not moved, "the weights of the head stay as they were", moved)
 
 # %% ../nbs/practice.ipynb #px803
-@exercise("08.c")
+@exercise("09.c")
 def _check_08c(answer):
     "Your threshold kept the rule each time, and no lower score would have kept it. Equal scores and a rule that no score can keep were among the cases."
     import numpy as np
@@ -1591,7 +1591,7 @@ def _check_08c(answer):
                     "Which pairs do you count, and of which do you try the scores? And is a share of just `max_false` too much?")
 
 # %% ../nbs/practice.ipynb #tx901
-@exercise("09.a")
+@exercise("10.a")
 def _check_09a(answer):
     "Four networks kept the classes that were asked for, in this order: with a linear head, without a bias, with a convolution as head, and in the middle of other layers."
     import torch
@@ -1628,7 +1628,7 @@ def _check_09a(answer):
                     "The first picture's logits should be " + ", ".join(f"{v:.3f}" for v in logits[0, keep]) + ". Is the bias there too?")
 
 # %% ../nbs/practice.ipynb #tx902
-@exercise("09.b")
+@exercise("10.b")
 def _check_09b(answer):
     "Five networks were called and trained for one step, and what changed in them is what you had said."
     import torch
@@ -1672,7 +1672,7 @@ def _check_09b(answer):
             require(truth <= got, f"all statistics that move are in the set, in a network {what}", truth - got, "A batch norm has three of them. Does its mode ask whether its weights are frozen?")
 
 # %% ../nbs/practice.ipynb #tx903
-@exercise("09.c")
+@exercise("10.c")
 def _check_09c(answer):
     "Four layers gave the same logits for features as they are, in their own dtype."
     import torch
@@ -1724,7 +1724,7 @@ def _tried(
     return table.iloc[rng.permutation(n)].set_axis(rng.integers(3, size=n), axis=0)
 
 # %% ../nbs/practice.ipynb #50118899
-@exercise("10.a")
+@exercise("11.a")
 def _check_10a(answer):
     "Of five tables, with labels that repeat and with accuracies that are often the same, the right row of each cell came out whole, and no test accuracy had a say."
     import pandas as pd
@@ -1767,7 +1767,7 @@ def _check_10a(answer):
                     "Not every way to sort keeps rows with the same value in their order. And which row does your comparison keep, the first or the last?")
 
 # %% ../nbs/practice.ipynb #bdf26749
-@exercise("10.b")
+@exercise("11.b")
 def _check_10b(answer):
     "Rules that hold, that fail and that are too close were told apart, with the interval of paired differences, and accuracies without a partner were refused."
     import copy
@@ -1834,7 +1834,7 @@ def _check_10b(answer):
         require(False, f"{len(better)} and {len(worse)} accuracies raise `ValueError`", got, hint)
 
 # %% ../nbs/practice.ipynb #2d460a82
-@exercise("10.c")
+@exercise("11.c")
 def _check_10c(answer):
     "Each data set was advised by the others alone, found by name, and the regret is what this advice costs it."
     from numbers import Real
@@ -1876,7 +1876,7 @@ def _check_10c(answer):
                     f"{name!r} has the number {measure[name]:g}, and {near!r} has {measure[near]:g}. Which other one do you ask, which column is the best there, and what do you read in the row of {name!r}?")
 
 # %% ../nbs/practice.ipynb #cfx01
-@exercise("11.a")
+@exercise("13.a")
 def _check_11a(answer):
     "Six trainings were judged after the right steps: with and without steps of their own, and from the first epoch on, a later one, or none."
     require(callable(answer), "`validation_steps` is a function", answer)
@@ -1897,7 +1897,7 @@ def _check_11a(answer):
         require(not missing, f"no multiple of `every` is left out after `start` epochs, {what}", got)
 
 # %% ../nbs/practice.ipynb #cfx02
-@exercise("11.b")
+@exercise("13.b")
 def _check_11b(answer):
     "Real configurations and deeper dictionaries were compared, also where Python calls different values equal."
     import copy
@@ -1929,7 +1929,7 @@ def _check_11b(answer):
         require(list(got) == list(truth), f"the keys are in the order of `a`, for {what}", list(got))
 
 # %% ../nbs/practice.ipynb #cfx03
-@exercise("11.c")
+@exercise("13.c")
 def _check_11c(answer):
     "Keys were found in five texts: behind comments, in braces, three sections deep, beside text that only looks like a key, and not where they are not."
     require(callable(answer), "`line_of` is a function", answer)
@@ -1952,7 +1952,7 @@ def _check_11c(answer):
             require(type(got) is int and got == line, f"the key {key!r} is found in line {line}: {what}", got)
 
 # %% ../nbs/practice.ipynb #px1201
-@exercise("12.a")
+@exercise("14.a")
 def _check_12a(answer):
     "Your numbers were right for seven matrices: with other shares, with classes that never come, with answers that never come, and with a class that was not tested."
     import numpy as np
@@ -1994,7 +1994,7 @@ def _check_12a(answer):
     require(False, "a class that will come and was not tested is a ValueError", got)
 
 # %% ../nbs/practice.ipynb #px1202
-@exercise("12.b")
+@exercise("14.b")
 def _check_12b(answer):
     "Six models got the temperature with the lowest log loss: too sure ones, shy ones, and one with logits of a thousand."
     import warnings
@@ -2026,7 +2026,7 @@ def _check_12b(answer):
                 "Do you multiply by it or divide? And how far does your search go, in both directions?")
 
 # %% ../nbs/practice.ipynb #px1203
-@exercise("12.c")
+@exercise("14.c")
 def _check_12c(answer):
     "The file was complete at the end. Before that, and after two kinds of errors, the old one was there as it had been, and nothing lay beside it."
     import os
@@ -2072,7 +2072,7 @@ def _check_12c(answer):
                 if was is not None: require(kept.read_bytes() == was, "who has opened the old file can read it to its end", hint="Do you write into the old file, or does a new one take its place?")
 
 # %% ../nbs/practice.ipynb #px1301
-@exercise("13.a")
+@exercise("15.a")
 def _check_13a(answer):
     "In eight trainings each epoch had every picture once, in an order of its own, and each could begin in the middle, whatever random numbers other code drew."
     import operator
@@ -2155,7 +2155,7 @@ def _check_13a(answer):
         torch.set_rng_state(kept[2])
 
 # %% ../nbs/practice.ipynb #px1302
-@exercise("13.b")
+@exercise("15.b")
 def _check_13b(answer):
     "One layer did the work of two: with and without weights and bias, with other eps, a variance of 0, in two dtypes and modes. The two stayed as they were."
     import copy
@@ -2224,7 +2224,7 @@ def _check_13b(answer):
         require(False, "a norm that keeps no statistics is a ValueError", got)
 
 # %% ../nbs/practice.ipynb #px1303
-@exercise("13.c")
+@exercise("15.c")
 def _check_13c(answer):
     "Five trainings went on with a new network and a new optimizer, and ended with exactly the same weights. Their files were whole, and no pickle was read."
     import os

@@ -1,4 +1,4 @@
-"""Plausible wrong answers to the exercises of chapter 12, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 14, each with words of the property that its verdict has to name."""
 import os
 from functools import partial
 
@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 
 
 def elsewhere(matrix, shares, refuse=True, axis=1, weigh=True, nan=np.nan, place=False, kind=tuple, guard=True, old_precision=False):
-    "A right answer to 12.a. Each argument spoils one thing."
+    "A right answer to 14.a. Each argument spoils one thing."
     total = matrix.sum(axis=axis)
     if refuse and ((total == 0) & (shares > 0)).any(): raise ValueError("not tested")
     if guard: total = np.maximum(total, 1)
@@ -30,7 +30,7 @@ def loss(logits, y, t): return (logsumexp(logits/t, axis=1) - logits[np.arange(l
 
 
 def temperature(logits, y, low=-12, high=12, inverse=False, log=True):
-    "A right answer to 12.b. Each argument spoils one thing."
+    "A right answer to 14.b. Each argument spoils one thing."
     f = (lambda v: loss(logits, y, np.exp(v))) if log else (lambda v: loss(logits, y, v))
     v = minimize_scalar(f, bounds=(low, high), method="bounded", options={"xatol": 1e-7}).x
     t = float(np.exp(v) if log else v)
@@ -62,7 +62,7 @@ def scales_in_place(logits, y):
 
 
 def write_whole(path, chunks, before=None, fsync=True, last=None, caught=Exception, swallow=False, clean=True, skip=0, name=".part"):
-    "A right answer to 12.c. Each argument spoils one thing."
+    "A right answer to 14.c. Each argument spoils one thing."
     part = path.with_name(path.name + name)
     if before: before(path)
     try:
@@ -107,7 +107,7 @@ def drops_empty_end(path, chunks):
 
 
 WRONG = {
-    "12.a": [
+    "14.a": [
         (None, "`elsewhere` is a function"),
         (partial(elsewhere, kind=list), "the result is a tuple of two"),
         (lambda matrix, shares: elsewhere(matrix, shares)[0], "the result is a tuple of two"),
@@ -121,7 +121,7 @@ WRONG = {
         (partial(elsewhere, refuse=False), "a class that will come and was not tested is a ValueError"),
         (refuses_all_untested, "Your code raised an error"),
     ],
-    "12.b": [
+    "14.b": [
         (None, "`temperature` is a function"),
         (lambda logits, y: [temperature(logits, y)], "the result is a number"),
         (lambda logits, y: 1., "no other temperature has a lower log loss"),
@@ -134,7 +134,7 @@ WRONG = {
         (scales_in_place, "`logits` stays as it was"),
         (lambda logits, y: float(np.log(temperature(logits, y))), "the temperature is finite and above 0"),
     ],
-    "12.c": [
+    "14.c": [
         (None, "`write_whole` is a function"),
         (in_place, "while the pieces come, the old file is there under the name"),
         (joins_first, "who has opened the old file can read it to its end"),
