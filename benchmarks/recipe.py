@@ -9,25 +9,38 @@ The recipes take turns, seed by seed, and their order moves on by one with each 
 pictures (shuffled with one seed), validates with the rest after each epoch, and is judged on the test set once. Seconds cover all of that,
 but not reading and converting the files. `ratio` compares with the old recipe of the same seed.
 """
+
 import time
 
 import torch
+from _rows import command_line, processor, read, write
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from _rows import command_line, processor, read, write
-from tutorial_lib.classifier import Classifier, FastClassifier, FastNet, ImageArrays, bf16_is_fast
+from tutorial_lib.classifier import (
+    Classifier,
+    FastClassifier,
+    FastNet,
+    ImageArrays,
+    bf16_is_fast,
+)
 from tutorial_lib.data import load
 
-FIELDS = "seed recipe seconds ratio accuracy epochs torch device bf16 threads data".split()
+FIELDS = (
+    "seed recipe seconds ratio accuracy epochs torch device bf16 threads data".split()
+)
 
 
 class ConvNet(nn.Module):
     "The network of chapter 05; `old` puts a softmax behind it."
+
     def __init__(self, n_out, old=False):
         super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(3, 32, 3, padding=1), nn.Conv2d(32, 64, 3, padding=1)
+        self.conv1, self.conv2 = (
+            nn.Conv2d(3, 32, 3, padding=1),
+            nn.Conv2d(32, 64, 3, padding=1),
+        )
         self.fc1, self.fc2 = nn.Linear(4096, 100), nn.Linear(100, n_out)
         self.drop1, self.drop2 = nn.Dropout(0.25), nn.Dropout(0.5)
         self.old = old
@@ -41,7 +54,12 @@ class ConvNet(nn.Module):
 
 class OldClassifier(Classifier):
     "Joins pictures one by one; judges a whole set at once, in training mode, and keeps what `backward` would need."
-    def loader(self, ds, shuffle=False): return ((xb.to(self.device), yb.to(self.device)) for xb, yb in DataLoader(ds, self.bs, shuffle))
+
+    def loader(self, ds, shuffle=False):
+        return (
+            (xb.to(self.device), yb.to(self.device))
+            for xb, yb in DataLoader(ds, self.bs, shuffle)
+        )
 
     def logits(self, ds):
         xb, yb = ds[list(range(len(ds)))]
@@ -64,7 +82,8 @@ RECIPES = {
 def run(recipe, seed, n_epoch, train, test):
     "Train and judge once: seconds, test accuracy, device, and whether it multiplied bfloat16."
     n_out = len(train.classes)
-    if recipe == "old": train, test = as_floats(train), as_floats(test)
+    if recipe == "old":
+        train, test = as_floats(train), as_floats(test)
     torch.manual_seed(seed)
     start = time.perf_counter()
     clf = RECIPES[recipe](n_out)
@@ -76,28 +95,62 @@ def run(recipe, seed, n_epoch, train, test):
 
 def main():
     parser = command_line(__doc__, __file__)
-    parser.add_argument("--seeds", type=int, default=3, help="how many seeds (default 3)")
-    parser.add_argument("--epochs", type=int, default=5, help="epochs of the old and the mended recipe (default 5)")
-    parser.add_argument("--epochs-better", type=int, default=8, help="epochs of the better recipe (default 8)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default 2)")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="how many seeds (default 3)"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=5,
+        help="epochs of the old and the mended recipe (default 5)",
+    )
+    parser.add_argument(
+        "--epochs-better",
+        type=int,
+        default=8,
+        help="epochs of the better recipe (default 8)",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=2, help="threads of PyTorch (default 2)"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
     rows = read(args.out)
     done = {(int(r["seed"]), r["recipe"]): r for r in rows}
     names = list(RECIPES)
-    todo = [(seed, recipe) for seed in range(args.seeds) for recipe in names[seed % 3:] + names[:seed % 3] if (seed, recipe) not in done]
-    if not todo: return print(f"{args.out} is complete: delete it to run again")
+    todo = [
+        (seed, recipe)
+        for seed in range(args.seeds)
+        for recipe in names[seed % 3 :] + names[: seed % 3]
+        if (seed, recipe) not in done
+    ]
+    if not todo:
+        return print(f"{args.out} is complete: delete it to run again")
 
     path = load("cifar10")
-    train, test = ImageArrays.from_folder(path/"train").shuffled(seed=42), ImageArrays.from_folder(path/"test")
+    train, test = (
+        ImageArrays.from_folder(path / "train").shuffled(seed=42),
+        ImageArrays.from_folder(path / "test"),
+    )
     few = ImageArrays(train.x[:640], train.y[:640], train.classes)
-    for recipe in names: run(recipe, 0, 1, few, few)    # what only the first run pays, nobody pays
+    for recipe in names:
+        run(recipe, 0, 1, few, few)  # what only the first run pays, nobody pays
     for seed, recipe in todo:
         n_epoch = args.epochs_better if recipe == "better" else args.epochs
         seconds, accuracy, device, bf16 = run(recipe, seed, n_epoch, train, test)
-        row = dict(seed=seed, recipe=recipe, seconds=f"{seconds:.1f}", accuracy=f"{accuracy:.4f}", epochs=n_epoch, torch=torch.__version__,
-                   device=processor(device), bf16=bf16, threads=args.threads, data=f"{path.name}: {len(train)} + {len(test)}")
+        row = dict(
+            seed=seed,
+            recipe=recipe,
+            seconds=f"{seconds:.1f}",
+            accuracy=f"{accuracy:.4f}",
+            epochs=n_epoch,
+            torch=torch.__version__,
+            device=processor(device),
+            bf16=bf16,
+            threads=args.threads,
+            data=f"{path.name}: {len(train)} + {len(test)}",
+        )
         done[seed, recipe] = row
         print(row, flush=True)
         write_ratios(args.out, done)
@@ -107,8 +160,11 @@ def write_ratios(path, done):
     "Write all rows, each with its ratio to the old recipe of its seed, once that is known."
     for (seed, _), row in done.items():
         old = done.get((seed, "old"))
-        row["ratio"] = f"{float(row['seconds'])/float(old['seconds']):.3f}" if old else ""
+        row["ratio"] = (
+            f"{float(row['seconds']) / float(old['seconds']):.3f}" if old else ""
+        )
     write(path, FIELDS, [row for _, row in sorted(done.items())])
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,9 @@
 """The reference: docments and docstrings for autodoc, links to source and lesson, and links from names in prose."""
-import json, re, sys, warnings
+
+import json
+import re
+import sys
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -26,56 +30,94 @@ def as_rst(lines):
             out.append("    " + line)
         else:
             bullet, text = re.match(r"(\s*(?:[-*] )?)(.*)", line).groups()
-            if bullet.strip() and out and out[-1].strip() and not re.match(r"\s*[-*] |  ", out[-1]): out.append("")
-            parts = (f"`{part}`" if part.startswith("`") else re.sub(r"[*|\\]|_\b", r"\\\g<0>", part)
-                     for part in re.split(r"(`[^`]+`)", text))
+            if (
+                bullet.strip()
+                and out
+                and out[-1].strip()
+                and not re.match(r"\s*[-*] |  ", out[-1])
+            ):
+                out.append("")
+            parts = (
+                f"`{part}`"
+                if part.startswith("`")
+                else re.sub(r"[*|\\]|_\b", r"\\\g<0>", part)
+                for part in re.split(r"(`[^`]+`)", text)
+            )
             out.append(bullet + "".join(parts))
     return out
 
 
 @cache
 def lessons(root):
-    "Where the book teaches each module and exported name: {dotted name: (page, its cell's anchor or \"\" if hidden)}."
+    'Where the book teaches each module and exported name: {dotted name: (page, its cell\'s anchor or "" if hidden)}.'
     found = {}
     for path in sorted(Path(root, "nbs").glob("*.ipynb")):
         module, page = None, f"nbs/{path.stem}"
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] != "code": continue
+            if cell["cell_type"] != "code":
+                continue
             directives, code = read_cell("".join(cell["source"]))
             if "default_exp" in directives:
                 module = f"{PACKAGE}.{directives['default_exp']}"
                 found[module] = page, ""
             if "export" in directives:
-                anchor = "" if "remove-cell" in tags(directives, code) else f"cell-{cell['id']}"
+                anchor = (
+                    ""
+                    if "remove-cell" in tags(directives, code)
+                    else f"cell-{cell['id']}"
+                )
                 found |= {f"{module}.{name}": (page, anchor) for name in names(code)}
     return found
 
 
 def arguments(obj):
     "The comments beside a signature, as a field for the arguments and one for what comes back."
-    docs = {arg: " ".join(as_rst(text.splitlines())) for arg, text in docments(obj).items() if text}
-    back = [] if isinstance(obj, type) or "return" not in docs else [f":Returns: {docs['return']}"]
-    rows = [row for arg, text in docs.items() if arg != "return" for row in (f"  **{arg}**", f"    {text}")]
+    docs = {
+        arg: " ".join(as_rst(text.splitlines()))
+        for arg, text in docments(obj).items()
+        if text
+    }
+    back = (
+        []
+        if isinstance(obj, type) or "return" not in docs
+        else [f":Returns: {docs['return']}"]
+    )
+    rows = [
+        row
+        for arg, text in docs.items()
+        if arg != "return"
+        for row in (f"  **{arg}**", f"    {text}")
+    ]
     return ([":Arguments:", *rows] if rows else []) + back
 
 
 def process_docstring(app, what, name, obj, options, lines):
     "On `autodoc-process-docstring`: the docstring in its own words, then the arguments, then the lesson."
-    if what == "module":    # nbdev writes the chapter's whole opening there: its first paragraph is enough
-        promise = re.sub(r"^You will (be able to )?", "", "\n".join(lines).split("\n\n")[0])
+    if (
+        what == "module"
+    ):  # nbdev writes the chapter's whole opening there: its first paragraph is enough
+        promise = re.sub(
+            r"^You will (be able to )?", "", "\n".join(lines).split("\n\n")[0]
+        )
         lines[:] = (promise[:1].upper() + promise[1:]).splitlines()
     lines[:] = [*as_rst(lines), ""]
-    if what in ("class", "exception", "function", "method"): lines += arguments(obj)
+    if what in ("class", "exception", "function", "method"):
+        lines += arguments(obj)
     page, anchor = lessons(str(app.srcdir)).get(name, ("", ""))
     if page and what in ("module", "class", "exception", "function", "data"):
-        lines.append(f":Taught in: :ref:`{page}#{anchor}`" if anchor else f":Taught in: :doc:`/{page}`")
+        lines.append(
+            f":Taught in: :ref:`{page}#{anchor}`"
+            if anchor
+            else f":Taught in: :doc:`/{page}`"
+        )
     lines.append("")
 
 
 def process_signature(app, what, name, obj, options, signature, back):
     """On `autodoc-process-signature`: a default that has no name in the source, such as a lambda, as three dots. The keys of a class of
     pydantic stand below it, each with what it may hold, so the class has no signature."""
-    if what == "class" and hasattr(obj, "model_fields"): return "", None
+    if what == "class" and hasattr(obj, "model_fields"):
+        return "", None
     return re.sub(r"=\s*<[^,]*>", "=...", signature or ""), back
 
 
@@ -88,12 +130,18 @@ def describe_constants(app):
     "On `builder-inited`: give each public constant the comment above it, because autodoc lists none without."
     for path in Path(app.srcdir, PACKAGE).glob("[a-z]*.py"):
         code = path.read_text(encoding="utf-8")
-        with warnings.catch_warnings():     # what the libraries say as they are imported is not about the book
+        with (
+            warnings.catch_warnings()
+        ):  # what the libraries say as they are imported is not about the book
             warnings.simplefilter("ignore")
-            analyzer, lines = ModuleAnalyzer.for_module(f"{PACKAGE}.{path.stem}"), code.splitlines()
+            analyzer, lines = (
+                ModuleAnalyzer.for_module(f"{PACKAGE}.{path.stem}"),
+                code.splitlines(),
+            )
         analyzer.analyze()
         for name, (first, _) in names(code).items():
-            if name.startswith("_") or "." in name or name in analyzer.tags: continue
+            if name.startswith("_") or "." in name or name in analyzer.tags:
+                continue
             comment = []
             while first > 1 and re.match("#(?! %%)", lines[first - 2]):
                 comment.insert(0, lines[first - 2].lstrip("#: "))
@@ -105,14 +153,18 @@ def source_link(root, me, module, name):
     "Where a name stands on GitHub, with its lines."
     path = f"{module.replace('.', '/')}.py"
     span = names(Path(root, path).read_text(encoding="utf-8")).get(name)
-    return f"{me.repo_url}/blob/{me.branch}/{path}" + (f"#L{span[0]}-L{span[1]}" if span else "")
+    return f"{me.repo_url}/blob/{me.branch}/{path}" + (
+        f"#L{span[0]}-L{span[1]}" if span else ""
+    )
 
 
 def configure(app, config):
     "On `config-inited`: read the library of this very tree, and link its source."
     sys.path.insert(0, str(app.srcdir))
     root, me = app.srcdir, identity(app.confdir)
-    config.linkcode_resolve = lambda domain, info: source_link(root, me, info["module"], info["fullname"])
+    config.linkcode_resolve = lambda domain, info: source_link(
+        root, me, info["module"], info["fullname"]
+    )
 
 
 def public_names(env):
@@ -120,8 +172,10 @@ def public_names(env):
     found = {}
     for full, entry in env.get_domain("py").objects.items():
         _, module, *name = full.split(".")
-        keys = [full] if not name else [full, f"{module}.{'.'.join(name)}", ".".join(name)]
-        found |= {key: (full, entry) for key in keys}
+        keys = (
+            [full] if not name else [full, f"{module}.{'.'.join(name)}", ".".join(name)]
+        )
+        found |= dict.fromkeys(keys, (full, entry))
     return found
 
 
@@ -129,23 +183,34 @@ def public_names(env):
 def own_names(root, page):
     "The names of the library that a chapter's code exports or imports."
     path = Path(root, f"{page}.ipynb")
-    if not path.exists(): return set()
+    if not path.exists():
+        return set()
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    code = "\n".join(
+        "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"
+    )
     imported = re.findall(rf"^from {PACKAGE}\.\w+ import \(?([\w\s,]+)", code, re.M)
     return {n for names in imported for n in re.findall(r"\w+", names)} | {
-        name.rpartition(".")[2] for name, (taught, _) in lessons(root).items() if taught == page}
+        name.rpartition(".")[2]
+        for name, (taught, _) in lessons(root).items()
+        if taught == page
+    }
 
 
 def is_ours(root, page, name):
     "Whether a name in a page's prose is the library's: `split` may be NumPy's, where a chapter has not got ours."
-    return page.startswith("book/reference/") or not hasattr(np, name) or name in own_names(root, page)
+    return (
+        page.startswith("book/reference/")
+        or not hasattr(np, name)
+        or name in own_names(root, page)
+    )
 
 
 def is_inside(node, kinds):
     "Whether a node stands anywhere inside one of these kinds."
     while node := node.parent:
-        if isinstance(node, kinds): return True
+        if isinstance(node, kinds):
+            return True
     return False
 
 
@@ -155,10 +220,14 @@ def link_names(app, doctree, docname):
     for node in list(doctree.findall(nodes.literal)):
         name = node.astext().removesuffix("()")
         full, entry = known.get(name, ("", None))
-        if not full or not is_ours(str(app.srcdir), docname, name): continue
-        if is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)): continue
+        if not full or not is_ours(str(app.srcdir), docname, name):
+            continue
+        if is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)):
+            continue
         uri = app.builder.get_relative_uri(docname, entry.docname) + f"#{entry.node_id}"
-        link = nodes.reference("", "", internal=True, refuri=uri, reftitle=full, classes=["api"])
+        link = nodes.reference(
+            "", "", internal=True, refuri=uri, reftitle=full, classes=["api"]
+        )
         node.replace_self(link)
         link += node
 

@@ -1,5 +1,12 @@
 """What the tests of the book share: which pages it has, how it is built, and how it is served."""
-import functools, http.server, os, re, subprocess, sys, threading
+
+import functools
+import http.server
+import os
+import re
+import subprocess
+import sys
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,13 +18,16 @@ sys.path.insert(0, str(ROOT))
 from book.identity import identity
 
 ME = identity(ROOT)
-PREFIX = urlsplit(ME.book_url).path     # where GitHub Pages serves the book
+PREFIX = urlsplit(ME.book_url).path  # where GitHub Pages serves the book
 
 
 def toc_pages(root=ROOT):
     "The pages of the table of contents, in order, as `nbs/00_sample`."
-    toc = yaml.safe_load((root/"_toc.yml").read_text(encoding="utf-8"))
-    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    return [
+        toc["root"],
+        *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"]),
+    ]
 
 
 CHAPTERS = [page for page in toc_pages() if re.match(r"nbs/\d\d_", page)]
@@ -35,13 +45,20 @@ def build(source, out, *flags, **env):
 
 class Pages(http.server.SimpleHTTPRequestHandler):
     "Serves the book as GitHub Pages does: under its prefix, and 404.html for what is not there."
-    def log_message(self, *args): pass
+
+    def log_message(self, *args):
+        pass
 
     def copyfile(self, source, out):
-        with suppress(ConnectionError): super().copyfile(source, out)       # the browser went on to another page
+        with suppress(ConnectionError):
+            super().copyfile(source, out)  # the browser went on to another page
 
     def translate_path(self, path):
-        return super().translate_path(path.removeprefix(PREFIX)) if path.startswith(PREFIX) else os.devnull + "/outside"
+        return (
+            super().translate_path(path.removeprefix(PREFIX))
+            if path.startswith(PREFIX)
+            else os.devnull + "/outside"
+        )
 
     def send_error(self, code, message=None, explain=None):
         body = Path(self.directory, "404.html").read_bytes()
@@ -55,7 +72,9 @@ class Pages(http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def served(folder):
     "The address of the served book, with its prefix and a slash at the end."
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Pages, directory=folder))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Pages, directory=folder)
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}{PREFIX}"
     server.shutdown()

@@ -1,9 +1,9 @@
 """Every page of the book in a real Chromium: nothing from outside, no error, no overflow, readable in both themes."""
+
 import re
 from pathlib import Path
 
 import pytest
-
 from book_site import CHAPTERS, PAGES
 
 pytest_plugins = ["book_fixtures"]
@@ -53,22 +53,32 @@ FAINT = """() => {
 def tab(chromium, site):
     "A fresh window on the book. What goes wrong in it is kept: `tab.outside` (requests) and `tab.errors`."
     window = {"width": 1400, "height": 900}
-    context = chromium.new_context(viewport=window, reduced_motion="reduce", color_scheme="light")
+    context = chromium.new_context(
+        viewport=window, reduced_motion="reduce", color_scheme="light"
+    )
     page = context.new_page()
     page.outside, page.errors = [], []
 
     def gate(route):
-        if route.request.url.startswith(site): return route.continue_()
+        if route.request.url.startswith(site):
+            return route.continue_()
         page.outside.append(route.request.url)
         route.abort()
 
     page.route("**/*", gate)
+
     def note(text, is_error=True):
-        if is_error: page.errors.append(text)
+        if is_error:
+            page.errors.append(text)
 
     page.on("console", lambda message: note(message.text, message.type == "error"))
     page.on("pageerror", lambda error: note(str(error)))
-    page.on("response", lambda response: note(f"{response.status} {response.url}", response.status >= 400))
+    page.on(
+        "response",
+        lambda response: note(
+            f"{response.status} {response.url}", response.status >= 400
+        ),
+    )
     yield page
     context.close()
 
@@ -76,7 +86,9 @@ def tab(chromium, site):
 @pytest.mark.parametrize("name", PAGES)
 def test_page(tab, site, name):
     tab.goto(f"{site}{name}.html", wait_until="load")
-    tab.add_style_tag(content="*, ::before, ::after { transition: none !important; animation: none !important; }")
+    tab.add_style_tag(
+        content="*, ::before, ::after { transition: none !important; animation: none !important; }"
+    )
     tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => true)")
     empty = tab.evaluate("""async () => { const images = [...document.images];
         images.forEach(i => i.loading = 'eager'); await Promise.allSettled(images.map(i => i.decode()));
@@ -86,9 +98,15 @@ def test_page(tab, site, name):
         tab.set_viewport_size({"width": width, "height": 900})
         assert not tab.evaluate(STRETCHED), f"pictures out of shape at {width} px"
         for theme in THEMES:
-            tab.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
-            assert not (found := tab.evaluate(OVERFLOW)), f"{width} px, {theme}: {found}"
-            assert not (found := tab.evaluate(FAINT)), f"too little contrast at {width} px, {theme}: {found}"
+            tab.evaluate(
+                "theme => document.documentElement.dataset.theme = theme", theme
+            )
+            assert not (found := tab.evaluate(OVERFLOW)), (
+                f"{width} px, {theme}: {found}"
+            )
+            assert not (found := tab.evaluate(FAINT)), (
+                f"too little contrast at {width} px, {theme}: {found}"
+            )
     assert not tab.outside, "a page calls other hosts"
     assert not tab.errors
 
@@ -98,7 +116,9 @@ def test_search_finds_the_chapter(tab, site, name):
     tab.goto(f"{site}{name}.html")
     word = max(tab.locator("article h1").inner_text().split()[1:], key=len).strip(",.:")
     tab.goto(f"{site}search.html?q={word}")
-    tab.locator(f'#search-results a[href*="{Path(name).name}.html"]').first.wait_for(timeout=10_000)
+    tab.locator(f'#search-results a[href*="{Path(name).name}.html"]').first.wait_for(
+        timeout=10_000
+    )
     assert not tab.outside and not tab.errors
 
 
@@ -123,8 +143,13 @@ def test_theme_button(tab, site):
         button.click()
         mode, seen[mode] = tab.evaluate(look)
     assert seen.keys() == {"light", "dark", "auto"}
-    assert seen["dark"][0] == "dark" and seen["light"][1] != seen["dark"][1] and seen["auto"] == seen["light"]
-    while tab.evaluate(look)[0] != "dark": button.click()
+    assert (
+        seen["dark"][0] == "dark"
+        and seen["light"][1] != seen["dark"][1]
+        and seen["auto"] == seen["light"]
+    )
+    while tab.evaluate(look)[0] != "dark":
+        button.click()
     tab.goto(f"{site}{CHAPTERS[0]}.html")
     assert tab.evaluate(look) == ["dark", seen["dark"]]
 
@@ -140,12 +165,21 @@ def test_pictures_keep_their_colours_in_the_dark(tab, site, name):
 
 
 def test_keyboard_opens_folded_code(tab, site, book):
-    name = next((n for n in CHAPTERS if "<details" in (book/f"{n}.html").read_text(encoding="utf-8")), None)
-    if not name: pytest.skip("no chapter folds a cell")
+    name = next(
+        (
+            n
+            for n in CHAPTERS
+            if "<details" in (book / f"{n}.html").read_text(encoding="utf-8")
+        ),
+        None,
+    )
+    if not name:
+        pytest.skip("no chapter folds a cell")
     tab.goto(f"{site}{name}.html")
     tab.locator("article a, article button, article summary").first.focus()
     for _ in range(200):
-        if tab.evaluate("document.activeElement.tagName") == "SUMMARY": break
+        if tab.evaluate("document.activeElement.tagName") == "SUMMARY":
+            break
         tab.keyboard.press("Tab")
     code = tab.locator("article details:has(summary:focus)")
     assert not code.locator("pre").is_visible()
@@ -167,7 +201,10 @@ def test_hints_and_solutions_open_by_keyboard_and_say_what_they_are(tab, site, n
     for i, label in enumerate(labels):
         assert re.fullmatch(rf"(Hint \d for|Solution of) {number}\.[a-z]", label), label
         summary = folds.nth(i).locator("summary")
-        assert summary.get_attribute("aria-label") is None and folds.nth(i).get_attribute("open") is None
+        assert (
+            summary.get_attribute("aria-label") is None
+            and folds.nth(i).get_attribute("open") is None
+        )
         summary.focus()
         tab.keyboard.press("Enter")
         assert folds.nth(i).get_attribute("open") is not None
@@ -189,6 +226,11 @@ def test_lost_reader_finds_the_book(tab, site):
     tab.goto(f"{site}nbs/no/such/page.html")
     assert tab.locator("article h1").inner_text() == "No page here"
     expected = "no/such/page", "Failed to load resource"
-    assert not [error for error in tab.errors if not any(word in error for word in expected)] and not tab.outside
+    assert (
+        not [
+            error for error in tab.errors if not any(word in error for word in expected)
+        ]
+        and not tab.outside
+    )
     tab.locator("article a").first.click()
     tab.wait_for_url(f"{site}index.html")

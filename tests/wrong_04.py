@@ -1,29 +1,45 @@
 """Plausible wrong answers to the exercises of chapter 04, each with words of the property that its verdict has to name."""
+
 from contextlib import suppress
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
 from tutorial_lib.modules import SmallNet, record_shapes, rename_keys
 
 
 class Net(nn.Module):
     "A right answer to 04.a. Each class below spoils one thing."
+
     def __init__(self, n_out):
         super().__init__()
-        self.conv1, self.conv2, self.fc = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 16, 3), nn.Linear(16, n_out)
+        self.conv1, self.conv2, self.fc = (
+            nn.Conv2d(3, 8, 3),
+            nn.Conv2d(8, 16, 3),
+            nn.Linear(16, n_out),
+        )
 
-    def body(self, x): return self.conv2(F.relu(self.conv1(x))).mean((2, 3))
-    def forward(self, x): return self.fc(self.body(x))
+    def body(self, x):
+        return self.conv2(F.relu(self.conv1(x))).mean((2, 3))
+
+    def forward(self, x):
+        return self.fc(self.body(x))
 
 
 class OneSize(nn.Module):
     def __init__(self, n_out):
         super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(3, 2, 5, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 15 * 15, n_out))
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 2, 5, stride=4),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(2 * 15 * 15, n_out),
+        )
 
-    def forward(self, x): return self.net(x)
+    def forward(self, x):
+        return self.net(x)
 
 
 class Lost(nn.Module):
@@ -32,24 +48,29 @@ class Lost(nn.Module):
         self.layers, self.fc = [nn.Conv2d(3, 8, 3), nn.ReLU()], nn.Linear(8, n_out)
 
     def forward(self, x):
-        for layer in self.layers: x = layer(x)
+        for layer in self.layers:
+            x = layer(x)
         return self.fc(x.mean((2, 3)))
 
 
 class Dropping(Net):
-    def forward(self, x): return self.fc(F.dropout(self.body(x), 0.5))
+    def forward(self, x):
+        return self.fc(F.dropout(self.body(x), 0.5))
 
 
 class Normalising(Net):
-    def forward(self, x): return self.fc(F.batch_norm(self.body(x), None, None, training=True))
+    def forward(self, x):
+        return self.fc(F.batch_norm(self.body(x), None, None, training=True))
 
 
 class Straight(Net):
-    def body(self, x): return self.conv2(self.conv1(x)).mean((2, 3))
+    def body(self, x):
+        return self.conv2(self.conv1(x)).mean((2, 3))
 
 
 class Probabilities(Net):
-    def forward(self, x): return super().forward(x).softmax(1)
+    def forward(self, x):
+        return super().forward(x).softmax(1)
 
 
 class Unused(Net):
@@ -65,49 +86,83 @@ class Frozen(Net):
 
 
 class TwoClasses(Net):
-    def __init__(self, n_out): super().__init__(2)
+    def __init__(self, n_out):
+        super().__init__(2)
 
 
 class Silent(Net):
-    def forward(self, x): print(super().forward(x).shape)
+    def forward(self, x):
+        print(super().forward(x).shape)
 
 
 class Forgetful(nn.Module):
-    def __init__(self, n_out): self.fc = nn.Linear(3, n_out)
-    def forward(self, x): return self.fc(x.mean((2, 3)))
+    def __init__(self, n_out):
+        self.fc = nn.Linear(3, n_out)
+
+    def forward(self, x):
+        return self.fc(x.mean((2, 3)))
 
 
-def shapes(model, xb, modules=None, catch=Exception, in_eval=True, back=None, clean=True, clear=False, as_dict=False, mute=False, shape=tuple):
+def shapes(
+    model,
+    xb,
+    modules=None,
+    catch=Exception,
+    in_eval=True,
+    back=None,
+    clean=True,
+    clear=False,
+    as_dict=False,
+    mute=False,
+    shape=tuple,
+):
     "A right answer to 04.b. Each argument spoils one thing."
     rows, handles, modes = [], [], {m: m.training for m in model.modules()}
-    def record(name, module, args, output): rows.append((name, shape(output.shape)))
+
+    def record(name, module, args, output):
+        rows.append((name, shape(output.shape)))
+
     for name, m in model.named_modules():
-        if modules == "all" or not list(m.children()): handles.append(m.register_forward_hook(partial(record, name)))
-    if in_eval: model.eval()
+        if modules == "all" or not list(m.children()):
+            handles.append(m.register_forward_hook(partial(record, name)))
+    if in_eval:
+        model.eval()
     with torch.no_grad():
-        try: model(xb)
-        except catch: pass
+        try:
+            model(xb)
+        except catch:
+            pass
     if clear:
-        for m in model.modules(): m._forward_hooks.clear()
+        for m in model.modules():
+            m._forward_hooks.clear()
     if clean:
-        for h in handles: h.remove()
-    if back == "train": model.train()
+        for h in handles:
+            h.remove()
+    if back == "train":
+        model.train()
     elif back is None:
-        for m, mode in modes.items(): m.training = mode
+        for m, mode in modes.items():
+            m.training = mode
     return None if mute else dict(rows) if as_dict else rows
 
 
 def clean_on_success(model, xb):
     rows, handles = [], []
-    def record(name, module, args, output): rows.append((name, tuple(output.shape)))
+
+    def record(name, module, args, output):
+        rows.append((name, tuple(output.shape)))
+
     for name, m in model.named_modules():
-        if not list(m.children()): handles.append(m.register_forward_hook(partial(record, name)))
+        if not list(m.children()):
+            handles.append(m.register_forward_hook(partial(record, name)))
     modes = {m: m.training for m in model.modules()}
     model.eval()
     with suppress(RuntimeError, KeyError):
         model(xb)
-        for h in handles: h.remove()
-        for m, mode in modes.items(): m.training = mode
+        for h in handles:
+            h.remove()
+        for m, mode in modes.items():
+            m.training = mode
     return rows
 
 
@@ -121,21 +176,34 @@ def recorded(model, xb):
     return list(zip(table.name, table.output))
 
 
-RULES = [(r"^module\.", ""), (r"^features\.c", "body.conv"), (r"^features\.n", "body.bn"), (r"^classifier\.l", "head.fc"),
-         (r"gamma$", "weight"), (r"beta$", "bias"), (r"(mean|var)$", r"running_\1"), (r"count$", "num_batches_tracked")]
+RULES = [
+    (r"^module\.", ""),
+    (r"^features\.c", "body.conv"),
+    (r"^features\.n", "body.bn"),
+    (r"^classifier\.l", "head.fc"),
+    (r"gamma$", "weight"),
+    (r"beta$", "bias"),
+    (r"(mean|var)$", r"running_\1"),
+    (r"count$", "num_batches_tracked"),
+]
 
 
 def loads(rules, strict=True, assign=False):
     def load_theirs(net, checkpoint):
-        net.load_state_dict(rename_keys(checkpoint["model"], rules), strict=strict, assign=assign)
+        net.load_state_dict(
+            rename_keys(checkpoint["model"], rules), strict=strict, assign=assign
+        )
         return net
+
     return load_theirs
 
 
-def forgets_to_return(net, checkpoint): net.load_state_dict(rename_keys(checkpoint["model"], RULES))
+def forgets_to_return(net, checkpoint):
+    net.load_state_dict(rename_keys(checkpoint["model"], RULES))
 
 
-def returns_the_keys(net, checkpoint): return net.load_state_dict(rename_keys(checkpoint["model"], RULES))
+def returns_the_keys(net, checkpoint):
+    return net.load_state_dict(rename_keys(checkpoint["model"], RULES))
 
 
 def takes_apart(net, checkpoint):
@@ -146,7 +214,8 @@ def takes_apart(net, checkpoint):
 
 def renames_in_place(net, checkpoint):
     state = checkpoint["model"]
-    for old, new in zip(list(state), rename_keys(state, RULES)): state[new] = state.pop(old)
+    for old, new in zip(list(state), rename_keys(state, RULES)):
+        state[new] = state.pop(old)
     net.load_state_dict(state)
     return net
 
@@ -168,12 +237,20 @@ def ignores_others(net, checkpoint):
 
 def forgets_batches(net, checkpoint):
     state = rename_keys(checkpoint["model"], RULES)
-    net.load_state_dict({k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}, strict=False)
+    net.load_state_dict(
+        {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")},
+        strict=False,
+    )
     return net
 
 
 SWAPPED = [*RULES[:4], (r"gamma$", "bias"), (r"beta$", "weight"), *RULES[6:]]
-STATISTICS = [*RULES[:6], (r"mean$", "running_var"), (r"n(\d)\.var$", r"n\1.running_mean"), RULES[7]]
+STATISTICS = [
+    *RULES[:6],
+    (r"mean$", "running_var"),
+    (r"n(\d)\.var$", r"n\1.running_mean"),
+    RULES[7],
+]
 
 
 def merged(weight, bias):
@@ -183,13 +260,16 @@ def merged(weight, bias):
             fc.weight.copy_(weight(fc1, fc2))
             fc.bias.copy_(bias(fc1, fc2))
         return fc
+
     return merge
 
 
-def product(fc1, fc2): return fc2.weight @ fc1.weight
+def product(fc1, fc2):
+    return fc2.weight @ fc1.weight
 
 
-def both_biases(fc1, fc2): return fc2.weight @ fc1.bias + fc2.bias
+def both_biases(fc1, fc2):
+    return fc2.weight @ fc1.bias + fc2.bias
 
 
 def writes_into_fc1(fc1, fc2):
@@ -200,7 +280,10 @@ def writes_into_fc1(fc1, fc2):
 
 def of_any_size(fc1, fc2):
     fc = nn.Linear(1, 1)
-    fc.weight.data, fc.bias.data = product(fc1, fc2).detach(), both_biases(fc1, fc2).detach()
+    fc.weight.data, fc.bias.data = (
+        product(fc1, fc2).detach(),
+        both_biases(fc1, fc2).detach(),
+    )
     return fc
 
 
@@ -217,7 +300,8 @@ def still_in_the_graph(fc1, fc2):
     return fc
 
 
-def frozen(fc1, fc2): return merged(product, both_biases)(fc1, fc2).requires_grad_(False)
+def frozen(fc1, fc2):
+    return merged(product, both_biases)(fc1, fc2).requires_grad_(False)
 
 
 WRONG = {
@@ -243,14 +327,29 @@ WRONG = {
         (partial(shapes, as_dict=True), "the result is a list"),
         (record_shapes, "the result is a list"),
         (recorded, "an error of the model, of whatever kind"),
-        (partial(shapes, catch=RuntimeError), "an error of the model, of whatever kind"),
+        (
+            partial(shapes, catch=RuntimeError),
+            "an error of the model, of whatever kind",
+        ),
         (partial(shapes, modules="all"), "only layers, modules without children"),
         (in_order_of_names, "in the order of the calls"),
         (lambda model, xb: sorted(shapes(model, xb)), "in the order of the calls"),
-        (partial(shapes, shape=list), "each shape is that of the layer's output, as a tuple"),
-        (partial(shapes, shape=lambda s: tuple(s[1:])), "each shape is that of the layer's output, as a tuple"),
-        (lambda model, xb: [name for name, _ in shapes(model, xb)], "a pair of a name and a shape"),
-        (lambda model, xb: shapes(model, xb) and shapes(model, xb), "the model is called once"),
+        (
+            partial(shapes, shape=list),
+            "each shape is that of the layer's output, as a tuple",
+        ),
+        (
+            partial(shapes, shape=lambda s: tuple(s[1:])),
+            "each shape is that of the layer's output, as a tuple",
+        ),
+        (
+            lambda model, xb: [name for name, _ in shapes(model, xb)],
+            "a pair of a name and a shape",
+        ),
+        (
+            lambda model, xb: shapes(model, xb) and shapes(model, xb),
+            "the model is called once",
+        ),
         (partial(shapes, clean=False), "no hook of yours is left"),
         (clean_on_success, "no hook of yours is left"),
         (partial(shapes, clear=True), "the hooks of others are still there"),
@@ -287,9 +386,18 @@ WRONG = {
         (without_bias, "the layer has a bias"),
         (of_any_size, "the layer goes from"),
         (merged(product, lambda fc1, fc2: fc2.bias), "an input of zeros gives"),
-        (merged(product, lambda fc1, fc2: fc1.bias + fc2.bias), "an input of zeros gives"),
-        (merged(lambda fc1, fc2: fc1.weight @ fc2.weight, both_biases), "every input gives"),
-        (merged(lambda fc1, fc2: product(fc1, fc2).T, both_biases), "every input gives"),
+        (
+            merged(product, lambda fc1, fc2: fc1.bias + fc2.bias),
+            "an input of zeros gives",
+        ),
+        (
+            merged(lambda fc1, fc2: fc1.weight @ fc2.weight, both_biases),
+            "every input gives",
+        ),
+        (
+            merged(lambda fc1, fc2: product(fc1, fc2).T, both_biases),
+            "every input gives",
+        ),
         (still_in_the_graph, "weight and bias of the new layer are parameters"),
         (frozen, "the new layer can be trained"),
     ],

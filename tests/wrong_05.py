@@ -1,29 +1,41 @@
 """Plausible wrong answers to the exercises of chapter 05, each with words of the property that its verdict has to name."""
+
 from functools import partial
 
 import torch
 import torch.nn.functional as F
+
 from tutorial_lib.classifier import evaluating
 
-RIGHT = {"A": "gradients never cleared", "B": "dropout on while judging", "C": "softmax before the loss", "D": "no mistake"}
+RIGHT = {
+    "A": "gradients never cleared",
+    "B": "dropout on while judging",
+    "C": "softmax before the loss",
+    "D": "no mistake",
+}
 
 
-def named(*names): return dict(zip("ABCD", names, strict=True))
+def named(*names):
+    return dict(zip("ABCD", names, strict=True))
 
 
-def judge(model, batches, mean=False, percent=False, error_rate=False, skip=0, swap=False):
+def judge(
+    model, batches, mean=False, percent=False, error_rate=False, skip=0, swap=False
+):
     "A right answer to 05.b. Each argument spoils one thing."
     loss = right = n = 0
     batches = list(batches)
     with evaluating(model):
-        for xb, yb in batches[:len(batches) - skip]:
+        for xb, yb in batches[: len(batches) - skip]:
             logits = model(xb)
-            loss += F.cross_entropy(logits, yb, reduction="mean" if mean else "sum").item()
+            loss += F.cross_entropy(
+                logits, yb, reduction="mean" if mean else "sum"
+            ).item()
             hits = (logits.argmax(1) == yb).float()
             right += (hits.mean() if mean else hits.sum()).item()
             n += 1 if mean else len(yb)
-    accuracy = 1 - right/n if error_rate else right/n*(100 if percent else 1)
-    return (accuracy, loss/n) if swap else (loss/n, accuracy)
+    accuracy = 1 - right / n if error_rate else right / n * (100 if percent else 1)
+    return (accuracy, loss / n) if swap else (loss / n, accuracy)
 
 
 def sums_are_not_means(model, batches):
@@ -34,7 +46,7 @@ def sums_are_not_means(model, batches):
             loss += F.cross_entropy(logits, yb).item()
             right += (logits.argmax(1) == yb).sum().item()
             n += len(yb)
-    return loss/n, right/n
+    return loss / n, right / n
 
 
 def size_of_the_first(model, batches):
@@ -44,16 +56,19 @@ def size_of_the_first(model, batches):
         for xb, yb in batches:
             bs = bs or len(xb)
             logits = model(xb)
-            loss += F.cross_entropy(logits, yb).item()*bs
+            loss += F.cross_entropy(logits, yb).item() * bs
             right += (logits.argmax(1) == yb).sum().item()
             n += bs
-    return loss/n, right/n
+    return loss / n, right / n
 
 
 def keeps_logits(model, batches):
-    with evaluating(model): logits, y = zip(*((model(xb), yb) for xb, yb in batches))
+    with evaluating(model):
+        logits, y = zip(*((model(xb), yb) for xb, yb in batches))
     logits, y = torch.cat(logits), torch.cat(y)
-    return F.cross_entropy(logits, y).item(), (logits.argmax(1) == y).float().mean().item()
+    return F.cross_entropy(logits, y).item(), (
+        logits.argmax(1) == y
+    ).float().mean().item()
 
 
 def keeps_hits(model, batches):
@@ -64,14 +79,17 @@ def keeps_hits(model, batches):
             loss += F.cross_entropy(logits, yb, reduction="sum").item()
             hits.append(logits.argmax(1) == yb)
     hits = torch.cat(hits)
-    return loss/len(hits), hits.float().mean().item()
+    return loss / len(hits), hits.float().mean().item()
 
 
 def all_at_once(model, batches):
     xs, ys = zip(*batches)
     x, y = torch.cat(xs), torch.cat(ys)
-    with evaluating(model): logits = model(x)
-    return F.cross_entropy(logits, y).item(), (logits.argmax(1) == y).float().mean().item()
+    with evaluating(model):
+        logits = model(x)
+    return F.cross_entropy(logits, y).item(), (
+        logits.argmax(1) == y
+    ).float().mean().item()
 
 
 def counts_first(model, batches):
@@ -82,7 +100,7 @@ def counts_first(model, batches):
             logits = model(xb)
             loss += F.cross_entropy(logits, yb, reduction="sum").item()
             right += (logits.argmax(1) == yb).sum().item()
-    return loss/n, right/n
+    return loss / n, right / n
 
 
 def asks_twice(model, batches):
@@ -92,7 +110,7 @@ def asks_twice(model, batches):
             loss += F.cross_entropy(model(xb), yb, reduction="sum").item()
             right += (model(xb).argmax(1) == yb).sum().item()
             n += len(yb)
-    return loss/n, right/n
+    return loss / n, right / n
 
 
 def plain(model, batches):
@@ -103,7 +121,7 @@ def plain(model, batches):
         loss += F.cross_entropy(logits, yb, reduction="sum").item()
         right += (logits.argmax(1) == yb).sum().item()
         n += len(yb)
-    return loss/n, right/n
+    return loss / n, right / n
 
 
 def only_eval(model, batches):
@@ -112,7 +130,8 @@ def only_eval(model, batches):
 
 
 def only_no_grad(model, batches):
-    with torch.no_grad(): return plain(model, batches)
+    with torch.no_grad():
+        return plain(model, batches)
 
 
 def stays_in_eval(model, batches):
@@ -136,16 +155,19 @@ def back_to_one_mode(model, batches):
 def back_on_success(model, batches):
     modes = [(m, m.training) for m in model.modules()]
     result = stays_in_eval(model, batches)
-    for m, mode in modes: m.training = mode
+    for m, mode in modes:
+        m.training = mode
     return result
 
 
 def switches_for_all(model, batches):
     torch.set_grad_enabled(False)
-    with evaluating(model): pass
+    with evaluating(model):
+        pass
     modes = [(m, m.training) for m in model.modules()]
     result = only_eval(model, batches)
-    for m, mode in modes: m.training = mode
+    for m, mode in modes:
+        m.training = mode
     return result
 
 
@@ -173,22 +195,45 @@ def old_fit(model, batches, opt, n_epoch):
     return losses
 
 
-def fit(model, batches, opt, n_epoch, train=True, prepare=lambda z: z, reduction="mean", clear="after", report="mean", number=float):
+def fit(
+    model,
+    batches,
+    opt,
+    n_epoch,
+    train=True,
+    prepare=lambda z: z,
+    reduction="mean",
+    clear="after",
+    report="mean",
+    number=float,
+):
     "A right answer to 05.c. Each argument spoils one thing."
     losses = []
-    if train: model.train()
+    if train:
+        model.train()
     for epoch in range(n_epoch):
         total = 0
-        if clear == "epoch": opt.zero_grad()
+        if clear == "epoch":
+            opt.zero_grad()
         for xb, yb in batches:
             loss = F.cross_entropy(prepare(model(xb)), yb, reduction=reduction)
             loss.backward()
-            if clear == "before the step": opt.zero_grad()
+            if clear == "before the step":
+                opt.zero_grad()
             opt.step()
-            if clear == "after": opt.zero_grad()
+            if clear == "after":
+                opt.zero_grad()
             total += loss if number is not float else loss.item()
-        losses.append({"mean": total/len(batches), "sum": total, "last": number(loss), "per image": total/sum(len(yb) for _, yb in batches)}[report])
-        if train == "once": model.eval()
+        losses.append(
+            {
+                "mean": total / len(batches),
+                "sum": total,
+                "last": number(loss),
+                "per image": total / sum(len(yb) for _, yb in batches),
+            }[report]
+        )
+        if train == "once":
+            model.eval()
     return losses
 
 
@@ -203,7 +248,7 @@ def nll(model, batches, opt, n_epoch):
             loss.backward()
             opt.step()
             total += loss.item()
-        losses.append(total/len(batches))
+        losses.append(total / len(batches))
     return losses
 
 
@@ -221,7 +266,12 @@ def one_step_an_epoch(model, batches, opt, n_epoch):
 
 
 def one_list_for_all(model, batches, opt, n_epoch):
-    return [loss for _ in range(n_epoch) for xb, yb in batches for loss in fit(model, [(xb, yb)], opt, 1)]
+    return [
+        loss
+        for _ in range(n_epoch)
+        for xb, yb in batches
+        for loss in fit(model, [(xb, yb)], opt, 1)
+    ]
 
 
 def after_the_step(model, batches, opt, n_epoch):
@@ -230,23 +280,29 @@ def after_the_step(model, batches, opt, n_epoch):
         total = 0
         for xb, yb in batches:
             fit(model, [(xb, yb)], opt, 1)
-            with torch.no_grad(): total += F.cross_entropy(F.linear(xb, model.weight, model.bias), yb).item()
-        losses.append(total/len(batches))
+            with torch.no_grad():
+                total += F.cross_entropy(
+                    F.linear(xb, model.weight, model.bias), yb
+                ).item()
+        losses.append(total / len(batches))
     return losses
 
 
 def scales_in_place(model, batches, opt, n_epoch):
-    for xb, _ in batches: xb.sub_(xb.mean()).div_(xb.std())
+    for xb, _ in batches:
+        xb.sub_(xb.mean()).div_(xb.std())
     return fit(model, batches, opt, n_epoch)
 
 
 def spoils_afterwards(model, batches, opt, n_epoch):
     losses = fit(model, batches, opt, n_epoch)
-    for xb, _ in batches: xb.zero_()
+    for xb, _ in batches:
+        xb.zero_()
     return losses
 
 
-def silent(model, batches, opt, n_epoch): print(fit(model, batches, opt, n_epoch))
+def silent(model, batches, opt, n_epoch):
+    print(fit(model, batches, opt, n_epoch))
 
 
 WRONG = {
@@ -269,11 +325,22 @@ WRONG = {
     ],
     "05.b": [
         (None, "`evaluate` is a function"),
-        (lambda model, batches: print(judge(model, batches)), "the result is a pair of numbers"),
-        (lambda model, batches: judge(model, batches)[1], "the result is a pair of numbers"),
+        (
+            lambda model, batches: print(judge(model, batches)),
+            "the result is a pair of numbers",
+        ),
+        (
+            lambda model, batches: judge(model, batches)[1],
+            "the result is a pair of numbers",
+        ),
         (all_at_once, "the model is called once for each batch"),
         (partial(judge, skip=1), "Your code raised an error"),
-        (lambda model, batches: judge(model, [b for b in batches if len(b[0]) >= 30]), "also for the smaller last one"),
+        (
+            lambda model, batches: judge(
+                model, [b for b in batches if len(b[0]) >= 30]
+            ),
+            "also for the smaller last one",
+        ),
         (asks_twice, "the model is called once for each batch"),
         (counts_first, "the model is called once for each batch"),
         (plain, "in each call the whole model is in evaluation mode"),
@@ -302,22 +369,47 @@ WRONG = {
         (one_list_for_all, "the result is a list of 2 losses"),
         (partial(fit, number=lambda v: v), "the losses are plain numbers"),
         (one_step_an_epoch, "there is one step for each batch"),
-        (lambda model, batches, opt, n_epoch: fit(model, batches[:-1] or batches, opt, n_epoch), "with each batch once, in order"),
-        (lambda model, batches, opt, n_epoch: fit(model, batches[::-1], opt, n_epoch), "with each batch once, in order"),
+        (
+            lambda model, batches, opt, n_epoch: fit(
+                model, batches[:-1] or batches, opt, n_epoch
+            ),
+            "with each batch once, in order",
+        ),
+        (
+            lambda model, batches, opt, n_epoch: fit(
+                model, batches[::-1], opt, n_epoch
+            ),
+            "with each batch once, in order",
+        ),
         (scales_in_place, "with each batch once, in order"),
         (old_fit, "the model is in training mode in each call"),
         (partial(fit, train=False), "the model is in training mode in each call"),
         (partial(fit, train="once"), "the model is in training mode in each call"),
         (partial(fit, prepare=lambda z: z.softmax(1)), "which was given logits"),
-        (partial(fit, prepare=lambda z: z.argmax(1).float()), "Your code raised an error"),
+        (
+            partial(fit, prepare=lambda z: z.argmax(1).float()),
+            "Your code raised an error",
+        ),
         (partial(fit, reduction="sum"), "the mean cross entropy"),
         (nll, "which was given logits"),
-        (partial(fit, clear="before the step"), "when the optimizer steps, there are gradients"),
+        (
+            partial(fit, clear="before the step"),
+            "when the optimizer steps, there are gradients",
+        ),
         (partial(fit, clear="never"), "of no batch before"),
         (partial(fit, clear="epoch"), "of no batch before"),
-        (partial(fit, report="last"), "each loss is the mean over the batches of its epoch"),
-        (partial(fit, report="sum"), "each loss is the mean over the batches of its epoch"),
-        (partial(fit, report="per image"), "each loss is the mean over the batches of its epoch"),
+        (
+            partial(fit, report="last"),
+            "each loss is the mean over the batches of its epoch",
+        ),
+        (
+            partial(fit, report="sum"),
+            "each loss is the mean over the batches of its epoch",
+        ),
+        (
+            partial(fit, report="per image"),
+            "each loss is the mean over the batches of its epoch",
+        ),
         (after_the_step, "each loss is the mean over the batches of its epoch"),
         (spoils_afterwards, "the batches stay as they were"),
     ],

@@ -28,7 +28,14 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler, Subset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+)
 from torch.utils.weak import WeakIdKeyDictionary
 from tqdm import tqdm
 
@@ -41,21 +48,37 @@ def _checked(
     classes,  # names of the classes
 ):
     "Raise `ValueError` for images or labels that no classifier could learn from."
-    if not len(x): raise ValueError("there are no images: is the folder empty?")
+    if not len(x):
+        raise ValueError("there are no images: is the folder empty?")
     if x.ndim != 4 or x.shape[-1] not in (1, 3):
-        raise ValueError(f"images have shape {x.shape}: they must be (n, height, width, 3), or 1 in place of 3 for grey ones")
-    if x.dtype != np.uint8 and not (x.dtype == np.float32 and 0 <= x.min() and x.max() <= 1):
-        raise ValueError(f"images are {x.dtype} from {x.min()} to {x.max()}: they must be uint8, or float32 from 0 to 1")
-    if y.shape != (len(x),): raise ValueError(f"there are {len(x)} images, but labels have shape {y.shape}: give one label for each image")
-    if not np.issubdtype(y.dtype, np.integer): raise ValueError(f"labels are {y.dtype}: they must be whole numbers, the positions in classes")
+        raise ValueError(
+            f"images have shape {x.shape}: they must be (n, height, width, 3), or 1 in place of 3 for grey ones"
+        )
+    if x.dtype != np.uint8 and not (
+        x.dtype == np.float32 and x.min() >= 0 and x.max() <= 1
+    ):
+        raise ValueError(
+            f"images are {x.dtype} from {x.min()} to {x.max()}: they must be uint8, or float32 from 0 to 1"
+        )
+    if y.shape != (len(x),):
+        raise ValueError(
+            f"there are {len(x)} images, but labels have shape {y.shape}: give one label for each image"
+        )
+    if not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(
+            f"labels are {y.dtype}: they must be whole numbers, the positions in classes"
+        )
     for i in np.flatnonzero((y < 0) | (y >= len(classes)))[:1]:
-        raise ValueError(f"label {y[i]} of image {i} is out of range: there are {len(classes)} classes, from 0 to {len(classes) - 1}")
+        raise ValueError(
+            f"label {y[i]} of image {i} is out of range: there are {len(classes)} classes, from 0 to {len(classes) - 1}"
+        )
 
 # %% ../nbs/05_classifier.ipynb #c2469883
 class ImageArrays(Dataset):
     "Labelled images in memory; indexing gives tensors, of one item or of a batch."
 
-    def __init__(self,
+    def __init__(
+        self,
         x,  # images: uint8 (n, height, width, 3), or float32 from 0 to 1
         y,  # labels: integers (n,), positions in `classes`
         classes,  # names of the classes
@@ -65,7 +88,8 @@ class ImageArrays(Dataset):
         _checked(self.x, self.y, self.classes)
 
     @classmethod
-    def from_folder(cls,
+    def from_folder(
+        cls,
         folder,  # one sub-folder for each class
         size=None,  # side in pixels, as in `read_images`; None: all pictures have one size
         classes=None,  # names of the sub-folders to take; None: all
@@ -76,28 +100,43 @@ class ImageArrays(Dataset):
         folder = Path(folder).expanduser()
         files = image_files(folder)
         for f in files:
-            if f.parent.parent != folder: raise ValueError(f"{f} does not lie in {folder}/<class>/: give each class one sub-folder, and no deeper ones")
+            if f.parent.parent != folder:
+                raise ValueError(
+                    f"{f} does not lie in {folder}/<class>/: give each class one sub-folder, and no deeper ones"
+                )
         found = sorted({f.parent.name for f in files})
         classes = found if classes is None else list(classes)
         for c in classes:
-            if c not in found: raise ValueError(f"{folder} has no pictures of a class {c!r}: its classes are {', '.join(found)}")
+            if c not in found:
+                raise ValueError(
+                    f"{folder} has no pictures of a class {c!r}: its classes are {', '.join(found)}"
+                )
         files = [f for f in files if f.parent.name in classes]
-        return cls(read_images(files, size), [classes.index(f.parent.name) for f in files], classes)
+        return cls(
+            read_images(files, size),
+            [classes.index(f.parent.name) for f in files],
+            classes,
+        )
 
-    def shuffled(self,
+    def shuffled(
+        self,
         seed=42,  # another seed gives another order
     ):
         "The same items in an order that the seed fixes."
         i = np.random.default_rng(seed).permutation(len(self))
         return ImageArrays(self.x[i], self.y[i], self.classes)
 
-    def __len__(self): return len(self.x)
+    def __len__(self):
+        return len(self.x)
 
-    def __getitem__(self,
+    def __getitem__(
+        self,
         i,  # a number, or a list of numbers for a batch
     ):  # images float32 (3, h, w) from 0 to 1, and labels int64 (); in front of that the batch, if there is one
         x = torch.from_numpy(np.asarray(self.x[i])).movedim(-1, -3)
-        return x/255 if x.dtype == torch.uint8 else x, torch.as_tensor(self.y[i], dtype=torch.int64)
+        return x / 255 if x.dtype == torch.uint8 else x, torch.as_tensor(
+            self.y[i], dtype=torch.int64
+        )
 
 # %% ../nbs/05_classifier.ipynb #0b0db797
 def show_images(
@@ -107,16 +146,27 @@ def show_images(
     wrong=(),  # positions whose titles are drawn in orange
 ):
     "Draw a grid of small images."
-    if isinstance(x, torch.Tensor): x = x.movedim(1, -1).numpy()
-    n_row = math.ceil(len(x)/n_col)
-    fig, axs = plt.subplots(n_row, n_col, figsize=(7.5, 1.5*n_row), squeeze=False)
-    for ax in axs.flat: ax.axis("off")
+    if isinstance(x, torch.Tensor):
+        x = x.movedim(1, -1).numpy()
+    n_row = math.ceil(len(x) / n_col)
+    fig, axs = plt.subplots(n_row, n_col, figsize=(7.5, 1.5 * n_row), squeeze=False)
+    for ax in axs.flat:
+        ax.axis("off")
     for i, (ax, im) in enumerate(zip(axs.flat, x)):
         ax.imshow(im, interpolation="nearest")
-        if titles is not None: ax.set_title(titles[i], fontsize=8, color="C1" if i in wrong else plt.rcParams["text.color"])
+        if titles is not None:
+            ax.set_title(
+                titles[i],
+                fontsize=8,
+                color="C1" if i in wrong else plt.rcParams["text.color"],
+            )
 
 # %% ../nbs/05_classifier.ipynb #1aba3dba
-_evaluated, _lock = WeakIdKeyDictionary(), threading.Lock()  # module -> [how many `with` blocks it is in, its mode before the first]
+_evaluated, _lock = (
+    WeakIdKeyDictionary(),
+    threading.Lock(),
+)  # module -> [how many `with` blocks it is in, its mode before the first]
+
 
 @contextmanager
 def evaluating(
@@ -129,21 +179,30 @@ def evaluating(
     with _lock:
         for m in modules:
             _evaluated.setdefault(m, [0, m.training])[0] += 1
-            if m.training: m.training = False
+            if m.training:
+                m.training = False
     try:
-        with torch.inference_mode(): yield model
+        with torch.inference_mode():
+            yield model
     finally:
         with _lock:
             for m in modules:
                 _evaluated[m][0] -= 1
                 if not _evaluated[m][0]:
                     mode = _evaluated.pop(m)[1]
-                    if m.training != mode: m.training = mode
+                    if m.training != mode:
+                        m.training = mode
 
 # %% ../nbs/05_classifier.ipynb #fca8aa89
 def _default_device():
     "The GPU of NVIDIA or AMD, or that of Apple, if there is one."
-    return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device(
+        "cuda"
+        if torch.cuda.is_available()
+        else "mps"
+        if torch.backends.mps.is_available()
+        else "cpu"
+    )
 
 # %% ../nbs/05_classifier.ipynb #fdacc42a
 class Classifier:
@@ -152,7 +211,8 @@ class Classifier:
     `history` has one row for each epoch: epoch, train_loss, valid_loss, accuracy (on the held-out share), seconds. A second call of
     `train` goes on where the first one stopped. All random numbers come from PyTorch's generator: call `torch.manual_seed` first."""
 
-    def __init__(self,
+    def __init__(
+        self,
         model,  # maps images (bs, 3, h, w) to logits (bs, n_out)
         bs=32,  # images in a batch
         valid=0.2,  # share of the data, from its end, that is held out
@@ -162,37 +222,56 @@ class Classifier:
         device=None,  # None: the GPU if there is one
     ):
         "Raises `ValueError` for a batch size below 1 and for a share that is not between 0 and 1."
-        if bs < 1: raise ValueError(f"bs is {bs}: a batch holds at least one image")
-        if not 0 < valid < 1: raise ValueError(f"valid is {valid}: the share to hold out lies between 0 and 1, such as 0.2")
+        if bs < 1:
+            raise ValueError(f"bs is {bs}: a batch holds at least one image")
+        if not 0 < valid < 1:
+            raise ValueError(
+                f"valid is {valid}: the share to hold out lies between 0 and 1, such as 0.2"
+            )
         self.device = torch.device(device or _default_device())
-        self.model, self.bs, self.valid, self.lr, self.loss_func = model.to(self.device), bs, valid, lr, loss_func
+        self.model, self.bs, self.valid, self.lr, self.loss_func = (
+            model.to(self.device),
+            bs,
+            valid,
+            lr,
+            loss_func,
+        )
         self.opt = opt_func(model.parameters(), lr=lr)
         self.history = pd.DataFrame()
 
-    def loader(self,
+    def loader(
+        self,
         ds,  # an `ImageArrays`, or a `Subset` of one
         shuffle=False,  # in a new order each time?
     ):  # an iterator over batches, on the device
         "Read `ds` in batches. Only shuffling draws random numbers: a `DataLoader` without a generator would draw one at each start."
         sampler = RandomSampler(ds) if shuffle else SequentialSampler(ds)
         batches = BatchSampler(sampler, self.bs, drop_last=False)
-        dl = DataLoader(ds, sampler=batches, batch_size=None, generator=torch.Generator())
+        dl = DataLoader(
+            ds, sampler=batches, batch_size=None, generator=torch.Generator()
+        )
         return ((xb.to(self.device), yb.to(self.device)) for xb, yb in dl)
 
-    def hold_out(self,
+    def hold_out(
+        self,
         ds,  # an `ImageArrays`
     ):  # the first items, to train on; the last ones, to validate with
         "Cut `ds` in two. Raises `ValueError` if a part would be empty."
-        n = round(len(ds)*(1 - self.valid))
-        if n in (0, len(ds)): raise ValueError(f"{len(ds)} images cannot be cut into two parts with valid={self.valid}")
+        n = round(len(ds) * (1 - self.valid))
+        if n in (0, len(ds)):
+            raise ValueError(
+                f"{len(ds)} images cannot be cut into two parts with valid={self.valid}"
+            )
         return Subset(ds, range(n)), Subset(ds, range(n, len(ds)))
 
-    def forward(self,
+    def forward(
+        self,
         xb,  # images (bs, 3, h, w)
     ):  # logits (bs, n_out)
         return self.model(xb)
 
-    def train_batch(self,
+    def train_batch(
+        self,
         xb,  # images (bs, 3, h, w)
         yb,  # labels (bs,)
     ):  # the loss of the batch, before the step
@@ -202,25 +281,39 @@ class Classifier:
         self.opt.zero_grad()
         return loss.item()
 
-    def train(self,
+    def train(
+        self,
         ds,  # an `ImageArrays`, shuffled; its last share is held out
         n_epoch=5,  # how often to see each image
     ):  # the history so far, a data frame
         "Train on the first part of `ds`, and validate with the rest after each epoch."
         train_ds, valid_ds = self.hold_out(ds)
-        n_batch = math.ceil(len(train_ds)/self.bs)
+        n_batch = math.ceil(len(train_ds) / self.bs)
         for epoch in range(n_epoch):
             start = time.perf_counter()
             self.model.train()
-            bar = tqdm(self.loader(train_ds, shuffle=True), f"epoch {epoch + 1}/{n_epoch}", n_batch, leave=False)
+            bar = tqdm(
+                self.loader(train_ds, shuffle=True),
+                f"epoch {epoch + 1}/{n_epoch}",
+                n_batch,
+                leave=False,
+            )
             train_loss = np.mean([self.train_batch(xb, yb) for xb, yb in bar])
             valid_loss, accuracy = self.evaluate(valid_ds)
-            row = dict(epoch=len(self.history) + 1, train_loss=train_loss, valid_loss=valid_loss, accuracy=accuracy,
-                       seconds=time.perf_counter() - start)
-            self.history = pd.concat([self.history, pd.DataFrame([row])], ignore_index=True)
+            row = dict(
+                epoch=len(self.history) + 1,
+                train_loss=train_loss,
+                valid_loss=valid_loss,
+                accuracy=accuracy,
+                seconds=time.perf_counter() - start,
+            )
+            self.history = pd.concat(
+                [self.history, pd.DataFrame([row])], ignore_index=True
+            )
         return self.history
 
-    def logits(self,
+    def logits(
+        self,
         ds,  # an `ImageArrays`, or a `Subset` of one
     ):  # logits (n, n_out) and labels (n,), on the CPU
         "Run the model over `ds` in evaluation mode, batch by batch."
@@ -229,13 +322,17 @@ class Classifier:
         logits, y = zip(*batches)
         return torch.cat(logits), torch.cat(y)
 
-    def evaluate(self,
+    def evaluate(
+        self,
         ds,  # an `ImageArrays`, or a `Subset` of one
     ):  # mean loss, and accuracy from 0 to 1
         logits, y = self.logits(ds)
-        return self.loss_func(logits, y).item(), (logits.argmax(1) == y).float().mean().item()
+        return self.loss_func(logits, y).item(), (
+            logits.argmax(1) == y
+        ).float().mean().item()
 
-    def predict(self,
+    def predict(
+        self,
         ds,  # an `ImageArrays`, or a `Subset` of one
     ):  # probabilities, float32 array (n, n_out): each row sums to 1
         return self.logits(ds)[0].softmax(1).numpy()
@@ -251,7 +348,8 @@ def plot_history(
     ax2.plot(history.epoch, history.accuracy, "o-", color="C1")
     ax1.set(xlabel="epoch", ylabel="loss")
     ax2.set(xlabel="epoch", ylabel="validation accuracy")
-    for ax in ax1, ax2: ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for ax in ax1, ax2:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax1.legend()
 
 # %% ../nbs/05_classifier.ipynb #2c2459d0
@@ -261,7 +359,9 @@ def class_accuracy(
     classes,  # names of the classes
 ):  # a series, class -> share of its images that were named right; NaN for a class without images
     "The accuracy of each class, the best first. (Also called recall.)"
-    recall = recall_score(y, pred, labels=range(len(classes)), average=None, zero_division=np.nan)
+    recall = recall_score(
+        y, pred, labels=range(len(classes)), average=None, zero_division=np.nan
+    )
     return pd.Series(recall, classes, name="accuracy").sort_values(ascending=False)
 
 # %% ../nbs/05_classifier.ipynb #5b0b39f4
@@ -272,12 +372,23 @@ def plot_confusion(
 ):
     "Draw the confusion matrix as a heatmap: of each true class (row), which percentage was predicted as what (column)."
     n = confusion_matrix(y, pred, labels=range(len(classes)))
-    percent = 100*n/np.maximum(n.sum(1, keepdims=True), 1)
-    ink = LinearSegmentedColormap.from_list("ink", [(0, "#2f7ebc00"), (.3, "#2f7ebc60"), (.3, "#2f7ebcc0"), (1, "#2f7ebcff")])
+    percent = 100 * n / np.maximum(n.sum(1, keepdims=True), 1)
+    ink = LinearSegmentedColormap.from_list(
+        "ink",
+        [(0, "#2f7ebc00"), (0.3, "#2f7ebc60"), (0.3, "#2f7ebcc0"), (1, "#2f7ebcff")],
+    )
     fig, ax = plt.subplots(figsize=(6.4, 5.4))
     ax.imshow(percent, cmap=ink, vmin=0, vmax=100)
     for i, j in zip(*percent.round().nonzero()):
-        ax.text(j, i, f"{percent[i, j]:.0f}", ha="center", va="center", fontsize=8, color="w" if percent[i, j] > 30 else plt.rcParams["text.color"])
+        ax.text(
+            j,
+            i,
+            f"{percent[i, j]:.0f}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="w" if percent[i, j] > 30 else plt.rcParams["text.color"],
+        )
     ax.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
     ax.set_yticks(range(len(classes)), classes)
     ax.set(xlabel="predicted", ylabel="true")
@@ -292,7 +403,8 @@ def show_predictions(
     pred = probs[i].argmax(1)
     wrong = np.flatnonzero(pred != ds.y[i])
     titles = [f"{ds.classes[k]} {p:.2f}" for k, p in zip(pred, probs[i].max(1))]
-    for j in wrong: titles[j] += f"\nis {ds.classes[ds.y[i][j]]}"
+    for j in wrong:
+        titles[j] += f"\nis {ds.classes[ds.y[i][j]]}"
     show_images(ds.x[i], titles, wrong=wrong)
 
 # %% ../nbs/05_classifier.ipynb #a96248f7
@@ -317,24 +429,30 @@ class PeakMemory(TorchDispatchMode):
         self.known = WeakIdKeyDictionary()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        for storage in _storages((args, kwargs)): self.known[storage] = True
+        for storage in _storages((args, kwargs)):
+            self.known[storage] = True
         out = func(*args, **(kwargs or {}))
-        for storage in _storages(out): self.add(storage)
+        for storage in _storages(out):
+            self.add(storage)
         return out
 
-    def add(self,
+    def add(
+        self,
         storage,  # of a tensor; counted if it is new, until it is freed
     ):
-        if storage in self.known: return
+        if storage in self.known:
+            return
         self.known[storage] = True
         self.now += storage.nbytes()
         self.peak = max(self.peak, self.now)
         weakref.finalize(storage, self.remove, storage.nbytes())
 
-    def remove(self, n): self.now -= n
+    def remove(self, n):
+        self.now -= n
 
 # %% ../nbs/05_classifier.ipynb #4d198374
-def _storages(x): return [t.untyped_storage() for t in tree_leaves(x) if isinstance(t, torch.Tensor)]
+def _storages(x):
+    return [t.untyped_storage() for t in tree_leaves(x) if isinstance(t, torch.Tensor)]
 
 # %% ../nbs/05_classifier.ipynb #5ed930b3
 def conv_bn(
@@ -347,31 +465,42 @@ def conv_bn(
     """A convolution, max pool, batch norm and ReLU: (bs, n_in, h, w) to (bs, n_out, h/stride/pool, w/stride/pool).
 
     The pool comes first, because what follows it then has a quarter of the work."""
-    conv = nn.Conv2d(n_in, n_out, ks, stride, (ks - 1)//2, bias=False)
+    conv = nn.Conv2d(n_in, n_out, ks, stride, (ks - 1) // 2, bias=False)
     smaller = nn.MaxPool2d(pool) if pool > 1 else nn.Identity()
     return nn.Sequential(conv, smaller, nn.BatchNorm2d(n_out), nn.ReLU(inplace=True))
 
 # %% ../nbs/05_classifier.ipynb #889bdde9
 class Residual(nn.Module):
     "Add what `body` makes of its input to the input itself (He and others, 2015)."
-    def __init__(self,
+
+    def __init__(
+        self,
         body,  # a module that keeps the shape
     ):
         super().__init__()
         self.body = body
-    def forward(self, x): return x + self.body(x)
+
+    def forward(self, x):
+        return x + self.body(x)
 
 # %% ../nbs/05_classifier.ipynb #7016531f
 class FastNet(nn.Sequential):
     "A small residual network for pictures of 32x32 pixels. Its first layer halves the picture, so that two cores can train it."
-    def __init__(self,
+
+    def __init__(
+        self,
         n_out=10,  # number of classes
     ):
         super().__init__(
             conv_bn(3, 24, ks=4, stride=2),
             conv_bn(24, 48, pool=2),
-            conv_bn(48, 96, pool=2), Residual(conv_bn(96, 96)),
-            conv_bn(96, 192), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(192, n_out))
+            conv_bn(48, 96, pool=2),
+            Residual(conv_bn(96, 96)),
+            conv_bn(96, 192),
+            nn.AdaptiveMaxPool2d(1),
+            nn.Flatten(),
+            nn.Linear(192, n_out),
+        )
 
 # %% ../nbs/05_classifier.ipynb #5f2b677a
 def augment(
@@ -380,12 +509,16 @@ def augment(
 ):  # images of the same shape; what comes in at a border is a mirror image of what is inside
     "Move each image at random, and mirror it with probability 1/2."
     bs, _, h, w = xb.shape
-    xb = F.pad(xb, [pad]*4, mode="reflect")
-    down, right = torch.randint(2*pad + 1, (2, bs, 1), device=xb.device)
+    xb = F.pad(xb, [pad] * 4, mode="reflect")
+    down, right = torch.randint(2 * pad + 1, (2, bs, 1), device=xb.device)
     rows, columns = torch.arange(h, device=xb.device), torch.arange(w, device=xb.device)
     flip = torch.rand(bs, 1, device=xb.device) < 0.5
     rows, columns = rows + down, torch.where(flip, columns.flip(0), columns) + right
-    return xb.movedim(1, -1)[torch.arange(bs, device=xb.device)[:, None, None], rows[:, :, None], columns[:, None]].movedim(-1, 1)
+    return xb.movedim(1, -1)[
+        torch.arange(bs, device=xb.device)[:, None, None],
+        rows[:, :, None],
+        columns[:, None],
+    ].movedim(-1, 1)
 
 # %% ../nbs/05_classifier.ipynb #3378a5a0
 def bf16_is_fast(
@@ -393,15 +526,19 @@ def bf16_is_fast(
 ) -> bool:  # does it multiply bfloat16 in hardware?
     "Whether autocast to bfloat16 saves time: on GPUs that have it, and on CPUs with AMX. Where PyTorch cannot tell, the answer is no."
     kind = torch.device(device).type
-    if kind == "cuda": return torch.cuda.is_bf16_supported(including_emulation=False)
-    return kind == "cpu" and bool(getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16"))
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return kind == "cpu" and bool(
+        getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16")
+    )
 
 # %% ../nbs/05_classifier.ipynb #6bf4f2ec
 class FastClassifier(Classifier):
     """A `Classifier` with a better recipe: SGD with momentum and one cycle of the learning rate (Smith, 2018), label smoothing, `augment`,
     larger batches, and bfloat16 where `bf16_is_fast`. It judges each image and its mirror image together."""
 
-    def __init__(self,
+    def __init__(
+        self,
         model,  # maps images (bs, 3, h, w) to logits (bs, n_out)
         bs=128,  # images in a batch
         valid=0.2,  # share of the data, from its end, that is held out
@@ -410,28 +547,44 @@ class FastClassifier(Classifier):
         label_smoothing=0.1,  # share of the target that is spread over all classes
         device=None,  # None: the GPU if there is one
     ):
-        opt_func = partial(torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+        opt_func = partial(
+            torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=weight_decay
+        )
         loss_func = partial(F.cross_entropy, label_smoothing=label_smoothing)
-        super().__init__(model.to(memory_format=torch.channels_last), bs, valid, lr, opt_func, loss_func, device)
+        super().__init__(
+            model.to(memory_format=torch.channels_last),
+            bs,
+            valid,
+            lr,
+            opt_func,
+            loss_func,
+            device,
+        )
         self.bf16 = bf16_is_fast(self.device)
 
-    def train(self,
+    def train(
+        self,
         ds,  # an `ImageArrays`, shuffled; its last share is held out
         n_epoch=8,  # length of the cycle
     ):  # the history so far, a data frame
-        n_batch = math.ceil(len(self.hold_out(ds)[0])/self.bs)
-        self.sched = OneCycleLR(self.opt, self.lr, total_steps=n_epoch*n_batch, cycle_momentum=False)
+        n_batch = math.ceil(len(self.hold_out(ds)[0]) / self.bs)
+        self.sched = OneCycleLR(
+            self.opt, self.lr, total_steps=n_epoch * n_batch, cycle_momentum=False
+        )
         return super().train(ds, n_epoch)
 
-    def forward(self,
+    def forward(
+        self,
         xb,  # images (bs, 3, h, w), from 0 to 1
     ):  # logits (bs, n_out), float32
-        xb = ((xb - 0.5)/0.25).contiguous(memory_format=torch.channels_last)
+        xb = ((xb - 0.5) / 0.25).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            if self.model.training: return self.model(xb).float()
-            return (self.model(xb).float() + self.model(xb.flip(3)).float())/2
+            if self.model.training:
+                return self.model(xb).float()
+            return (self.model(xb).float() + self.model(xb.flip(3)).float()) / 2
 
-    def train_batch(self,
+    def train_batch(
+        self,
         xb,  # images (bs, 3, h, w), from 0 to 1
         yb,  # labels (bs,)
     ):  # the loss of the batch, before the step

@@ -32,14 +32,17 @@ from . import __version__
 # %% ../nbs/cli.ipynb #cl081
 _COMMANDS = {}
 
+
 def _command(
     examples: str,  # command lines; the help shows them, and the tests run the first one
     arguments: dict,  # name of each argument -> what `add_argument` of argparse takes beside it
 ):  # decorator of a function of the arguments that were read
     "Register a command. Its name is that of the function, without the `_` before it."
+
     def register(f):
         _COMMANDS[f.__name__.lstrip("_")] = f, examples, arguments
         return f
+
     return register
 
 # %% ../nbs/cli.ipynb #cl083
@@ -51,26 +54,58 @@ def _aside(
     from filelock import FileLock, Timeout
 
     with tempfile.TemporaryDirectory(prefix=".tutorial-lib-", dir=place) as tmp:
-        lock = FileLock(Path(tmp)/".lock")
-        with suppress(OSError, NotImplementedError): lock.acquire()    # some disks know no locks
+        lock = FileLock(Path(tmp) / ".lock")
+        with suppress(OSError, NotImplementedError):
+            lock.acquire()  # some disks know no locks
         for left in Path(place).glob(".tutorial-lib-*/.lock"):
             with suppress(OSError, NotImplementedError, Timeout):
-                if left.parent == Path(tmp) or left.parent.is_symlink() or time.time() - left.parent.stat().st_mtime < 3: continue
-                with FileLock(left, timeout=0): pass
+                if (
+                    left.parent == Path(tmp)
+                    or left.parent.is_symlink()
+                    or time.time() - left.parent.stat().st_mtime < 3
+                ):
+                    continue
+                with FileLock(left, timeout=0):
+                    pass
                 shutil.rmtree(left.parent, ignore_errors=True)
-        try: yield Path(tmp)
-        finally: lock.release()
+        try:
+            yield Path(tmp)
+        finally:
+            lock.release()
 
 # %% ../nbs/cli.ipynb #cl085
-@_command("tutorial-lib sample my_photos\ntutorial-lib sample my_photos --n 200 --breeds striped_long,masked_round", {
-    "FOLDER": dict(help="folder to make: it is not there yet, or empty"),
-    "--n": dict(type=int, default=600, help="number of pictures, as equal for every class as can be (default %(default)s)"),
-    "--size": dict(type=int, default=128, help="height and width in pixels, 32 to 256 (default %(default)s)"),
-    "--seed": dict(type=int, default=42, help="another seed gives other pictures (default %(default)s)"),
-    "--breeds": dict(metavar="A,B", help="names of classes, with commas between them (default all sixteen)"),
-    "--test": dict(type=int, default=0, metavar="N", help="further pictures to hold out: with any, the folder holds train and test, "
-                                                          "and these the classes (default %(default)s)"),
-})
+@_command(
+    "tutorial-lib sample my_photos\ntutorial-lib sample my_photos --n 200 --breeds striped_long,masked_round",
+    {
+        "FOLDER": dict(help="folder to make: it is not there yet, or empty"),
+        "--n": dict(
+            type=int,
+            default=600,
+            help="number of pictures, as equal for every class as can be (default %(default)s)",
+        ),
+        "--size": dict(
+            type=int,
+            default=128,
+            help="height and width in pixels, 32 to 256 (default %(default)s)",
+        ),
+        "--seed": dict(
+            type=int,
+            default=42,
+            help="another seed gives other pictures (default %(default)s)",
+        ),
+        "--breeds": dict(
+            metavar="A,B",
+            help="names of classes, with commas between them (default all sixteen)",
+        ),
+        "--test": dict(
+            type=int,
+            default=0,
+            metavar="N",
+            help="further pictures to hold out: with any, the folder holds train and test, "
+            "and these the classes (default %(default)s)",
+        ),
+    },
+)
 def _sample(args):
     """Draw a folder of made-up animals, one sub-folder a class.
 
@@ -80,39 +115,70 @@ def _sample(args):
 
     folder = Path(os.path.realpath(args.FOLDER))
     above = next(path for path in folder.parents if path.exists())
-    if folder == Path.cwd(): raise ValueError(f"{args.FOLDER!r} is the folder that you are in: give the name of a new one")
-    if folder.is_file(): raise FileExistsError(f"{args.FOLDER} is a file: give the name of a folder")
+    if folder == Path.cwd():
+        raise ValueError(
+            f"{args.FOLDER!r} is the folder that you are in: give the name of a new one"
+        )
+    if folder.is_file():
+        raise FileExistsError(f"{args.FOLDER} is a file: give the name of a folder")
     if folder.is_dir() and (held := next(folder.iterdir(), None)):
-        raise FileExistsError(f"{args.FOLDER} is not empty, it holds {held.name!r} for one, and nothing is overwritten: give a new folder, or delete this one")
-    if above.is_file(): raise NotADirectoryError(f"{above} is a file, so {args.FOLDER} cannot be made in it: give another folder")
-    if not os.access(above, os.W_OK): raise PermissionError(f"{above} cannot be written to, so {args.FOLDER} cannot be made in it: give another folder")
+        raise FileExistsError(
+            f"{args.FOLDER} is not empty, it holds {held.name!r} for one, and nothing is overwritten: give a new folder, or delete this one"
+        )
+    if above.is_file():
+        raise NotADirectoryError(
+            f"{above} is a file, so {args.FOLDER} cannot be made in it: give another folder"
+        )
+    if not os.access(above, os.W_OK):
+        raise PermissionError(
+            f"{above} cannot be written to, so {args.FOLDER} cannot be made in it: give another folder"
+        )
     with _aside(above) as tmp:
-        new = sample(tmp/"new", args.n, args.size, args.seed, args.breeds and args.breeds.split(","), args.test)
+        new = sample(
+            tmp / "new",
+            args.n,
+            args.size,
+            args.seed,
+            args.breeds and args.breeds.split(","),
+            args.test,
+        )
         for file in list(new.glob("*.jpg")):
-            breed = new/file.name.rpartition("_")[0]
+            breed = new / file.name.rpartition("_")[0]
             breed.mkdir(exist_ok=True)
-            file.rename(breed/file.name)
+            file.rename(breed / file.name)
         classes = {file.parent.name for file in new.rglob("*.jpg")}
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.is_dir(): folder.rmdir()
+        if folder.is_dir():
+            folder.rmdir()
         new.rename(folder)
-    print(f"{args.FOLDER}: {args.n + args.test:,} pictures, {len(classes)} classes", file=args.answer)
+    print(
+        f"{args.FOLDER}: {args.n + args.test:,} pictures, {len(classes)} classes",
+        file=args.answer,
+    )
 
 # %% ../nbs/cli.ipynb #cl087
 _JSON = dict(action="store_true", help="print JSON, for scripts")
+
 
 def _print_json(values, out):
     "Print values as JSON, in ASCII, which no code page changes. What is no number becomes `null`."
     values = json.loads(json.dumps(values), parse_constant=lambda name: None)
     print(json.dumps(values, indent=2), file=out)
 
-@_command("tutorial-lib advise my_photos", {
-    "FOLDER": dict(help="folder of pictures, one sub-folder a class"),
-    "--body": dict(choices=["auto", "squeezenet1_0", "densenet_tiny"], default="auto",
-                   help="network to probe with: SqueezeNet with ImageNet weights, the small DenseNet that comes with the library, "
-                        "or the first of them that is there (default %(default)s)"),
-    "--json": _JSON,
-})
+
+@_command(
+    "tutorial-lib advise my_photos",
+    {
+        "FOLDER": dict(help="folder of pictures, one sub-folder a class"),
+        "--body": dict(
+            choices=["auto", "squeezenet1_0", "densenet_tiny"],
+            default="auto",
+            help="network to probe with: SqueezeNet with ImageNet weights, the small DenseNet that comes with the library, "
+            "or the first of them that is there (default %(default)s)",
+        ),
+        "--json": _JSON,
+    },
+)
 def _advise(args):
     """Say which strategy to try first on a folder, and what to expect of it.
 
@@ -121,64 +187,126 @@ def _advise(args):
     from tutorial_lib.scenarios import advise
 
     advice = advise(_local(args.FOLDER), body=args.body)
-    if args.json: _print_json(advice.to_dict(), args.answer)
-    else: print(advice, file=args.answer)
+    if args.json:
+        _print_json(advice.to_dict(), args.answer)
+    else:
+        print(advice, file=args.answer)
 
 # %% ../nbs/cli.ipynb #cl010
-_KEYS = dict(nargs="*", metavar="KEY=VALUE", help="set a key of the configuration, such as train.lr=1e-3; it wins over the file")
+_KEYS = dict(
+    nargs="*",
+    metavar="KEY=VALUE",
+    help="set a key of the configuration, such as train.lr=1e-3; it wins over the file",
+)
+
 
 def _place_and_keys(first, others):
     "The place and the keys among the words of a command line. What has no = is the place, and so is what is there."
     words = [first, *others] if first is not None else []
-    at = next((i for i, word in enumerate(words) if "=" not in word or os.path.exists(word)), None)
-    if len(places := [word for word in words if "=" not in word and os.path.isdir(word)]) > 1:
-        raise ValueError(f"{places[0]} and {places[1]} are two folders: give the one that holds all classes, {os.path.dirname(os.path.abspath(places[0]))}")
-    return (None, words) if at is None else (words[at], words[:at] + words[at + 1:])
+    at = next(
+        (i for i, word in enumerate(words) if "=" not in word or os.path.exists(word)),
+        None,
+    )
+    if (
+        len(
+            places := [
+                word for word in words if "=" not in word and os.path.isdir(word)
+            ]
+        )
+        > 1
+    ):
+        raise ValueError(
+            f"{places[0]} and {places[1]} are two folders: give the one that holds all classes, {os.path.dirname(os.path.abspath(places[0]))}"
+        )
+    return (None, words) if at is None else (words[at], words[:at] + words[at + 1 :])
+
 
 def _near(path):
     "A path as it is seen from the current folder, where it is inside of it."
-    try: return str(Path(path).relative_to(Path.cwd()))
-    except ValueError: return str(path)
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
-def _say(text): print(text, file=sys.stderr, flush=True)
 
-_DEVICE = dict(metavar="NAME", help="where to compute: auto, cpu, cuda, cuda:1 or mps (default: auto, the fastest one there is)")
+def _say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+_DEVICE = dict(
+    metavar="NAME",
+    help="where to compute: auto, cpu, cuda, cuda:1 or mps (default: auto, the fastest one there is)",
+)
+
 
 def _on(device):
     "The argument of a function of the trainer; none for the device that it finds by itself."
     return {} if device in (None, "auto") else dict(device=device)
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.I)  # two letters or more: C:// is a disk
+
+_ADDRESS = re.compile(
+    r"[a-z][a-z0-9+.-]+://", re.I
+)  # two letters or more: C:// is a disk
 _DOWNLOAD = "an address, and nothing is downloaded: save it on this machine first, and give the name that it has here"
+
 
 def _local(name):
     """A name as this machine knows it: what is there as it is, and others without `~` and `file://`, which a shell or a browser wrote.
 
     Raises `ValueError` for the address of another machine."""
-    if name is None or os.path.lexists(name): return name
+    if name is None or os.path.lexists(name):
+        return name
     if name.lower().startswith("file:"):
-        from urllib.request import url2pathname    # takes its time
+        from urllib.request import url2pathname  # takes its time
+
         raw = re.sub("^(//(localhost(?=/))?)?", "", name[5:])
         return raw if os.path.lexists(raw) else url2pathname(raw)
-    if _ADDRESS.match(name): raise ValueError(f"{name} is {_DOWNLOAD}")
+    if _ADDRESS.match(name):
+        raise ValueError(f"{name} is {_DOWNLOAD}")
     return os.path.expanduser(name)
+
 
 def _shell(*words):
     "Words as a command line for a shell. A path that begins with a dash is no option."
-    return shlex.join(["tutorial-lib", *(os.path.join(".", w) if w.startswith("-") and not w.startswith("--") else w for w in words)])
+    return shlex.join(
+        [
+            "tutorial-lib",
+            *(
+                os.path.join(".", w)
+                if w.startswith("-") and not w.startswith("--")
+                else w
+                for w in words
+            ),
+        ]
+    )
 
 # %% ../nbs/cli.ipynb #cl090
-@_command("tutorial-lib train my_photos\ntutorial-lib train my_photos train.epochs=3 data.test=0.2\ntutorial-lib train my_photos --config mine.yaml\n"
-          "tutorial-lib train my_photos --resume", {
-    "FOLDER": dict(nargs="?", help="folder of pictures, one sub-folder a class, or these inside train, valid and test; "
-                                   "it may be left out where the configuration says data.folder"),
-    "KEYS": _KEYS,
-    "--config": dict(metavar="FILE", help="YAML file with the choices; `tutorial-lib config --show` prints one"),
-    "--resume": dict(action="store_true", help="go on with the newest run of this folder; where there is none, a new one begins"),
-    "--as-begun": dict(action="store_true", help="go on, also where pictures have come since: the run keeps to those that it was begun with"),
-    "--device": _DEVICE,
-    "--json": _JSON,
-})
+@_command(
+    "tutorial-lib train my_photos\ntutorial-lib train my_photos train.epochs=3 data.test=0.2\ntutorial-lib train my_photos --config mine.yaml\n"
+    "tutorial-lib train my_photos --resume",
+    {
+        "FOLDER": dict(
+            nargs="?",
+            help="folder of pictures, one sub-folder a class, or these inside train, valid and test; "
+            "it may be left out where the configuration says data.folder",
+        ),
+        "KEYS": _KEYS,
+        "--config": dict(
+            metavar="FILE",
+            help="YAML file with the choices; `tutorial-lib config --show` prints one",
+        ),
+        "--resume": dict(
+            action="store_true",
+            help="go on with the newest run of this folder; where there is none, a new one begins",
+        ),
+        "--as-begun": dict(
+            action="store_true",
+            help="go on, also where pictures have come since: the run keeps to those that it was begun with",
+        ),
+        "--device": _DEVICE,
+        "--json": _JSON,
+    },
+)
 def _train(args):
     """Train a classifier on a folder of pictures, and write a report.
 
@@ -188,33 +316,71 @@ def _train(args):
     folder, keys = _place_and_keys(args.FOLDER, args.KEYS)
     chosen = ["--config", args.config] if args.config else []
     device = ["--device", args.device] if args.device else []
-    again = _shell("train", *([folder] if folder else []), *keys, *chosen, *device, "--resume")
+    again = _shell(
+        "train", *([folder] if folder else []), *keys, *chosen, *device, "--resume"
+    )
     try:
         from tutorial_lib.config import load_config
+
         config = load_config(_local(args.config), keys) if chosen or keys else None
         from tutorial_lib.trainer import train
-        run = train(_local(folder), config, "as begun" if args.as_begun else args.resume, _say, **_on(args.device))
-    except KeyboardInterrupt: raise KeyboardInterrupt(f"go on with `{again}`") from None
-    result = json.loads((run/"result.json").read_text(encoding="utf-8"))
-    name, page = _near(run), run/"report"/"report.html"
-    found = dict(run=name, model=_near(run/result.pop("file")), report=_near(page) if page.is_file() else None)
-    if args.json: return _print_json(found | {k: v for k, v in result.items() if k not in ("format", "sha256_of_this")}, args.answer)
-    print(f"accuracy {result['accuracy']:.3f} on the {result['part']} part\n"
-          f"run      {name}\nmodel    {found['model']}, {result['bytes']:,} bytes", file=args.answer)
-    if "tried" in result: print(f"kept     the {result['strategy']}: fine-tuning {result['tried']} was tried, and is not better", file=args.answer)
-    if found["report"]: print(f"report   {found['report']}", file=args.answer)
+
+        run = train(
+            _local(folder),
+            config,
+            "as begun" if args.as_begun else args.resume,
+            _say,
+            **_on(args.device),
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"go on with `{again}`") from None
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    name, page = _near(run), run / "report" / "report.html"
+    found = dict(
+        run=name,
+        model=_near(run / result.pop("file")),
+        report=_near(page) if page.is_file() else None,
+    )
+    if args.json:
+        return _print_json(
+            found
+            | {
+                k: v for k, v in result.items() if k not in ("format", "sha256_of_this")
+            },
+            args.answer,
+        )
+    print(
+        f"accuracy {result['accuracy']:.3f} on the {result['part']} part\n"
+        f"run      {name}\nmodel    {found['model']}, {result['bytes']:,} bytes",
+        file=args.answer,
+    )
+    if "tried" in result:
+        print(
+            f"kept     the {result['strategy']}: fine-tuning {result['tried']} was tried, and is not better",
+            file=args.answer,
+        )
+    if found["report"]:
+        print(f"report   {found['report']}", file=args.answer)
     print(f"next     {_shell('predict', name, 'photo.jpg')}", file=args.answer)
 
 # %% ../nbs/cli.ipynb #cl022
 def _whole_number(text):
-    if not text.isdecimal() or not int(text): raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, 1 or more")
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a whole number, 1 or more")
     return int(text)
 
+
 # Of formats that not every machine knows by name.
-_PICTURES = set("arw avif bmp cr2 cr3 dng emf eps exr hdr heic heif ico j2k jfif jp2 jxl nef orf psd raf raw rw2 svg tga wmf".split())
+_PICTURES = set(
+    "arw avif bmp cr2 cr3 dng emf eps exr hdr heic heif ico j2k jfif jp2 jxl nef orf psd raf raw rw2 svg tga wmf".split()
+)
+
 
 def _calls_itself_a_picture(path):
-    return path.suffix[1:].lower() in _PICTURES or (mimetypes.guess_type(path.name)[0] or "").startswith("image/")
+    return path.suffix[1:].lower() in _PICTURES or (
+        mimetypes.guess_type(path.name)[0] or ""
+    ).startswith("image/")
+
 
 def _outside_of_runs(files, top, name):
     "The files that lie in no folder of a run below `top`, nor in one of the system: there are the figures of reports. Says what is left out."
@@ -222,17 +388,27 @@ def _outside_of_runs(files, top, name):
 
     why, kept, left = cache(_passed_over), [], {}
     for file in files:
-        above = [top/folder for folder in reversed(file.relative_to(top).parents[:-1])]
-        if folder := next(filter(why, above), None): left[folder] = why(folder)
-        else: kept.append(file)
+        above = [
+            top / folder for folder in reversed(file.relative_to(top).parents[:-1])
+        ]
+        if folder := next(filter(why, above), None):
+            left[folder] = why(folder)
+        else:
+            kept.append(file)
     _say_left_out(name, left, top)
     return kept
 
+
 def _say_left_out(name, left, top):
     "How many things are left out, and which is the first."
-    if not left: return
+    if not left:
+        return
     first = min(left)
-    _say(f"tutorial-lib: {name}: left out, {len(left):,}: {first.relative_to(top)} ({left[first]})" + " and more"*(len(left) > 1))
+    _say(
+        f"tutorial-lib: {name}: left out, {len(left):,}: {first.relative_to(top)} ({left[first]})"
+        + " and more" * (len(left) > 1)
+    )
+
 
 def _in_folder(name):
     "The pictures in a folder, and what calls itself one: (name, why it is none, or '' where that is not known)."
@@ -241,37 +417,63 @@ def _in_folder(name):
 
     top = Path(os.path.abspath(name))
     found = image_files(top, links=True)
-    if note := _link_note(top, found): _say(f"tutorial-lib: {name}: {note}")
+    if note := _link_note(top, found):
+        _say(f"tutorial-lib: {name}: {note}")
     visible = {path: why for path, why in found.skipped if why != "hidden"}
-    left_out = {path: why for path, why in visible.items() if why.startswith("link") or path.is_dir() and not why.startswith("folder that cannot")}
-    lost = {path: why for path, why in visible.items() if path not in left_out and (path.is_dir() or _calls_itself_a_picture(path))}
+    left_out = {
+        path: why
+        for path, why in visible.items()
+        if why.startswith("link")
+        or path.is_dir()
+        and not why.startswith("folder that cannot")
+    }
+    lost = {
+        path: why
+        for path, why in visible.items()
+        if path not in left_out and (path.is_dir() or _calls_itself_a_picture(path))
+    }
     _say_left_out(name, left_out, top)
     files = _outside_of_runs(sorted([*found, *lost]), top, name)
-    if not files: _say(f"tutorial-lib: {name}: there is no picture in it")
-    for path in files: yield os.path.join(name, path.relative_to(top)), lost.get(path, "")
+    if not files:
+        _say(f"tutorial-lib: {name}: there is no picture in it")
+    for path in files:
+        yield os.path.join(name, path.relative_to(top)), lost.get(path, "")
+
 
 def _of_pattern(pattern):
     "The files that a pattern means which no shell expanded, as a shell would: sorted, and none that are hidden."
     fixed = re.split(r"[*?[]", pattern)[0]
     top = Path(os.path.abspath(os.path.dirname(fixed)))
     names, by_folder = sorted(glob.glob(pattern, recursive=True)), {}
-    if "**" in pattern:    # finds folders beside what is in them, and goes round where a link leads back
+    if (
+        "**" in pattern
+    ):  # finds folders beside what is in them, and goes round where a link leads back
         names = [name for name in names if not os.path.isdir(name)]
-        for folder in sorted({os.path.dirname(name) for name in names}, key=len): by_folder.setdefault(os.path.realpath(folder), folder)
+        for folder in sorted({os.path.dirname(name) for name in names}, key=len):
+            by_folder.setdefault(os.path.realpath(folder), folder)
         names = [name for name in names if os.path.dirname(name) in by_folder.values()]
     paths = {Path(os.path.abspath(name)): name for name in names}
     return [paths[path] for path in _outside_of_runs(paths, top, pattern)]
 
+
 def _meant(word, is_pattern):
     "The files and folders that a word means: (name, why it is no picture, or ''). What is there is meant as it is written."
     name = word.strip()
-    if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"": name = name[1:-1]
+    if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"":
+        name = name[1:-1]
     for there in word, word.rstrip("\r\n"), word.strip(), name:
-        if os.path.lexists(there): return [(there, "")]
-    try: name = _local(name)
-    except ValueError: return [(name, _DOWNLOAD)]
-    if not is_pattern or os.path.lexists(name) or not glob.has_magic(name): return [(name, "")]
-    return [(found, "") for found in _of_pattern(name)] or [(name, "no file is called so, nor like it as a pattern")]
+        if os.path.lexists(there):
+            return [(there, "")]
+    try:
+        name = _local(name)
+    except ValueError:
+        return [(name, _DOWNLOAD)]
+    if not is_pattern or os.path.lexists(name) or not glob.has_magic(name):
+        return [(name, "")]
+    return [(found, "") for found in _of_pattern(name)] or [
+        (name, "no file is called so, nor like it as a pattern")
+    ]
+
 
 def _pictures(words):
     "Files that the words of a command line mean: (name, why it is no picture, or '' where that is not known)."
@@ -279,39 +481,71 @@ def _pictures(words):
         of_stdin = word == "-"
         for line in _stdin() if of_stdin else [word]:
             for name, why in _meant(line, not of_stdin):
-                if not why and os.path.isdir(name): yield from _in_folder(name)
-                else: yield name, why
+                if not why and os.path.isdir(name):
+                    yield from _in_folder(name)
+                else:
+                    yield name, why
+
 
 def _stdin():
     "The names on stdin, one a line, or with the byte 0 between them, as `find -print0` writes them."
-    if sys.stdin is None: raise ValueError("`-` means names from stdin, and stdin is closed: write them into it, one a line")
-    if not hasattr(sys.stdin, "buffer"): text = sys.stdin.read()
-    else: text = _decoded(sys.stdin.buffer.read(), sys.stdin.encoding)
+    if sys.stdin is None:
+        raise ValueError(
+            "`-` means names from stdin, and stdin is closed: write them into it, one a line"
+        )
+    if not hasattr(sys.stdin, "buffer"):
+        text = sys.stdin.read()
+    else:
+        text = _decoded(sys.stdin.buffer.read(), sys.stdin.encoding)
     return [name for name in text.split("\0" if "\0" in text else "\n") if name.strip()]
+
 
 def _decoded(data, encoding):
     "Text that a program has written: UTF-8, UTF-16 as PowerShell writes it, or what the bytes of a file's name are."
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")): return data.decode("utf-16", "replace")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
     for line_end, name in (b"\r\0\n\0", "utf-16-le"), (b"\0\r\0\n", "utf-16-be"):
-        if data.find(line_end)%2 == 0: return data.decode(name, "replace")
-    for first, name in (1, "utf-16-le"), (0, "utf-16-be"):    # letters of English, without a mark: each second byte is 0
-        if len(data)%2 == 0 and len(data) > 2 and not data[first::2].strip(b"\0") and b"\0\0" not in data: return data.decode(name, "replace")
-    try: return data.decode("utf-8-sig")
-    except UnicodeDecodeError: return data.removeprefix(b"\xef\xbb\xbf").decode(encoding if os.name == "nt" else "utf-8", "surrogateescape")
+        if data.find(line_end) % 2 == 0:
+            return data.decode(name, "replace")
+    for first, name in (
+        (1, "utf-16-le"),
+        (0, "utf-16-be"),
+    ):  # letters of English, without a mark: each second byte is 0
+        if (
+            len(data) % 2 == 0
+            and len(data) > 2
+            and not data[first::2].strip(b"\0")
+            and b"\0\0" not in data
+        ):
+            return data.decode(name, "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.removeprefix(b"\xef\xbb\xbf").decode(
+            encoding if os.name == "nt" else "utf-8", "surrogateescape"
+        )
+
 
 def _for_machines(out):
     "A stream of stdout as programs read it: UTF-8, whatever the code page is, with the names that files have, and the line ends that are written."
-    if hasattr(out, "reconfigure"): out.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
+    if hasattr(out, "reconfigure"):
+        out.reconfigure(encoding="utf-8", errors="surrogateescape", newline="")
     return out
+
 
 class _Table:
     "Rows of CSV. Python before 3.13 writes a carriage return without quotes, and readers take it for the end of a row."
+
     def __init__(self, out, line_end):
-        self.plain, self.quoted = (csv.writer(out, lineterminator=line_end, quoting=quoting) for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+        self.plain, self.quoted = (
+            csv.writer(out, lineterminator=line_end, quoting=quoting)
+            for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+        )
 
     def writerow(self, cells):
         odd = any("\r" in cell for cell in cells if isinstance(cell, str))
         (self.quoted if odd else self.plain).writerow(cells)
+
 
 @contextmanager
 def _whole(path, stdout):
@@ -320,73 +554,142 @@ def _whole(path, stdout):
         yield _for_machines(stdout)
         return
     place = Path(_local(path)).absolute()
-    taken = FileExistsError(f"{path} is there, and nothing is overwritten: give another name, or delete it")
-    if os.path.lexists(place): raise taken
-    if not place.parent.is_dir(): raise FileNotFoundError(f"{path}: there is no folder {place.parent}: make it first")
+    taken = FileExistsError(
+        f"{path} is there, and nothing is overwritten: give another name, or delete it"
+    )
+    if os.path.lexists(place):
+        raise taken
+    if not place.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path}: there is no folder {place.parent}: make it first"
+        )
     with _aside(place.parent) as tmp:
-        with open(tmp/"new", "w", encoding="utf-8", errors="surrogateescape", newline="") as f:
+        with open(
+            tmp / "new", "w", encoding="utf-8", errors="surrogateescape", newline=""
+        ) as f:
             yield f
             f.flush()
             os.fsync(f.fileno())
-        if os.path.lexists(place): raise taken
-        os.replace(tmp/"new", place)
+        if os.path.lexists(place):
+            raise taken
+        os.replace(tmp / "new", place)
 
 # %% ../nbs/cli.ipynb #iss15d1
 _MONTH = "jan(uary)?|feb(ruary)?|mar(ch)?|apr(il)?|may|june?|july?|aug(ust)?|sept?(ember)?|oct(ober)?|nov(ember)?|dec(ember)?"
 # What a spreadsheet takes for a formula, a number, a date, a time or a truth value.
-_NO_TEXT = re.compile(rf"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]|(?=.*\d)([\W\d_]|e(?=[+-]?\d)|(?<=[\d ])[ap]m?\b|{_MONTH})+$|(true|false)$", re.I | re.S)
+_NO_TEXT = re.compile(
+    rf"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]|(?=.*\d)([\W\d_]|e(?=[+-]?\d)|(?<=[\d ])[ap]m?\b|{_MONTH})+$|(true|false)$",
+    re.I | re.S,
+)
+
 
 def _for_excel(cell):
     "A cell that a spreadsheet shows as it is: text that it would compute or change gets an apostrophe before it. Numbers stay."
-    if not isinstance(cell, str): return cell
-    text = cell.encode("utf-8", "backslashreplace").decode()    # a byte that is no UTF-8 would spoil the whole file
+    if not isinstance(cell, str):
+        return cell
+    text = cell.encode(
+        "utf-8", "backslashreplace"
+    ).decode()  # a byte that is no UTF-8 would spoil the whole file
     return f"'{text}" if _NO_TEXT.match(text) else text
 
 # %% ../nbs/cli.ipynb #iss15d2
 def _is_model(name):
     "Is it a run that has learned something, or the file of a model?"
-    if os.path.isdir(name): return any(os.path.isfile(os.path.join(name, f"{kind}.safetensors")) for kind in ("model", "head"))
+    if os.path.isdir(name):
+        return any(
+            os.path.isfile(os.path.join(name, f"{kind}.safetensors"))
+            for kind in ("model", "head")
+        )
     return name.endswith(".safetensors") and os.path.isfile(name)
+
 
 def _kind(file):
     "What a file is that is no model of ours, in words; None where that cannot be seen."
     from tutorial_lib.data import _header
 
-    with open(file, "rb") as f: head = f.read(4096)
-    if head[8:9] == b"{" or not head: return None    # safetensors, or nothing at all
-    if not _header(file): return "a picture"
-    others = {".onnx": "ONNX", ".h5": "Keras", ".keras": "Keras", ".tflite": "TensorFlow Lite", ".pb": "TensorFlow"}
-    if other := others.get(Path(file).suffix.lower()): return f"a model of {other}"
-    if head.startswith((b"PK\3\4", b"PK\5\6")): return "a model of another program (torch.save writes such files)" if b".pkl" in head else "a zip file"
-    if head.startswith(b"\x80") and head[1:2] in b"\2\3\4\5": return "a pickle of Python, as fastai, PyTorch and scikit-learn write it"
-    try: head.decode("utf-8", "ignore" if len(head) == 4096 else "strict")
-    except UnicodeDecodeError: return None
+    with open(file, "rb") as f:
+        head = f.read(4096)
+    if head[8:9] == b"{" or not head:
+        return None  # safetensors, or nothing at all
+    if not _header(file):
+        return "a picture"
+    others = {
+        ".onnx": "ONNX",
+        ".h5": "Keras",
+        ".keras": "Keras",
+        ".tflite": "TensorFlow Lite",
+        ".pb": "TensorFlow",
+    }
+    if other := others.get(Path(file).suffix.lower()):
+        return f"a model of {other}"
+    if head.startswith((b"PK\3\4", b"PK\5\6")):
+        return (
+            "a model of another program (torch.save writes such files)"
+            if b".pkl" in head
+            else "a zip file"
+        )
+    if head.startswith(b"\x80") and head[1:2] in b"\2\3\4\5":
+        return "a pickle of Python, as fastai, PyTorch and scikit-learn write it"
+    try:
+        head.decode("utf-8", "ignore" if len(head) == 4096 else "strict")
+    except UnicodeDecodeError:
+        return None
     return None if b"\0" in head else "text"
+
 
 def _check_model(command, run, *files):
     "Raise `ValueError` where `run` is seen at once to be no run and no model, and say what it is."
-    if _is_model(run): return
+    if _is_model(run):
+        return
     if other := next(filter(_is_model, files), None):
         others = [run if file == other else file for file in files]
-        raise ValueError(f"{run} is no run, and {other} is one. The run comes first: `{_shell(command, other, *others)}`")
+        raise ValueError(
+            f"{run} is no run, and {other} is one. The run comes first: `{_shell(command, other, *others)}`"
+        )
     if os.path.isfile(run) and (kind := _kind(run)):
-        raise ValueError(f"{run} is {kind}, and no model of this program: give the folder of a run first, or a file *.safetensors that `tutorial-lib train` wrote")
-    if os.path.isdir(run) and (runs := sorted(path for path in Path(run).iterdir() if _is_model(str(path)))):
-        raise ValueError(f"{run} is a folder of runs: give one of them, such as {runs[0]}")
+        raise ValueError(
+            f"{run} is {kind}, and no model of this program: give the folder of a run first, or a file *.safetensors that `tutorial-lib train` wrote"
+        )
+    if os.path.isdir(run) and (
+        runs := sorted(path for path in Path(run).iterdir() if _is_model(str(path)))
+    ):
+        raise ValueError(
+            f"{run} is a folder of runs: give one of them, such as {runs[0]}"
+        )
 
 # %% ../nbs/cli.ipynb #cl023
-@_command("tutorial-lib predict runs/my_photos photo.jpg\ntutorial-lib predict runs/my_photos holiday --top-k 1 --output holiday.csv\n"
-          "find . -name '*.jpg' | tutorial-lib predict runs/my_photos - --format json", {
-    "RUN": dict(help="folder of a run, or the file of a model, *.safetensors"),
-    "FILE": dict(nargs="+", help="picture, or folder of pictures, with its sub-folders; a pattern such as 'holiday/*.jpg', if no shell has expanded it; "
-                                  "`-` means names from stdin, one a line, or with the byte 0 between them"),
-    "--top-k": dict(type=_whole_number, metavar="N", help="how many classes to name, the most probable first (default: evaluation.top_k of the training, 5)"),
-    "--format": dict(choices=["csv", "json"], default="csv", help="a table, or a list of objects with the same keys (default %(default)s)"),
-    "--excel": dict(action="store_true", help="a table that Excel opens rightly: UTF-8 with a byte-order mark, line ends of Windows, and an apostrophe "
-                    "before text that would be taken for a formula, a number or a date (=1+1, 007, 1e5). Where Excel wants semicolons, open it with Data, From Text/CSV"),
-    "--output": dict(metavar="FILE", help="new file to write, whole or not at all (default: stdout)"),
-    "--device": _DEVICE,
-})
+@_command(
+    "tutorial-lib predict runs/my_photos photo.jpg\ntutorial-lib predict runs/my_photos holiday --top-k 1 --output holiday.csv\n"
+    "find . -name '*.jpg' | tutorial-lib predict runs/my_photos - --format json",
+    {
+        "RUN": dict(help="folder of a run, or the file of a model, *.safetensors"),
+        "FILE": dict(
+            nargs="+",
+            help="picture, or folder of pictures, with its sub-folders; a pattern such as 'holiday/*.jpg', if no shell has expanded it; "
+            "`-` means names from stdin, one a line, or with the byte 0 between them",
+        ),
+        "--top-k": dict(
+            type=_whole_number,
+            metavar="N",
+            help="how many classes to name, the most probable first (default: evaluation.top_k of the training, 5)",
+        ),
+        "--format": dict(
+            choices=["csv", "json"],
+            default="csv",
+            help="a table, or a list of objects with the same keys (default %(default)s)",
+        ),
+        "--excel": dict(
+            action="store_true",
+            help="a table that Excel opens rightly: UTF-8 with a byte-order mark, line ends of Windows, and an apostrophe "
+            "before text that would be taken for a formula, a number or a date (=1+1, 007, 1e5). Where Excel wants semicolons, open it with Data, From Text/CSV",
+        ),
+        "--output": dict(
+            metavar="FILE",
+            help="new file to write, whole or not at all (default: stdout)",
+        ),
+        "--device": _DEVICE,
+    },
+)
 def _predict(args):
     """Name what is in pictures.
 
@@ -394,67 +697,113 @@ def _predict(args):
     label_2, confidence_2 and so on, and error. A file that cannot be read gets
     a row with the reason in error and a line on stderr, the others are done,
     and the exit status is 3."""
-    if args.excel and args.format != "csv": raise ValueError("--excel is for a table: leave --format json away, or --excel")
+    if args.excel and args.format != "csv":
+        raise ValueError("--excel is for a table: leave --format json away, or --excel")
     with _whole(args.output, args.answer) as out:
         from tqdm import tqdm
+
         from tutorial_lib.trainer import load_model
 
         run, lost = _local(args.RUN), 0
         _check_model("predict", run, *args.FILE)
         model = load_model(run, **_on(args.device))
-        def predict(files): return model.predict(files, args.top_k, bar=False)
+
+        def predict(files):
+            return model.predict(files, args.top_k, bar=False)
+
         columns = list(predict([]).columns)
         table = _Table(out, "\r\n" if args.excel else "\n")
-        if args.excel: out.write("\ufeff")
-        if args.format == "csv": table.writerow(columns)
+        if args.excel:
+            out.write("\ufeff")
+        if args.format == "csv":
+            table.writerow(columns)
         todo = list(_pictures(args.FILE))
         rest, comma = iter(todo), "["
-        with tqdm(total=len(todo), desc="predicting", unit="image", leave=False, disable=None) as bar:
+        with tqdm(
+            total=len(todo), desc="predicting", unit="image", leave=False, disable=None
+        ) as bar:
             while some := list(islice(rest, 256)):
-                rows = iter(predict([file for file, why in some if not why]).to_dict("records"))
+                rows = iter(
+                    predict([file for file, why in some if not why]).to_dict("records")
+                )
                 for file, why in some:
                     row = dict(file=file, error=why) if why else next(rows)
                     if row["error"]:
                         lost += 1
-                        bar.write(f"tutorial-lib: {' '.join(file.splitlines())}: {row['error']}", file=sys.stderr)
+                        bar.write(
+                            f"tutorial-lib: {' '.join(file.splitlines())}: {row['error']}",
+                            file=sys.stderr,
+                        )
                         row = dict(file=file, error=row["error"])
-                    cells = [round(v, 4) if isinstance(v := row.get(c), float) else v for c in columns]
-                    if args.format == "csv": table.writerow(list(map(_for_excel, cells)) if args.excel else cells)
-                    else: out.write(f"{comma}\n{_json_row(dict(zip(columns, [*cells[:-1], cells[-1] or None])), args.output)}")
+                    cells = [
+                        round(v, 4) if isinstance(v := row.get(c), float) else v
+                        for c in columns
+                    ]
+                    if args.format == "csv":
+                        table.writerow(
+                            list(map(_for_excel, cells)) if args.excel else cells
+                        )
+                    else:
+                        out.write(
+                            f"{comma}\n{_json_row(dict(zip(columns, [*cells[:-1], cells[-1] or None])), args.output)}"
+                        )
                     comma = ","
                 bar.update(len(some))
-        if args.format == "json": out.write("[]\n" if comma == "[" else "\n]\n")
-    if args.output: print(f"{args.output}: {len(todo):,} files", file=args.answer)
-    if lost or not todo: _say(f"tutorial-lib: {lost:,} of {len(todo):,} files could not be read")
+        if args.format == "json":
+            out.write("[]\n" if comma == "[" else "\n]\n")
+    if args.output:
+        print(f"{args.output}: {len(todo):,} files", file=args.answer)
+    if lost or not todo:
+        _say(f"tutorial-lib: {lost:,} of {len(todo):,} files could not be read")
     return 3 if lost or not todo else 0
+
 
 def _json_row(row, is_file):
     "JSON for a file, which is UTF-8, or for stdout, where a code page may come between. A name that is no UTF-8 is escaped in both."
     text = json.dumps(row, ensure_ascii=not is_file)
-    return text if text.isascii() or not re.search("[\ud800-\udfff]", text) else json.dumps(row)
+    return (
+        text
+        if text.isascii() or not re.search("[\ud800-\udfff]", text)
+        else json.dumps(row)
+    )
 
 # %% ../nbs/cli.ipynb #cl095
 _RUN = dict(help="folder of a run")
+
 
 def _check_classes(command, run, folder):
     "Raise `ValueError` where the pictures lie in the folder itself, which is one class, and no folder with one sub-folder a class."
     from tutorial_lib.data import _header
 
-    if not os.path.isdir(folder): return
+    if not os.path.isdir(folder):
+        return
     visible = [path for path in Path(folder).iterdir() if not path.name.startswith(".")]
-    if any(path.is_dir() for path in visible): return
+    if any(path.is_dir() for path in visible):
+        return
     if any(not _header(path) for path in visible[:100] if path.is_file()):
         above = os.path.dirname(os.path.abspath(folder))
-        raise ValueError(f"{folder} holds pictures, and no sub-folders that say what is right. If it is the folder of one class, give the folder above it: "
-                         f"`{_shell(command, run, _near(above))}`. Otherwise put the pictures of each class into a sub-folder with the name of the class")
+        raise ValueError(
+            f"{folder} holds pictures, and no sub-folders that say what is right. If it is the folder of one class, give the folder above it: "
+            f"`{_shell(command, run, _near(above))}`. Otherwise put the pictures of each class into a sub-folder with the name of the class"
+        )
 
-@_command("tutorial-lib evaluate runs/my_photos\ntutorial-lib evaluate runs/my_photos more_photos", {
-    "RUN": _RUN,
-    "FOLDER": dict(nargs="?", help="labelled pictures, one sub-folder a class; without it, the pictures that the run held out"),
-    "--out": dict(metavar="FOLDER", help="where the evaluation of FOLDER goes (default: evaluations in the folder of the run)"),
-    "--device": _DEVICE,
-    "--json": _JSON,
-})
+
+@_command(
+    "tutorial-lib evaluate runs/my_photos\ntutorial-lib evaluate runs/my_photos more_photos",
+    {
+        "RUN": _RUN,
+        "FOLDER": dict(
+            nargs="?",
+            help="labelled pictures, one sub-folder a class; without it, the pictures that the run held out",
+        ),
+        "--out": dict(
+            metavar="FOLDER",
+            help="where the evaluation of FOLDER goes (default: evaluations in the folder of the run)",
+        ),
+        "--device": _DEVICE,
+        "--json": _JSON,
+    },
+)
 def _evaluate(args):
     """Judge a classifier: accuracy, its interval, and the worst classes.
 
@@ -464,49 +813,99 @@ def _evaluate(args):
 
     run, folder = Path(_local(args.RUN)), _local(args.FOLDER)
     if folder is not None:
-        if not _is_model(folder) and run.is_file() and not args.out: raise ValueError(f"{run} is the file of a model, which has no place for an evaluation: give --out FOLDER")
+        if not _is_model(folder) and run.is_file() and not args.out:
+            raise ValueError(
+                f"{run} is the file of a model, which has no place for an evaluation: give --out FOLDER"
+            )
         _check_model("evaluate", str(run), folder)
         _check_classes("evaluate", args.RUN, folder)
         from tutorial_lib.trainer import evaluate
+
         run = evaluate(run, folder, _local(args.out), **_on(args.device))
-    elif args.out: raise ValueError("--out is for the evaluation of a FOLDER: give one, or leave it away")
+    elif args.out:
+        raise ValueError(
+            "--out is for the evaluation of a FOLDER: give one, or leave it away"
+        )
     judged = read_run(run)
     judged = judged.only(next(part for part in reversed(PARTS) if part in judged.parts))
-    score, page = scores(judged.y, judged.probs), run/"report"/"report.html"
+    score, page = scores(judged.y, judged.probs), run / "report" / "report.html"
     table = class_table(judged.y, judged.pred, judged.classes)
     if args.json:
-        found = dict(run=_near(run), part=judged.parts[0], report=_near(page) if page.is_file() else None, scores=score.to_dict(), classes=table.to_dict("records"))
+        found = dict(
+            run=_near(run),
+            part=judged.parts[0],
+            report=_near(page) if page.is_file() else None,
+            scores=score.to_dict(),
+            classes=table.to_dict("records"),
+        )
         return _print_json(found, args.answer)
-    def answer(line): print(line, file=args.answer)
-    answer(f"{_near(run)}, part {judged.parts[0]}: {len(judged):,} images, {len(judged.classes):,} classes\n"
-          f"accuracy           {score.accuracy:.3f}, between {score.accuracy_low:.3f} and {score.accuracy_high:.3f} with 95 % confidence\n"
-          f"balanced accuracy  {score.balanced_accuracy:.3f}")
-    if "top_5_accuracy" in score: answer(f"top-5 accuracy     {score.top_5_accuracy:.3f}")
-    worst = table[table.images > 0].sort_values("recall", kind="stable").head(5)
-    for i, (name, right, images) in enumerate(zip(worst["class"], worst.right, worst.images)):
-        answer(f"{'' if i else 'worst classes':17}  {name}: {right:,} of {images:,} right")
-    answer(f"{'report':17}  {_near(page) if page.is_file() else 'none yet: ' + _shell('report', _near(run))}")
 
-@_command("tutorial-lib report runs/my_photos\ntutorial-lib report runs/my_photos --part train --out train_report", {
-    "RUN": _RUN,
-    "--part": dict(choices=["train", "valid", "test"], help="which part to judge (default: the last of them that the run has)"),
-    "--images": dict(metavar="FOLDER", help="where the pictures are now, if they have moved"),
-    "--out": dict(metavar="FOLDER", help="folder to write; an older report is replaced, nothing else is (default: report in the folder of the run)"),
-})
+    def answer(line):
+        print(line, file=args.answer)
+
+    answer(
+        f"{_near(run)}, part {judged.parts[0]}: {len(judged):,} images, {len(judged.classes):,} classes\n"
+        f"accuracy           {score.accuracy:.3f}, between {score.accuracy_low:.3f} and {score.accuracy_high:.3f} with 95 % confidence\n"
+        f"balanced accuracy  {score.balanced_accuracy:.3f}"
+    )
+    if "top_5_accuracy" in score:
+        answer(f"top-5 accuracy     {score.top_5_accuracy:.3f}")
+    worst = table[table.images > 0].sort_values("recall", kind="stable").head(5)
+    for i, (name, right, images) in enumerate(
+        zip(worst["class"], worst.right, worst.images)
+    ):
+        answer(
+            f"{'' if i else 'worst classes':17}  {name}: {right:,} of {images:,} right"
+        )
+    answer(
+        f"{'report':17}  {_near(page) if page.is_file() else 'none yet: ' + _shell('report', _near(run))}"
+    )
+
+
+@_command(
+    "tutorial-lib report runs/my_photos\ntutorial-lib report runs/my_photos --part train --out train_report",
+    {
+        "RUN": _RUN,
+        "--part": dict(
+            choices=["train", "valid", "test"],
+            help="which part to judge (default: the last of them that the run has)",
+        ),
+        "--images": dict(
+            metavar="FOLDER", help="where the pictures are now, if they have moved"
+        ),
+        "--out": dict(
+            metavar="FOLDER",
+            help="folder to write; an older report is replaced, nothing else is (default: report in the folder of the run)",
+        ),
+    },
+)
 def _report(args):
     """Write the report of a run anew: one page, and its numbers as files.
 
     `train` and `evaluate` have written one already."""
     from tutorial_lib.report import report
 
-    print(_near(report(_local(args.RUN), _local(args.out), args.part, _local(args.images))), file=args.answer)
+    print(
+        _near(
+            report(_local(args.RUN), _local(args.out), args.part, _local(args.images))
+        ),
+        file=args.answer,
+    )
 
 # %% ../nbs/cli.ipynb #cl097
-@_command("tutorial-lib config --show\ntutorial-lib config --show recipe=full > mine.yaml\ntutorial-lib config mine.yaml train.lr=1e-3", {
-    "FILE": dict(nargs="?", help="YAML file to check; without it, the default configuration"),
-    "KEYS": _KEYS,
-    "--show": dict(action="store_true", help="print the whole configuration, each key with its reason, its unit and what it may hold"),
-})
+@_command(
+    "tutorial-lib config --show\ntutorial-lib config --show recipe=full > mine.yaml\ntutorial-lib config mine.yaml train.lr=1e-3",
+    {
+        "FILE": dict(
+            nargs="?", help="YAML file to check; without it, the default configuration"
+        ),
+        "KEYS": _KEYS,
+        "--show": dict(
+            action="store_true",
+            help="print the whole configuration, each key with its reason, its unit and what it may hold",
+        ),
+    },
+)
 def _config(args):
     """Check a configuration, or print one to begin with.
 
@@ -516,33 +915,65 @@ def _config(args):
 
     file, keys = _place_and_keys(args.FILE, args.KEYS)
     config = load_config(_local(file), keys)
-    if args.show: return print(annotated(config), end="", file=_for_machines(args.answer))
+    if args.show:
+        return print(annotated(config), end="", file=_for_machines(args.answer))
     other = _differences(config, Config(recipe=config.recipe))
-    print(f"{file or 'the configuration'} is right: recipe {config.recipe}" + (", and" if other else ""), file=args.answer)
-    for key, *values in other: print("  {}: {}, where the recipe says {}".format(key, *(json.dumps(v, ensure_ascii=False) for v in values)), file=args.answer)
+    print(
+        f"{file or 'the configuration'} is right: recipe {config.recipe}"
+        + (", and" if other else ""),
+        file=args.answer,
+    )
+    for key, *values in other:
+        print(
+            "  {}: {}, where the recipe says {}".format(
+                key, *(json.dumps(v, ensure_ascii=False) for v in values)
+            ),
+            file=args.answer,
+        )
 
 # %% ../nbs/cli.ipynb #cl099
 class _Parser(argparse.ArgumentParser):
     "A parser that says in one line what is wrong with a command line."
-    def __init__(self, **kwargs): super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **kwargs)
+
+    def __init__(self, **kwargs):
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+            **kwargs,
+        )
+
     def parse_known_args(self, args=None, namespace=None):
-        found, others = super().parse_known_args(args if self._subparsers else self._in_order(args), namespace)
-        if others: self.error(f"unrecognized arguments: {' '.join(others)}")
+        found, others = super().parse_known_args(
+            args if self._subparsers else self._in_order(args), namespace
+        )
+        if others:
+            self.error(f"unrecognized arguments: {' '.join(others)}")
         return found, others
+
     def _in_order(self, args):
         "The options first, then the names."
         options, names, words = [], [], iter(args)
         for word in words:
-            if word == "--": names += words
-            elif word == "-" or not word.startswith("-"): names.append(word)
+            if word == "--":
+                names += words
+            elif word == "-" or not word.startswith("-"):
+                names.append(word)
             else:
                 options.append(word)
-                if (action := self._option_string_actions.get(word)) and action.nargs != 0: options += islice(words, 1)
+                if (
+                    action := self._option_string_actions.get(word)
+                ) and action.nargs != 0:
+                    options += islice(words, 1)
         return [*options, *(["--", *names] if names else [])]
+
     def _print_message(self, message, file=None):
-        if file is sys.stdout: file.write(message)    # argparse would hide that it failed
-        else: super()._print_message(message, file)
-    def error(self, message): self.exit(2, f"tutorial-lib: error: {message}: see `{self.prog} --help`\n")
+        if file is sys.stdout:
+            file.write(message)  # argparse would hide that it failed
+        else:
+            super()._print_message(message, file)
+
+    def error(self, message):
+        self.exit(2, f"tutorial-lib: error: {message}: see `{self.prog} --help`\n")
 
 # %% ../nbs/cli.ipynb #cl011
 _SESSION = """from pictures to a classifier:
@@ -562,23 +993,42 @@ _NOTES = """exit status:
 A name that begins with a dash: write `./-name`, or put `--` before it.
 `tutorial-lib COMMAND --help` says more about one command."""
 
+
 def _parser():
     "The parser of all commands."
     debug = _Parser(add_help=False)
-    debug.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
+    debug.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show the traceback of an error",
+    )
     firsts = [examples.partition("\n")[0] for _, examples, _ in _COMMANDS.values()]
     more = "\n".join(f"  {line}" for line in firsts if line not in _SESSION)
-    parser = _Parser(prog="tutorial-lib", description="Image classifiers for your own folder of pictures.", parents=[debug],
-                     epilog=f"{_SESSION}\n\nmore examples:\n{more}\n\n{_NOTES}")
-    parser.add_argument("--version", action="version", version=f"tutorial-lib {__version__}")
+    parser = _Parser(
+        prog="tutorial-lib",
+        description="Image classifiers for your own folder of pictures.",
+        parents=[debug],
+        epilog=f"{_SESSION}\n\nmore examples:\n{more}\n\n{_NOTES}",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"tutorial-lib {__version__}"
+    )
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, (run, examples, arguments) in _COMMANDS.items():
         first, _, more = run.__doc__.partition("\n")
         more = "\n".join(line.strip() for line in more.strip().splitlines())
         lines = "\n".join(f"  {line}" for line in examples.splitlines())
-        sub = commands.add_parser(name, help=first, description=f"{first}\n\n{more}".strip(), epilog=f"examples:\n{lines}", parents=[debug])
-        for argument, options in arguments.items(): sub.add_argument(argument, **options)
+        sub = commands.add_parser(
+            name,
+            help=first,
+            description=f"{first}\n\n{more}".strip(),
+            epilog=f"examples:\n{lines}",
+            parents=[debug],
+        )
+        for argument, options in arguments.items():
+            sub.add_argument(argument, **options)
         sub.set_defaults(run=run)
     return parser
 
@@ -592,19 +1042,35 @@ _WHAT_TO_DO = {
     errno.ENAMETOOLONG: "give a shorter name",
 }
 
+
 def _one_line(error: Exception) -> str:
     "What is wrong and what to do, without a line break."
     runtime = str(error) if isinstance(error, RuntimeError) else ""
     if isinstance(error, OSError) and error.strerror:
-        parts = [error.filename2 or error.filename, error.strerror, _WHAT_TO_DO.get(error.errno)]
+        parts = [
+            error.filename2 or error.filename,
+            error.strerror,
+            _WHAT_TO_DO.get(error.errno),
+        ]
         text = ": ".join(str(part) for part in parts if part)
-    elif isinstance(error, (ValueError, OSError)) or "another process is at work" in runtime: text = str(error)
-    elif isinstance(error, MemoryError) or "not enough memory" in runtime or "out of memory" in runtime:
+    elif (
+        isinstance(error, (ValueError, OSError))
+        or "another process is at work" in runtime
+    ):
+        text = str(error)
+    elif (
+        isinstance(error, MemoryError)
+        or "not enough memory" in runtime
+        or "out of memory" in runtime
+    ):
         text = "the memory is full: end other programs, or use fewer pictures; in a training a smaller train.batch_size or data.size helps"
-    elif "home directory" in runtime: text = "a name begins with ~, and no user of this machine is called so: check the name, or write ./~name"
+    elif "home directory" in runtime:
+        text = "a name begins with ~, and no user of this machine is called so: check the name, or write ./~name"
     else:
-        text = f"{type(error).__name__}: {error}: this is a fault in tutorial_lib, " \
-               "so please run the command again with --debug, and report what it prints"
+        text = (
+            f"{type(error).__name__}: {error}: this is a fault in tutorial_lib, "
+            "so please run the command again with --debug, and report what it prints"
+        )
     return " ".join(text.splitlines())
 
 # %% ../nbs/cli.ipynb #cl047
@@ -628,60 +1094,100 @@ def _answers():
 
     Where stdout is the one that the process began with, this holds for what is written past Python too, by a library in C or by another process."""
     shown, aside, kept = sys.stdout, sys.stderr, None
-    try: is_first = shown is sys.__stdout__ and aside is sys.__stderr__ and shown.fileno() >= 0 and aside.fileno() >= 0
-    except (OSError, ValueError): is_first = False
+    try:
+        is_first = (
+            shown is sys.__stdout__
+            and aside is sys.__stderr__
+            and shown.fileno() >= 0
+            and aside.fileno() >= 0
+        )
+    except (OSError, ValueError):
+        is_first = False
     shown.flush()
     if is_first:
         kept = os.dup(shown.fileno())
         os.dup2(aside.fileno(), shown.fileno())
         below = open(os.dup(kept), "wb")
-    else: below = getattr(shown, "buffer", None)
-    answer = shown if below is None else io.TextIOWrapper(below, shown.encoding, "backslashreplace", "", line_buffering=shown.isatty())
+    else:
+        below = getattr(shown, "buffer", None)
+    answer = (
+        shown
+        if below is None
+        else io.TextIOWrapper(
+            below, shown.encoding, "backslashreplace", "", line_buffering=shown.isatty()
+        )
+    )
     try:
-        with redirect_stdout(aside): yield answer
+        with redirect_stdout(aside):
+            yield answer
         answer.flush()
     finally:
         if kept is not None:
-            with suppress(OSError): answer.close()
+            with suppress(OSError):
+                answer.close()
             os.dup2(kept, shown.fileno())
             os.close(kept)
         elif below is not None:
-            with suppress(OSError): answer.detach()
+            with suppress(OSError):
+                answer.detach()
 
 # %% ../nbs/cli.ipynb #cl016
 def main(
-    argv: list[str] | None = None,  # the command line without the program's name; None: that of this process
+    argv: list[str]
+    | None = None,  # the command line without the program's name; None: that of this process
 ) -> int:  # the exit status, as `tutorial-lib --help` lists it
     """Run one command of `tutorial-lib`.
 
     Raises nothing: an error becomes one line on stderr, and with `--debug` a traceback. Of a configuration each mistake gets its line."""
     for name in "stdout", "stderr":
-        if getattr(sys, name) is None: setattr(sys, name, open(os.devnull, "w"))    # closed, as by >&-
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # closed, as by >&-
     for stream in sys.stdout, sys.stderr:
-        if hasattr(stream, "reconfigure"): stream.reconfigure(errors="backslashreplace")    # no name of a file stops a command
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # no name of a file stops a command
     status, error, debug = 0, None, False
     try:
         parser = _parser()
         args = parser.parse_args(argv)
         debug = "debug" in args
-        if args.run is None: parser.error("there is no command")
+        if args.run is None:
+            parser.error("there is no command")
         with warnings.catch_warnings():
             if not debug:
-                for kind in FutureWarning, DeprecationWarning: warnings.simplefilter("ignore", kind)    # of libraries
-                warnings.filterwarnings("ignore", module="PIL")    # what is wrong with a file is said in our words
-            with _answers() as args.answer: status = args.run(args) or 0
-    except SystemExit as e: status = e.code
+                for kind in FutureWarning, DeprecationWarning:
+                    warnings.simplefilter("ignore", kind)  # of libraries
+                warnings.filterwarnings(
+                    "ignore", module="PIL"
+                )  # what is wrong with a file is said in our words
+            with _answers() as args.answer:
+                status = args.run(args) or 0
+    except SystemExit as e:
+        status = e.code
     except KeyboardInterrupt as e:
         status = 130
         print(": ".join(["tutorial-lib: stopped", *map(str, e.args)]), file=sys.stderr)
-    except Exception as e: error = e
+    except Exception as e:
+        error = e
     unwritten = _flush("\n" if isinstance(error, BrokenPipeError) else "")
-    if isinstance(unwritten, BrokenPipeError) and isinstance(error or unwritten, BrokenPipeError): return 141
-    if not (error := error or unwritten): return status
-    if debug: traceback.print_exception(error)
+    if isinstance(unwritten, BrokenPipeError) and isinstance(
+        error or unwritten, BrokenPipeError
+    ):
+        return 141
+    if not (error := error or unwritten):
+        return status
+    if debug:
+        traceback.print_exception(error)
     else:
-        for line in str(error).splitlines() if hasattr(error, "mistakes") else [_one_line(error)]: print(f"tutorial-lib: error: {line}", file=sys.stderr)
+        for line in (
+            str(error).splitlines()
+            if hasattr(error, "mistakes")
+            else [_one_line(error)]
+        ):
+            print(f"tutorial-lib: error: {line}", file=sys.stderr)
     return 1
 
 # %% ../nbs/cli.ipynb #cl045
-if __name__ == "__main__" and __package__: sys.exit(main())    # false in a notebook, which is in no package
+if __name__ == "__main__" and __package__:
+    sys.exit(main())  # false in a notebook, which is in no package

@@ -22,7 +22,11 @@ from typing import Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, DocumentStartEvent
+from ruamel.yaml.events import (
+    CollectionEndEvent,
+    CollectionStartEvent,
+    DocumentStartEvent,
+)
 from ruamel.yaml.nodes import MappingNode, ScalarNode
 
 from . import __version__
@@ -30,98 +34,287 @@ from . import __version__
 # %% ../nbs/13_config.ipynb #cf020
 class _InOurWords(type(BaseModel)):
     "What is wrong with an object that is made in Python is said as it is of a file. `model_validate` keeps pydantic's own error."
+
     def __call__(cls, *args, **keys):
-        try: return super().__call__(*args, **keys)
-        except ValidationError as e: raise _config_error(cls, e) from None
+        try:
+            return super().__call__(*args, **keys)
+        except ValidationError as e:
+            raise _config_error(cls, e) from None
 
-class _Section(BaseModel, metaclass=_InOurWords): model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-def _key(default, unit, reason, **limits): return Field(default, description=reason, json_schema_extra={"unit": unit}, **limits)
+class _Section(BaseModel, metaclass=_InOurWords):
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False
+    )
 
-_LINE = {"pattern": "^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$", "max_length": 500}  # of text
+
+def _key(default, unit, reason, **limits):
+    return Field(
+        default, description=reason, json_schema_extra={"unit": unit}, **limits
+    )
+
+
+_LINE = {
+    "pattern": "^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$",
+    "max_length": 500,
+}  # of text
+
 
 class DataConfig(_Section):
     "The pictures, and which of them are held out."
-    folder: str | None = _key(None, "folder",
-        "One sub-folder a class, or these inside train, valid and test. null: the command line names it.", **_LINE)
-    valid: float = _key(.2, "share",
-        "Held out to judge while training, unless there is a folder valid. A fifth leaves most to learn from.", gt=0, le=.9)
-    test: float = _key(0., "share",
-        "Held out to the end, unless there is a folder test. 0: judged by the part that chose the best weights.", ge=0, le=.9)
-    split_seed: int = _key(42, "seed",
-        "Chooses what is held out. Apart from train.seed: another training then answers the same questions.", ge=0, le=2**32 - 1)
-    size: int | None = _key(None, "pixels",
-        "Height and width of what the network sees. null: what its weights were trained with.", ge=32, le=1024)
-    fit: Literal["crop", "pad", "squeeze"] = _key("crop", "choice",
-        "crop: the middle of each picture. pad: all of it, between bars. squeeze: all of it, in another shape. For panoramas.")
-    workers: int | None = _key(None, "processes",
-        "They read pictures while the network computes. null: one for each core beside a GPU, and none without one.", ge=0, le=256)
+
+    folder: str | None = _key(
+        None,
+        "folder",
+        "One sub-folder a class, or these inside train, valid and test. null: the command line names it.",
+        **_LINE,
+    )
+    valid: float = _key(
+        0.2,
+        "share",
+        "Held out to judge while training, unless there is a folder valid. A fifth leaves most to learn from.",
+        gt=0,
+        le=0.9,
+    )
+    test: float = _key(
+        0.0,
+        "share",
+        "Held out to the end, unless there is a folder test. 0: judged by the part that chose the best weights.",
+        ge=0,
+        le=0.9,
+    )
+    split_seed: int = _key(
+        42,
+        "seed",
+        "Chooses what is held out. Apart from train.seed: another training then answers the same questions.",
+        ge=0,
+        le=2**32 - 1,
+    )
+    size: int | None = _key(
+        None,
+        "pixels",
+        "Height and width of what the network sees. null: what its weights were trained with.",
+        ge=32,
+        le=1024,
+    )
+    fit: Literal["crop", "pad", "squeeze"] = _key(
+        "crop",
+        "choice",
+        "crop: the middle of each picture. pad: all of it, between bars. squeeze: all of it, in another shape. For panoramas.",
+    )
+    workers: int | None = _key(
+        None,
+        "processes",
+        "They read pictures while the network computes. null: one for each core beside a GPU, and none without one.",
+        ge=0,
+        le=256,
+    )
+
 
 class ModelConfig(_Section):
     "The network."
-    name: str = _key("auto", "name",
-        "A classifier of torchvision or timm. auto: squeezenet1_0, or densenet_tiny where its weights cannot be had.", **_LINE)
-    pretrained: bool = _key(True, "switch", "Start from trained weights. Random ones need many more pictures.")
+
+    name: str = _key(
+        "auto",
+        "name",
+        "A classifier of torchvision or timm. auto: squeezenet1_0, or densenet_tiny where its weights cannot be had.",
+        **_LINE,
+    )
+    pretrained: bool = _key(
+        True,
+        "switch",
+        "Start from trained weights. Random ones need many more pictures.",
+    )
+
 
 class TrainConfig(_Section):
     "How the network learns."
-    probe: bool = _key(True, "switch",
-        "Compute features once and start from a linear probe of them: minutes in place of hours.")
-    strategy: Literal["advised", "probe", "early probe", "head", "last parts", "everything"] = _key("advised", "choice",
-        "What learns after that. advised: what chapter 11's measurements say about these pictures.")
-    epochs: int = _key(10, "epochs", "Fine-tuning ends after so many. What is pretrained needs few.", ge=1, le=10_000)
-    minutes: float | None = _key(10., "minutes",
-        "Fine-tuning has as many steps as fit into them. That is measured before it begins, so two runs may differ in it. null: no limit.", gt=0, le=100_000)
-    batch_size: int = _key(16, "pictures",
-        "In one step. Small batches suit the caches of a processor; a GPU likes 64.", ge=2, le=4096)
-    optimizer: Literal["adam", "sgd"] = _key("adam", "choice",
-        "adam forgives a wrong rate; sgd wants it tuned, and may end better.")
-    lr: float = _key(5e-4, "learning rate", "Of the head. The middle one of those that chapter 11 tried.", gt=0, le=10)
-    lr_first: float = _key(.1, "share of lr",
-        "For the first layers, which hold what is general; layers between have rates between. 1: all the same.", gt=0, le=1)
-    momentum: float = _key(.9, "share", "Of the last direction that the next step keeps. The usual one.", ge=0, lt=1)
-    weight_decay: float = _key(.01, "per step and rate", "Pulls weights towards zero. fastai's default.", ge=0, le=10)
-    schedule: Literal["one_cycle", "step"] = _key("one_cycle", "choice",
-        "one_cycle: the rate rises and falls over the whole training. step: it falls every lr_every epochs.")
-    lr_factor: float = _key(.85, "factor",
-        "With the schedule step the rate is multiplied by it. 1: the rate stays.", gt=0, le=1)
-    lr_every: int | None = _key(None, "epochs", "Between two such falls. null where the schedule is not step.", ge=1, le=10_000)
-    augment: Literal["none", "mirror", "full"] = _key("full", "choice",
-        "New variants of each picture in each epoch. none where a mirror image is of another class.")
-    balance: Literal["none", "weights", "sampler"] = _key("none", "choice",
-        "For classes of unequal size: weights in the loss, or a sampler that draws small classes more often. A probe has weights with both.")
-    validate_every: int | None = _key(None, "steps",
-        "Judge so often as well as after each epoch, counted from the first step. null: after each epoch only.", ge=1, le=1_000_000)
-    validate_from: int = _key(0, "epochs",
-        "So many have to be over before validate_every counts: early judgements cost time.", ge=0, le=10_000)
-    train_accuracy: bool = _key(False, "switch",
-        "After each epoch judge the pictures of the training part too: a gap shows overfitting, and costs time.")
-    keep: Literal["best", "last"] = _key("best", "choice",
-        "Which weights the run ends with. best: those that judged best, by accuracy, and by loss where accuracies are as good as equal.")
-    min_accuracy: float | None = _key(None, "share", "Weights below it are not kept as best. null: no minimum.", ge=0, le=1)
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = _key("auto", "choice",
-        "auto: bfloat16 where the machine multiplies it in hardware, float16 on older GPUs.")
-    seed: int = _key(42, "seed", "Of new weights, order and augmentation.", ge=0, le=2**32 - 1)
+
+    probe: bool = _key(
+        True,
+        "switch",
+        "Compute features once and start from a linear probe of them: minutes in place of hours.",
+    )
+    strategy: Literal[
+        "advised", "probe", "early probe", "head", "last parts", "everything"
+    ] = _key(
+        "advised",
+        "choice",
+        "What learns after that. advised: what chapter 11's measurements say about these pictures.",
+    )
+    epochs: int = _key(
+        10,
+        "epochs",
+        "Fine-tuning ends after so many. What is pretrained needs few.",
+        ge=1,
+        le=10_000,
+    )
+    minutes: float | None = _key(
+        10.0,
+        "minutes",
+        "Fine-tuning has as many steps as fit into them. That is measured before it begins, so two runs may differ in it. null: no limit.",
+        gt=0,
+        le=100_000,
+    )
+    batch_size: int = _key(
+        16,
+        "pictures",
+        "In one step. Small batches suit the caches of a processor; a GPU likes 64.",
+        ge=2,
+        le=4096,
+    )
+    optimizer: Literal["adam", "sgd"] = _key(
+        "adam",
+        "choice",
+        "adam forgives a wrong rate; sgd wants it tuned, and may end better.",
+    )
+    lr: float = _key(
+        5e-4,
+        "learning rate",
+        "Of the head. The middle one of those that chapter 11 tried.",
+        gt=0,
+        le=10,
+    )
+    lr_first: float = _key(
+        0.1,
+        "share of lr",
+        "For the first layers, which hold what is general; layers between have rates between. 1: all the same.",
+        gt=0,
+        le=1,
+    )
+    momentum: float = _key(
+        0.9,
+        "share",
+        "Of the last direction that the next step keeps. The usual one.",
+        ge=0,
+        lt=1,
+    )
+    weight_decay: float = _key(
+        0.01,
+        "per step and rate",
+        "Pulls weights towards zero. fastai's default.",
+        ge=0,
+        le=10,
+    )
+    schedule: Literal["one_cycle", "step"] = _key(
+        "one_cycle",
+        "choice",
+        "one_cycle: the rate rises and falls over the whole training. step: it falls every lr_every epochs.",
+    )
+    lr_factor: float = _key(
+        0.85,
+        "factor",
+        "With the schedule step the rate is multiplied by it. 1: the rate stays.",
+        gt=0,
+        le=1,
+    )
+    lr_every: int | None = _key(
+        None,
+        "epochs",
+        "Between two such falls. null where the schedule is not step.",
+        ge=1,
+        le=10_000,
+    )
+    augment: Literal["none", "mirror", "full"] = _key(
+        "full",
+        "choice",
+        "New variants of each picture in each epoch. none where a mirror image is of another class.",
+    )
+    balance: Literal["none", "weights", "sampler"] = _key(
+        "none",
+        "choice",
+        "For classes of unequal size: weights in the loss, or a sampler that draws small classes more often. A probe has weights with both.",
+    )
+    validate_every: int | None = _key(
+        None,
+        "steps",
+        "Judge so often as well as after each epoch, counted from the first step. null: after each epoch only.",
+        ge=1,
+        le=1_000_000,
+    )
+    validate_from: int = _key(
+        0,
+        "epochs",
+        "So many have to be over before validate_every counts: early judgements cost time.",
+        ge=0,
+        le=10_000,
+    )
+    train_accuracy: bool = _key(
+        False,
+        "switch",
+        "After each epoch judge the pictures of the training part too: a gap shows overfitting, and costs time.",
+    )
+    keep: Literal["best", "last"] = _key(
+        "best",
+        "choice",
+        "Which weights the run ends with. best: those that judged best, by accuracy, and by loss where accuracies are as good as equal.",
+    )
+    min_accuracy: float | None = _key(
+        None,
+        "share",
+        "Weights below it are not kept as best. null: no minimum.",
+        ge=0,
+        le=1,
+    )
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = _key(
+        "auto",
+        "choice",
+        "auto: bfloat16 where the machine multiplies it in hardware, float16 on older GPUs.",
+    )
+    seed: int = _key(
+        42, "seed", "Of new weights, order and augmentation.", ge=0, le=2**32 - 1
+    )
+
 
 class EvaluationConfig(_Section):
     "How the result is judged."
-    top_k: int = _key(5, "classes",
-        "A prediction lists so many.", ge=1, le=100)
-    mirror: bool = _key(True, "switch",
-        "Average over a picture and its mirror image. false where time counts, and where train.augment is none.")
-    worst: int = _key(24, "pictures", "The worst errors on the contact sheet: one page.", ge=0, le=1000)
+
+    top_k: int = _key(5, "classes", "A prediction lists so many.", ge=1, le=100)
+    mirror: bool = _key(
+        True,
+        "switch",
+        "Average over a picture and its mirror image. false where time counts, and where train.augment is none.",
+    )
+    worst: int = _key(
+        24,
+        "pictures",
+        "The worst errors on the contact sheet: one page.",
+        ge=0,
+        le=1000,
+    )
+
 
 class OutputConfig(_Section):
     "What is written, and where."
-    runs: str = _key("runs", "folder", "The folder of all runs, seen from where the command is started.", **_LINE)
-    run_name: str | None = _key(None, "name", "The run's own folder in it. null: the name of the folder of pictures.", **_LINE)
+
+    runs: str = _key(
+        "runs",
+        "folder",
+        "The folder of all runs, seen from where the command is started.",
+        **_LINE,
+    )
+    run_name: str | None = _key(
+        None,
+        "name",
+        "The run's own folder in it. null: the name of the folder of pictures.",
+        **_LINE,
+    )
     report: bool = _key(True, "switch", "Write report.html at the end.")
-    checkpoint_minutes: float = _key(1., "minutes",
-        "Between checkpoints: no more work than this is lost. 0: after each step.", ge=0, le=10_000)
+    checkpoint_minutes: float = _key(
+        1.0,
+        "minutes",
+        "Between checkpoints: no more work than this is lost. 0: after each step.",
+        ge=0,
+        le=10_000,
+    )
+
 
 class _Keys(_Section):
-    recipe: Literal["fast", "classifier", "full"] = _key("fast", "choice",
-        "Says what is left out below. fast: a probe, then minutes of fine-tuning; classifier: the head; full: everything.")
+    recipe: Literal["fast", "classifier", "full"] = _key(
+        "fast",
+        "choice",
+        "Says what is left out below. fast: a probe, then minutes of fine-tuning; classifier: the head; full: everything.",
+    )
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -131,7 +324,9 @@ class _Keys(_Section):
 # %% ../nbs/13_config.ipynb #cf055
 class ConfigError(ValueError):
     "A configuration was refused. `mistakes` has a line of text for each mistake."
-    def __init__(self,
+
+    def __init__(
+        self,
         mistakes: Iterable[str],  # at least one: place, key, what is wrong, what to do
     ):
         self.mistakes = list(mistakes)
@@ -139,54 +334,97 @@ class ConfigError(ValueError):
 
     def __str__(self):
         more = len(self.mistakes) - 50
-        return "\n".join(self.mistakes[:50] + [f"... and {more:,} more"]*(more > 0))
+        return "\n".join(self.mistakes[:50] + [f"... and {more:,} more"] * (more > 0))
 
 # %% ../nbs/13_config.ipynb #cf099
 # The names of the recipes that come with the library; the first is the default.
 RECIPES = get_args(_Keys.model_fields["recipe"].annotation)
 
-_SECTIONS = {name: info.annotation for name, info in _Keys.model_fields.items() if isinstance(info.annotation, type)}
+_SECTIONS = {
+    name: info.annotation
+    for name, info in _Keys.model_fields.items()
+    if isinstance(info.annotation, type)
+}
 _FIELDS = {"recipe": _Keys.model_fields["recipe"]} | {
-    f"{name}.{key}": info for name, section in _SECTIONS.items() for key, info in section.model_fields.items()}
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text in one line of at most 500 characters"}
+    f"{name}.{key}": info
+    for name, section in _SECTIONS.items()
+    for key, info in section.model_fields.items()
+}
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text in one line of at most 500 characters",
+}
 _LIMITS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
 
 def _allowed(key):
     "What a key may hold, in words."
-    if key in _SECTIONS: return f"the keys {', '.join(_SECTIONS[key].model_fields)}"
+    if key in _SECTIONS:
+        return f"the keys {', '.join(_SECTIONS[key].model_fields)}"
     info = _FIELDS[key]
     kinds = get_args(info.annotation) or (info.annotation,)
-    if get_origin(info.annotation) is Literal: return f"one of {', '.join(kinds)}"
-    limits = " and ".join(f"{word} {getattr(m, name):,}" for name, word in _LIMITS.items() for m in info.metadata if hasattr(m, name))
-    return ", ".join([_KINDS[kinds[0]], *[limits]*bool(limits)]) + (", or null" if type(None) in kinds else "")
+    if get_origin(info.annotation) is Literal:
+        return f"one of {', '.join(kinds)}"
+    limits = " and ".join(
+        f"{word} {getattr(m, name):,}"
+        for name, word in _LIMITS.items()
+        for m in info.metadata
+        if hasattr(m, name)
+    )
+    return ", ".join([_KINDS[kinds[0]], *[limits] * bool(limits)]) + (
+        ", or null" if type(None) in kinds else ""
+    )
+
 
 def _shown(value):
     "A value nearly as YAML has it, and not too long."
-    try: text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError): text = repr(value)    # of Python, and nothing that YAML knows
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)  # of Python, and nothing that YAML knows
     return text if len(text) <= 60 else f"{text[:50]} ..."
 
-def _dotted(*path): return ".".join(path)
+
+def _dotted(*path):
+    return ".".join(path)
 
 # %% ../nbs/13_config.ipynb #cf027
 def _nearest(key):
     "The known key that a wrong one is nearest to, or None. It may stand in another section."
     known = {name.rpartition(".")[2]: name for name in (*_SECTIONS, *_FIELDS)}
-    near = difflib.get_close_matches(key.rpartition(".")[2].lower().replace("-", "_"), known, n=1)
+    near = difflib.get_close_matches(
+        key.rpartition(".")[2].lower().replace("-", "_"), known, n=1
+    )
     return known[near[0]] if near else None
 
 # %% ../nbs/13_config.ipynb #cf097
 def _wrong(error, in_python=False):
     "One error of pydantic in our words: key, what is wrong, what is allowed."
     key, value, section = _dotted(*error["loc"]), error["input"], error["loc"][0]
-    if error["type"] in ("extra_forbidden", "invalid_key"):    # a key that is no text is invalid
-        if key in _FIELDS and in_python: return f'{key} stands in one word: write {section.partition(".")[0]}={{"{key.rpartition(".")[2]}": ...}}'
-        if key in _FIELDS: return f"{key} stands in one word: write `{section.replace('.', ':`, and `')}:` indented below it"
-        if (near := _nearest(key)) in _FIELDS: return f"there is no key {key}: did you mean {near}? It takes {_allowed(near)}"
-        if near: return f"there is no key {key}: did you mean {near}?"
-        if section in _SECTIONS: return f"there is no key {key}: {section} takes {_allowed(section)}"
+    if error["type"] in (
+        "extra_forbidden",
+        "invalid_key",
+    ):  # a key that is no text is invalid
+        if key in _FIELDS and in_python:
+            return f'{key} stands in one word: write {section.partition(".")[0]}={{"{key.rpartition(".")[2]}": ...}}'
+        if key in _FIELDS:
+            return f"{key} stands in one word: write `{section.replace('.', ':`, and `')}:` indented below it"
+        if (near := _nearest(key)) in _FIELDS:
+            return (
+                f"there is no key {key}: did you mean {near}? It takes {_allowed(near)}"
+            )
+        if near:
+            return f"there is no key {key}: did you mean {near}?"
+        if section in _SECTIONS:
+            return f"there is no key {key}: {section} takes {_allowed(section)}"
         return f"there is no key {key}: the keys at the top are {', '.join(_Keys.model_fields)}"
-    quotes = ". Put it into quotes" if "text" in _allowed(key) and isinstance(value, (bool, int, float)) else ""
+    quotes = (
+        ". Put it into quotes"
+        if "text" in _allowed(key) and isinstance(value, (bool, int, float))
+        else ""
+    )
     return f"{key} is {_shown(value)}: it takes {_allowed(key)}{quotes}"
 
 # %% ../nbs/13_config.ipynb #iss15c2
@@ -195,58 +433,101 @@ def _config_error(kind, error):
     above = [name for name, section in _SECTIONS.items() if section is kind]
     mistakes = []
     for e in error.errors():
-        if e["type"] == "value_error": mistakes += str(e["ctx"]["error"]).splitlines()    # of keys that contradict each other
-        else: mistakes.append(_wrong(e | dict(loc=(*above, *map(str, e["loc"]))), in_python=True))
+        if e["type"] == "value_error":
+            mistakes += str(
+                e["ctx"]["error"]
+            ).splitlines()  # of keys that contradict each other
+        else:
+            mistakes.append(
+                _wrong(e | dict(loc=(*above, *map(str, e["loc"]))), in_python=True)
+            )
     return ConfigError(mistakes)
 
 # %% ../nbs/13_config.ipynb #cf065
 def _compose(text, place):
     "The top node of a YAML text of plain keys and values, or None for an empty one. Raises `ConfigError`."
-    def no(line, what): return ConfigError([f"{place(line)}: {what}"])
+
+    def no(line, what):
+        return ConfigError([f"{place(line)}: {what}"])
+
     depth = documents = 0
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             line = event.start_mark.line + 1
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            depth += isinstance(event, CollectionStartEvent) - isinstance(
+                event, CollectionEndEvent
+            )
             documents += isinstance(event, DocumentStartEvent)
             quotes = "Text with such a sign goes into quotes"
-            if getattr(event, "anchor", None): raise no(line, f"an anchor (&) or an alias (*): write the value itself, in each place. {quotes}")
-            if getattr(event, "tag", None): raise no(line, f"a tag (!): write a plain value. {quotes}")
-            if depth > 8: raise no(line, "brackets in brackets in brackets: write `section:`, and `key: value` below it")
-            if documents > 1: raise no(line, "a second document begins here: keep one, and take the line --- away")
+            if getattr(event, "anchor", None):
+                raise no(
+                    line,
+                    f"an anchor (&) or an alias (*): write the value itself, in each place. {quotes}",
+                )
+            if getattr(event, "tag", None):
+                raise no(line, f"a tag (!): write a plain value. {quotes}")
+            if depth > 8:
+                raise no(
+                    line,
+                    "brackets in brackets in brackets: write `section:`, and `key: value` below it",
+                )
+            if documents > 1:
+                raise no(
+                    line,
+                    "a second document begins here: keep one, and take the line --- away",
+                )
         return YAML(typ="safe", pure=True).compose(text)
     except MarkedYAMLError as e:
-        first, last = (mark.line + 1 if mark else 0 for mark in (e.context_mark, e.problem_mark))
-        if "\\t" in str(e.problem): raise no(last, "a tab: indent with spaces") from e
+        first, last = (
+            mark.line + 1 if mark else 0 for mark in (e.context_mark, e.problem_mark)
+        )
+        if "\\t" in str(e.problem):
+            raise no(last, "a tab: indent with spaces") from e
         since = f", in what begins in line {first}" if 0 < first < last else ""
-        raise no(last or first or 1, f"this is not YAML ({e.problem}{since}): look for a missing bracket, quote, colon or space") from e
-    except YAMLError as e:    # a character that YAML knows not
+        raise no(
+            last or first or 1,
+            f"this is not YAML ({e.problem}{since}): look for a missing bracket, quote, colon or space",
+        ) from e
+    except YAMLError as e:  # a character that YAML knows not
         at = getattr(e, "position", 0)
-        raise no(text.count("\n", 0, at) + 1, f"the character {text[at:at + 1]!r} is not allowed in YAML: take it away") from e
+        raise no(
+            text.count("\n", 0, at) + 1,
+            f"the character {text[at : at + 1]!r} is not allowed in YAML: take it away",
+        ) from e
 
 # %% ../nbs/13_config.ipynb #cf100
 @dataclass
 class _Layer:
     "What one file, or one `key=value` of a command line, says."
+
     place: Callable  # line -> where that is, for a message
     tree: dict = field(default_factory=dict)
     lines: dict = field(default_factory=dict)  # path of a key, a tuple -> its line
     mistakes: list = field(default_factory=list)  # (line, text)
     wrong: set = field(default_factory=set)  # keys that had to be left out
-    value: Callable = field(default_factory=lambda: YAML(typ="safe", pure=True).constructor.construct_object)  # of a node without parts
+    value: Callable = field(
+        default_factory=lambda: YAML(typ="safe", pure=True).constructor.construct_object
+    )  # of a node without parts
 
 # %% ../nbs/13_config.ipynb #cf101
 _PLAIN = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float"))
 
+
 def _plain(node, layer, path=()):
     "A node as a dict, a list or a value. Notes the line of each key, and keys that stand twice."
     if isinstance(node, ScalarNode):
-        try: return layer.value(node) if node.tag in _PLAIN else node.value
-        except ValueError: return node.value    # a number of thousands of digits
-    if not isinstance(node, MappingNode): return [_plain(item, layer, (*path, "")) for item in node.value]
+        try:
+            return layer.value(node) if node.tag in _PLAIN else node.value
+        except ValueError:
+            return node.value  # a number of thousands of digits
+    if not isinstance(node, MappingNode):
+        return [_plain(item, layer, (*path, "")) for item in node.value]
     tree = {}
     for key, value in node.value:
-        line, name = key.start_mark.line + 1, key.value if isinstance(key, ScalarNode) else "?"
+        line, name = (
+            key.start_mark.line + 1,
+            key.value if isinstance(key, ScalarNode) else "?",
+        )
         if name in tree:
             text = f"{_dotted(*path, name)} stands twice, the first time in line {layer.lines[(*path, name)]}: keep one"
             layer.mistakes.append((line, f"{layer.place(line)}: {text}"))
@@ -261,14 +542,25 @@ def _parse(text, place, path=()):
 
     Raises `ConfigError` where there are no keys at all."""
     layer, node = _Layer(place), _compose(text, place)
-    layer.lines.update({path[:i + 1]: 1 for i in range(len(path))})
+    layer.lines.update({path[: i + 1]: 1 for i in range(len(path))})
     tree = _plain(node, layer, path) if node else None
-    if tree is None and not path: raise ConfigError([f"{place(None)} is empty: write a key, such as `recipe: fast`, or give no file"])
-    for name in reversed(path): tree = {name: tree}
+    if tree is None and not path:
+        raise ConfigError(
+            [
+                f"{place(None)} is empty: write a key, such as `recipe: fast`, or give no file"
+            ]
+        )
+    for name in reversed(path):
+        tree = {name: tree}
     if not isinstance(tree, dict):
         what = "a list" if isinstance(tree, list) else _shown(tree)
-        raise ConfigError([f"{place(node.start_mark.line + 1)}: {what} stands where keys have to be: write `train:`, and `  lr: 0.001` below it"])
-    try: _Keys.model_validate(tree)
+        raise ConfigError(
+            [
+                f"{place(node.start_mark.line + 1)}: {what} stands where keys have to be: write `train:`, and `  lr: 0.001` below it"
+            ]
+        )
+    try:
+        _Keys.model_validate(tree)
     except ValidationError as e:
         for error in e.errors():
             *section, name = error["loc"]
@@ -280,26 +572,51 @@ def _parse(text, place, path=()):
     return layer
 
 # %% ../nbs/13_config.ipynb #cf017
-_MOST = 32*1024  # bytes of a file: about three times as many as `annotated` writes
+_MOST = 32 * 1024  # bytes of a file: about three times as many as `annotated` writes
+
 
 def _read(path):
     "The layer of a file. Raises `ConfigError`, and `OSError` where there is no file."
-    if path.is_dir(): raise IsADirectoryError(f"{path} is a folder: give the name of a YAML file")
-    if not path.exists(): raise FileNotFoundError(f"{path} is not there: check the name")
-    if not path.is_file(): raise ConfigError([f"{path} is a device or a pipe: give the name of a YAML file"])
-    with path.open("rb") as f: data = f.read(_MOST + 1)
-    if len(data) > _MOST: raise ConfigError([f"{path} has more than {_MOST:,} bytes, so it is no configuration: is it the right file?"])
-    def place(line): return f"{path}, line {line}" if line else str(path)
-    try: text = data.decode()
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a YAML file")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there: check the name")
+    if not path.is_file():
+        raise ConfigError(
+            [f"{path} is a device or a pipe: give the name of a YAML file"]
+        )
+    with path.open("rb") as f:
+        data = f.read(_MOST + 1)
+    if len(data) > _MOST:
+        raise ConfigError(
+            [
+                f"{path} has more than {_MOST:,} bytes, so it is no configuration: is it the right file?"
+            ]
+        )
+
+    def place(line):
+        return f"{path}, line {line}" if line else str(path)
+
+    try:
+        text = data.decode()
     except UnicodeDecodeError as e:
-        raise ConfigError([f"{place(data.count(10, 0, e.start) + 1)}: the byte 0x{data[e.start]:02x} is not UTF-8: save the file as UTF-8"]) from e
+        raise ConfigError(
+            [
+                f"{place(data.count(10, 0, e.start) + 1)}: the byte 0x{data[e.start]:02x} is not UTF-8: save the file as UTF-8"
+            ]
+        ) from e
     return _parse(text, place)
+
 
 def _read_override(text):
     "The layer of one `key=value`. Raises `ConfigError`."
     key, equals, value = text.partition("=")
-    path, place = tuple(key.strip().split(".")), f"command line, {textwrap.shorten(text, 60, placeholder=' ...')}"
-    if not equals or not all(path): raise ConfigError([f"{place}: write key=value, such as train.lr=1e-3"])
+    path, place = (
+        tuple(key.strip().split(".")),
+        f"command line, {textwrap.shorten(text, 60, placeholder=' ...')}",
+    )
+    if not equals or not all(path):
+        raise ConfigError([f"{place}: write key=value, such as train.lr=1e-3"])
     return _parse(value, lambda line: place, path)
 
 # %% ../nbs/13_config.ipynb #cf047
@@ -307,66 +624,128 @@ def _merge(under, over):
     "A tree with the keys of both. Where both have a key, `over` wins."
     both = dict(under)
     for key, value in over.items():
-        both[key] = _merge(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+        both[key] = (
+            _merge(both[key], value)
+            if isinstance(value, dict) and isinstance(both.get(key), dict)
+            else value
+        )
     return both
+
 
 @functools.cache
 def _recipe(name):
     "What a recipe says, as a tree."
-    file = files("tutorial_lib")/"recipes"/f"{name}.yaml"
-    return _parse(file.read_text(encoding="utf-8"), lambda line: f"{file.name}, line {line}").tree
+    file = files("tutorial_lib") / "recipes" / f"{name}.yaml"
+    return _parse(
+        file.read_text(encoding="utf-8"), lambda line: f"{file.name}, line {line}"
+    ).tree
+
 
 def _filled(tree):
     "A tree with all that its recipe says. Nobody who wants no augmentation has to say that mirror images shall not judge."
     whole = _merge(_recipe(tree.get("recipe", RECIPES[0])), tree)
-    plain = isinstance(whole.get("train"), dict) and whole["train"].get("augment") == "none"
+    plain = (
+        isinstance(whole.get("train"), dict) and whole["train"].get("augment") == "none"
+    )
     return _merge({"evaluation": {"mirror": False}}, whole) if plain else whole
 
 # %% ../nbs/13_config.ipynb #cf044
 _IMPOSSIBLE = [  # keys, whether they contradict each other, why, and what to do
-    ("data.valid data.test", lambda c: c.data.valid + c.data.test > .9,
-     "less than a tenth is left to learn from: make one of them smaller"),
-    ("model.pretrained train.probe", lambda c: c.train.probe and not c.model.pretrained,
-     "a probe of random features knows nothing: set train.probe: false, or model.pretrained: true"),
-    ("model.pretrained train.strategy", lambda c: c.train.strategy != "everything" and not c.model.pretrained,
-     "a body with random weights would stay as it is: set train.strategy: everything, or model.pretrained: true"),
-    ("train.probe train.strategy", lambda c: "probe" in c.train.strategy and not c.train.probe,
-     "then nothing learns: set train.probe: true, or another strategy, such as head"),
-    ("train.schedule train.lr_every", lambda c: c.train.schedule == "step" and c.train.lr_every is None,
-     "the rate would never fall: give a number of epochs, or set train.schedule: one_cycle"),
-    ("train.schedule train.lr_every", lambda c: c.train.schedule == "one_cycle" and c.train.lr_every is not None,
-     "one_cycle sets the rate of every step itself: set train.lr_every: null, or train.schedule: step"),
-    ("train.validate_every train.validate_from", lambda c: c.train.validate_from > 0 and c.train.validate_every is None,
-     "there is nothing that could begin so late: give train.validate_every a number of steps, or set train.validate_from: 0"),
-    ("train.epochs train.validate_from", lambda c: c.train.validate_from >= c.train.epochs,
-     "training ends before that: make train.validate_from smaller, or train.epochs larger"),
-    ("train.keep train.min_accuracy", lambda c: c.train.keep == "last" and c.train.min_accuracy is not None,
-     "a minimum is for the best weights: set train.keep: best, or train.min_accuracy: null"),
-    ("output.run_name", lambda c: c.output.run_name in (".", "..") or not {"/", "\\"}.isdisjoint(c.output.run_name or ""),
-     "it has to be the name of one folder: the path goes into output.runs"),
-    ("train.augment evaluation.mirror", lambda c: c.train.augment == "none" and c.evaluation.mirror,
-     "where mirror images are not to be learned from, they must not judge: set evaluation.mirror: false, or train.augment: mirror"),
+    (
+        "data.valid data.test",
+        lambda c: c.data.valid + c.data.test > 0.9,
+        "less than a tenth is left to learn from: make one of them smaller",
+    ),
+    (
+        "model.pretrained train.probe",
+        lambda c: c.train.probe and not c.model.pretrained,
+        "a probe of random features knows nothing: set train.probe: false, or model.pretrained: true",
+    ),
+    (
+        "model.pretrained train.strategy",
+        lambda c: c.train.strategy != "everything" and not c.model.pretrained,
+        "a body with random weights would stay as it is: set train.strategy: everything, or model.pretrained: true",
+    ),
+    (
+        "train.probe train.strategy",
+        lambda c: "probe" in c.train.strategy and not c.train.probe,
+        "then nothing learns: set train.probe: true, or another strategy, such as head",
+    ),
+    (
+        "train.schedule train.lr_every",
+        lambda c: c.train.schedule == "step" and c.train.lr_every is None,
+        "the rate would never fall: give a number of epochs, or set train.schedule: one_cycle",
+    ),
+    (
+        "train.schedule train.lr_every",
+        lambda c: c.train.schedule == "one_cycle" and c.train.lr_every is not None,
+        "one_cycle sets the rate of every step itself: set train.lr_every: null, or train.schedule: step",
+    ),
+    (
+        "train.validate_every train.validate_from",
+        lambda c: c.train.validate_from > 0 and c.train.validate_every is None,
+        "there is nothing that could begin so late: give train.validate_every a number of steps, or set train.validate_from: 0",
+    ),
+    (
+        "train.epochs train.validate_from",
+        lambda c: c.train.validate_from >= c.train.epochs,
+        "training ends before that: make train.validate_from smaller, or train.epochs larger",
+    ),
+    (
+        "train.keep train.min_accuracy",
+        lambda c: c.train.keep == "last" and c.train.min_accuracy is not None,
+        "a minimum is for the best weights: set train.keep: best, or train.min_accuracy: null",
+    ),
+    (
+        "output.run_name",
+        lambda c: (
+            c.output.run_name in (".", "..")
+            or not {"/", "\\"}.isdisjoint(c.output.run_name or "")
+        ),
+        "it has to be the name of one folder: the path goes into output.runs",
+    ),
+    (
+        "train.augment evaluation.mirror",
+        lambda c: c.train.augment == "none" and c.evaluation.mirror,
+        "where mirror images are not to be learned from, they must not judge: set evaluation.mirror: false, or train.augment: mirror",
+    ),
 ]
+
+
 def _keys_of(tree):
     "The keys that a tree of sections sets, in one word each, such as train.lr."
     found = set()
     for name, value in tree.items():
-        if isinstance(value, BaseModel): value = value.model_dump(exclude_unset=True)
-        found |= {f"{name}.{key}" for key in value} if isinstance(value, Mapping) else {name}
+        if isinstance(value, BaseModel):
+            value = value.model_dump(exclude_unset=True)
+        found |= (
+            {f"{name}.{key}" for key in value} if isinstance(value, Mapping) else {name}
+        )
     return found
 
-def _value(config, key): return functools.reduce(getattr, key.split("."), config)
+
+def _value(config, key):
+    return functools.reduce(getattr, key.split("."), config)
+
 
 def _differences(a, b):
     "The keys in which two configurations differ, with both values."
-    return [(key, x, y) for key in _FIELDS if (x := _value(a, key)) != (y := _value(b, key))]
+    return [
+        (key, x, y) for key in _FIELDS if (x := _value(a, key)) != (y := _value(b, key))
+    ]
+
 
 def _impossible(config, known=None):
     "The keys that contradict each other, and the sentence about them. `known`: keys that somebody set, where the others come from the recipe."
     found = []
     for keys, is_wrong, why in _IMPOSSIBLE:
-        if not is_wrong(config): continue
-        values = [f"{key} is {_shown(_value(config, key))}" + ("" if known is None or key in known else " (from the recipe)") for key in keys.split()]
+        if not is_wrong(config):
+            continue
+        values = [
+            f"{key} is {_shown(_value(config, key))}"
+            + ("" if known is None or key in known else " (from the recipe)")
+            for key in keys.split()
+        ]
         found.append((keys.split(), f"{' and '.join(values)}: {why}"))
     return found
 
@@ -380,112 +759,177 @@ class Config(_Keys):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, tree):
-        if not isinstance(tree, dict) or tree.get("recipe", RECIPES[0]) not in RECIPES: return tree
-        given = {key: value.model_dump(exclude_unset=True) if isinstance(value, _SECTIONS.get(key, ())) else value for key, value in tree.items()}
+        if not isinstance(tree, dict) or tree.get("recipe", RECIPES[0]) not in RECIPES:
+            return tree
+        given = {
+            key: value.model_dump(exclude_unset=True)
+            if isinstance(value, _SECTIONS.get(key, ()))
+            else value
+            for key, value in tree.items()
+        }
         return _filled(given)
 
     @model_validator(mode="wrap")
     @classmethod
     def _remember(cls, tree, handler):
         config = handler(tree)
-        if isinstance(tree, Mapping): vars(config)["_set"] = frozenset(_keys_of(tree))    # no field: equal values are equal configurations
+        if isinstance(tree, Mapping):
+            vars(config)["_set"] = frozenset(
+                _keys_of(tree)
+            )  # no field: equal values are equal configurations
         return config
 
     @model_validator(mode="after")
     def _agree(self):
-        if wrong := _impossible(self): raise ValueError("\n".join(text for _, text in wrong))
+        if wrong := _impossible(self):
+            raise ValueError("\n".join(text for _, text in wrong))
         return self
 
 # %% ../nbs/13_config.ipynb #cf098
 def load_config(
     path=None,  # a YAML file; None: nothing but the recipe
-    overrides: Iterable[str] = (),  # each a `key=value`, such as "train.lr=1e-3"; they win over the file, and later ones over earlier ones
+    overrides: Iterable[
+        str
+    ] = (),  # each a `key=value`, such as "train.lr=1e-3"; they win over the file, and later ones over earlier ones
 ) -> Config:  # the file and the overrides; what they leave out is from the recipe
     """Read a configuration, and refuse it with all of its mistakes at once.
 
     Raises `ConfigError`, whose text has a line for each mistake: file, line, key, what is wrong and what is allowed. Raises
     `FileNotFoundError` and `IsADirectoryError` where there is no file, and `TypeError` where `overrides` is one text."""
-    if isinstance(overrides, str): raise TypeError(f"overrides is the text {overrides!r}: give a list of texts")
+    if isinstance(overrides, str):
+        raise TypeError(f"overrides is the text {overrides!r}: give a list of texts")
     return _loaded([*_file(path), *((_read_override, text) for text in overrides)])
 
-def _file(path): return [] if path is None else [(_read, Path(os.path.expanduser(path)))]
+
+def _file(path):
+    return [] if path is None else [(_read, Path(os.path.expanduser(path)))]
+
 
 def _loaded(sources):
     "The configuration of sources, each a function that gives a layer and what it takes. Later ones win. Raises `ConfigError`."
     tree, mistakes, places, wrong = {}, [], {}, set()
     for read, source in sources:
-        try: layer = read(source)
+        try:
+            layer = read(source)
         except ConfigError as e:
             mistakes += e.mistakes
-            wrong.add(source.partition("=")[0].strip() if read is _read_override else "recipe")
+            wrong.add(
+                source.partition("=")[0].strip() if read is _read_override else "recipe"
+            )
             continue
         tree = _merge(tree, layer.tree)
         mistakes += [text for _, text in sorted(layer.mistakes)]
-        places |= {_dotted(*path): layer.place(line) for path, line in layer.lines.items()}
+        places |= {
+            _dotted(*path): layer.place(line) for path, line in layer.lines.items()
+        }
         wrong |= layer.wrong
     if "recipe" not in wrong:
         whole = _filled(tree)
         for keys, text in _impossible(_Keys.model_validate(whole), places):
             if not any(key in wrong or key.partition(".")[0] in wrong for key in keys):
-                place = next((places[key] for key in reversed(keys) if key in places), "recipe")
+                place = next(
+                    (places[key] for key in reversed(keys) if key in places), "recipe"
+                )
                 mistakes.append(f"{place}: {text}")
-    if mistakes: raise ConfigError(mistakes)
+    if mistakes:
+        raise ConfigError(mistakes)
     return Config.model_validate(tree)
 
 # %% ../nbs/13_config.ipynb #iss15r1
 def _given(config):
     "The keys that somebody set, whatever their values. The others are from the recipe."
-    return vars(config).get("_set", frozenset()) | {key for key, *_ in _differences(Config(recipe=config.recipe), config)}
+    return vars(config).get("_set", frozenset()) | {
+        key for key, *_ in _differences(Config(recipe=config.recipe), config)
+    }
+
 
 def _tree_of(config):
     "What somebody set, as a tree."
     tree = {}
-    for key in _given(config) & _FIELDS.keys(): tree = _merge(tree, _nested(key, _value(config, key)))
+    for key in _given(config) & _FIELDS.keys():
+        tree = _merge(tree, _nested(key, _value(config, key)))
     return tree
+
 
 def _nested(key, value):
     "A key in one word as a tree."
-    for name in reversed(key.split(".")): value = {name: value}
+    for name in reversed(key.split(".")):
+        value = {name: value}
     return value
+
 
 def _as_json(value):
     "What JSON has no word for: a section, a path, a number of NumPy."
-    if isinstance(value, BaseModel): return value.model_dump(exclude_unset=True)
-    if isinstance(value, Mapping): return dict(value)
-    if isinstance(value, os.PathLike): return os.fspath(value)
-    if hasattr(value, "item"): return value.item()
-    raise TypeError(f"{textwrap.shorten(repr(value), 60, placeholder=' ...')} is of the type {type(value).__name__}, and a key takes a number, text, True, False or None")
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_unset=True)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(
+        f"{textwrap.shorten(repr(value), 60, placeholder=' ...')} is of the type {type(value).__name__}, and a key takes a number, text, True, False or None"
+    )
+
 
 def _read_dict(tree, where="config"):
     "The layer of a dict, whose keys may be in one word. Raises `ConfigError`."
     whole = {}
     for key, value in tree.items():
-        if not isinstance(key, str): raise ConfigError([f"{where}: there is no key {key!r}: the keys at the top are {', '.join(_Keys.model_fields)}"])
-        part = _nested(key, _as_json(value) if isinstance(value, (BaseModel, Mapping)) else value)
-        if twice := _keys_of(part) & _keys_of(whole): raise ConfigError([f"{where}: {min(twice)} stands twice: keep one"])
+        if not isinstance(key, str):
+            raise ConfigError(
+                [
+                    f"{where}: there is no key {key!r}: the keys at the top are {', '.join(_Keys.model_fields)}"
+                ]
+            )
+        part = _nested(
+            key, _as_json(value) if isinstance(value, (BaseModel, Mapping)) else value
+        )
+        if twice := _keys_of(part) & _keys_of(whole):
+            raise ConfigError([f"{where}: {min(twice)} stands twice: keep one"])
         whole = _merge(whole, part)
-    try: text = json.dumps(whole, default=_as_json, ensure_ascii=False)    # JSON is YAML: the same reader, and the same words
-    except (TypeError, ValueError) as e: raise ConfigError([f"{where}: {e}"]) from None
+    try:
+        text = json.dumps(
+            whole, default=_as_json, ensure_ascii=False
+        )  # JSON is YAML: the same reader, and the same words
+    except (TypeError, ValueError) as e:
+        raise ConfigError([f"{where}: {e}"]) from None
     return _parse(text, lambda line: where)
 
-_KEYWORDS = {key.rpartition(".")[2]: key for key in _FIELDS}  # each key has a name of its own, so a section need not be said
+
+_KEYWORDS = {
+    key.rpartition(".")[2]: key for key in _FIELDS
+}  # each key has a name of its own, so a section need not be said
+
 
 def as_config(
     what=None,  # a `Config`; the path of a YAML file; a dict, {"train": {"lr": 1e-3}} or {"train.lr": 1e-3}; None: nothing but the recipe
-    /, **keys,  # single keys by their names, `lr=1e-3`, or sections; they win over `what`
+    /,
+    **keys,  # single keys by their names, `lr=1e-3`, or sections; they win over `what`
 ) -> Config:
     """Make a configuration of whatever describes one.
 
     Raises `TypeError` for what is none of these, and what `load_config` raises: the words for a wrong key are the same."""
-    if isinstance(what, Config) and not keys: return what
-    if isinstance(what, Config): what = _tree_of(what)
-    if isinstance(what, Mapping): sources = [(_read_dict, what)]
-    elif what is None or isinstance(what, (str, os.PathLike)): sources = _file(what)
+    if isinstance(what, Config) and not keys:
+        return what
+    if isinstance(what, Config):
+        what = _tree_of(what)
+    if isinstance(what, Mapping):
+        sources = [(_read_dict, what)]
+    elif what is None or isinstance(what, (str, os.PathLike)):
+        sources = _file(what)
     else:
-        raise TypeError(f"the configuration is {textwrap.shorten(repr(what), 60, placeholder=' ...')}, of the type {type(what).__name__}: give a Config, the path of "
-                        "a YAML file, a dict of keys, or single keys by their names, such as epochs=3")
+        raise TypeError(
+            f"the configuration is {textwrap.shorten(repr(what), 60, placeholder=' ...')}, of the type {type(what).__name__}: give a Config, the path of "
+            "a YAML file, a dict of keys, or single keys by their names, such as epochs=3"
+        )
     named = {_KEYWORDS.get(key, key): value for key, value in keys.items()}
-    return _loaded([*sources, (functools.partial(_read_dict, where="keywords"), named)] if keys else sources)
+    return _loaded(
+        [*sources, (functools.partial(_read_dict, where="keywords"), named)]
+        if keys
+        else sources
+    )
 
 # %% ../nbs/13_config.ipynb #cf064
 def annotated(
@@ -493,20 +937,42 @@ def annotated(
 ) -> str:  # YAML, which `load_config` reads as the same configuration
     "A configuration as YAML, each key with its reason, its unit and what it may hold."
     config = config or Config()
-    default, lines = Config(recipe=config.recipe), [f"# Written by tutorial_lib {__version__}. What you take away, the recipe says."]
-    def comment(text, indent=""): return textwrap.wrap(text, 95, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+    default, lines = (
+        Config(recipe=config.recipe),
+        [
+            f"# Written by tutorial_lib {__version__}. What you take away, the recipe says."
+        ],
+    )
+
+    def comment(text, indent=""):
+        return textwrap.wrap(
+            text, 95, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
+        )
+
     def line(key, indent=""):
         value, usual, stream = _value(config, key), _value(default, key), StringIO()
-        changed = "" if value == usual else f" The recipe {config.recipe} says {_shown(usual)}."
+        changed = (
+            ""
+            if value == usual
+            else f" The recipe {config.recipe} says {_shown(usual)}."
+        )
         yaml = YAML(typ="safe", pure=True)
         yaml.default_flow_style, yaml.allow_unicode, yaml.width = False, True, 10**9
         yaml.dump({key.rpartition(".")[2]: value}, stream)
-        about = [_FIELDS[key].description + changed, f"{_FIELDS[key].json_schema_extra['unit']}: {_allowed(key)}"]
-        return [*(part for text in about for part in comment(text, indent)), indent + stream.getvalue().rstrip("\n")]
+        about = [
+            _FIELDS[key].description + changed,
+            f"{_FIELDS[key].json_schema_extra['unit']}: {_allowed(key)}",
+        ]
+        return [
+            *(part for text in about for part in comment(text, indent)),
+            indent + stream.getvalue().rstrip("\n"),
+        ]
+
     lines += line("recipe")
     for name, section in _SECTIONS.items():
         lines += ["", *comment(section.__doc__), f"{name}:"]
-        for key in section.model_fields: lines += line(f"{name}.{key}", "  ")
+        for key in section.model_fields:
+            lines += line(f"{name}.{key}", "  ")
     return "\n".join(lines) + "\n"
 
 # %% ../nbs/13_config.ipynb #cf067
@@ -517,10 +983,16 @@ def save_config(
     """Write the annotated configuration: the whole file, or nothing. `load_config` reads the same one from it.
 
     Raises `FileNotFoundError` if the folder is not there, and `IsADirectoryError` if `path` is a folder."""
-    from tutorial_lib.modules import _write_whole    # and with it PyTorch, which nothing else here needs
+    from tutorial_lib.modules import (
+        _write_whole,
+    )  # and with it PyTorch, which nothing else here needs
 
     path = Path(path)
-    if not path.parent.is_dir(): raise FileNotFoundError(f"{path}: there is no folder {path.parent}: make it first")
-    if path.is_dir(): raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path}: there is no folder {path.parent}: make it first"
+        )
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
     _write_whole(path, annotated(config).encode())
     return path

@@ -50,10 +50,15 @@ def is_whole(
     counts,  # sub-folder -> number of pictures that belong in it
 ) -> bool:  # does every sub-folder hold exactly that many, none of them empty?
     "Judge a set by counting its pictures (`.jpg` and `.png`), so that a half-unpacked one is never taken for a whole one."
+
     def count(sub):
         with os.scandir(sub) as entries:
-            return sum(e.name.endswith((".jpg", ".png")) and e.stat().st_size > 0 for e in entries)
-    subs = {Path(folder)/sub: n for sub, n in counts.items()}
+            return sum(
+                e.name.endswith((".jpg", ".png")) and e.stat().st_size > 0
+                for e in entries
+            )
+
+    subs = {Path(folder) / sub: n for sub, n in counts.items()}
     return all(sub.is_dir() and count(sub) == n for sub, n in subs.items())
 
 # %% ../nbs/01_data.ipynb #06739653
@@ -63,13 +68,17 @@ class DataError(OSError):
 # %% ../nbs/01_data.ipynb #79bef39e
 class Mirror(NamedTuple):
     "One place to get a data set from."
+
     url: str  # of a .tar.gz archive
     check: Callable = Path.exists  # path of the archive -> is it the published one?
-    arrange: Callable = lambda folder: folder  # unpacked archive -> the folder inside it that is the set
+    arrange: Callable = lambda folder: (
+        folder
+    )  # unpacked archive -> the folder inside it that is the set
 
 # %% ../nbs/01_data.ipynb #aaefe753
 class Source(NamedTuple):
     "A data set: its name, its folder, what is in it, and where to get it."
+
     name: str
     folder: str  # under fastai's data folder, and named as `untar_data` names it
     counts: dict  # sub-folder -> number of pictures in it
@@ -86,9 +95,12 @@ def _receive(
     total = have + int(length) if length else None
     bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem)
     with bar, open(part, "ab" if have else "wb") as f:
-        while chunk := answer.read(1 << 16): bar.update(f.write(chunk))
+        while chunk := answer.read(1 << 16):
+            bar.update(f.write(chunk))
     if total and part.stat().st_size < total:
-        raise OSError(f"the connection was cut at {part.stat().st_size:,} of {total:,} bytes")
+        raise OSError(
+            f"the connection was cut at {part.stat().st_size:,} of {total:,} bytes"
+        )
 
 # %% ../nbs/01_data.ipynb #e784e27b
 def _download(
@@ -102,13 +114,18 @@ def _download(
     for left in reversed(range(tries)):
         have = part.stat().st_size if part.exists() else 0
         try:
-            with urlopen(url, headers={"Range": f"bytes={have}-"} if have else {}, timeout=timeout) as answer:
+            with urlopen(
+                url,
+                headers={"Range": f"bytes={have}-"} if have else {},
+                timeout=timeout,
+            ) as answer:
                 _receive(answer, part, have if answer.status == 206 else 0)
             return part.replace(path)
         except HTTP416RangeNotSatisfiableError:
             part.unlink()
         except (OSError, HTTPException):
-            if not left or not part.exists() or part.stat().st_size <= have: raise
+            if not left or not part.exists() or part.stat().st_size <= have:
+                raise
 
 # %% ../nbs/01_data.ipynb #b3c06c55
 def _unpack(
@@ -117,11 +134,18 @@ def _unpack(
 ):
     "Unpack `archive`: nothing outside of `folder`, no links to outside, no devices; read to the end, where gzip keeps its checksum."
     with gzip.open(archive) as f:
-        with tarfile.open(fileobj=f, mode="r|") as tar: tar.extractall(folder, filter="data")
-        while f.read(1 << 20): pass
+        with tarfile.open(fileobj=f, mode="r|") as tar:
+            tar.extractall(folder, filter="data")
+        while f.read(1 << 20):
+            pass
 
 # %% ../nbs/01_data.ipynb #23ea630f
-_DAMAGED = (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError)  # what a damaged .tar.gz raises
+_DAMAGED = (
+    tarfile.TarError,
+    zlib.error,
+    gzip.BadGzipFile,
+    EOFError,
+)  # what a damaged .tar.gz raises
 
 # %% ../nbs/01_data.ipynb #f73d13d4
 def _install(
@@ -131,18 +155,25 @@ def _install(
     archive,  # folder that archives are kept in
 ):
     "Download, check, unpack beside `dest`, count, and only then rename to `dest`. What stood there is kept, under another name."
-    packed = archive/Path(urlsplit(mirror.url).path).name
-    if packed.exists() and not mirror.check(packed): packed.unlink()
-    if not packed.exists(): _download(mirror.url, packed)
+    packed = archive / Path(urlsplit(mirror.url).path).name
+    if packed.exists() and not mirror.check(packed):
+        packed.unlink()
+    if not packed.exists():
+        _download(mirror.url, packed)
     tmp = dest.with_name(f".{dest.name}.unpacking")
     shutil.rmtree(tmp, ignore_errors=True)
     tmp.mkdir()
     try:
-        if not mirror.check(packed): raise DataError("the checksum is not the published one")
+        if not mirror.check(packed):
+            raise DataError("the checksum is not the published one")
         _unpack(packed, tmp)
         ready = mirror.arrange(tmp)
-        if not is_whole(ready, source.counts): raise DataError(f"the archive does not hold what it should, sub-folder by sub-folder: {source.counts}")
-        if dest.exists(): dest.rename(dest.with_name(f"{dest.name}.incomplete-{time.time_ns()}"))
+        if not is_whole(ready, source.counts):
+            raise DataError(
+                f"the archive does not hold what it should, sub-folder by sub-folder: {source.counts}"
+            )
+        if dest.exists():
+            dest.rename(dest.with_name(f"{dest.name}.incomplete-{time.time_ns()}"))
         ready.rename(dest)
     except (DataError, *_DAMAGED):
         packed.unlink(missing_ok=True)
@@ -160,30 +191,57 @@ def fetch(
 
     An interrupted download goes on where it stopped. A set counts as there only when `is_whole` says so, and it appears under its name
     whole or not at all. Raises `DataError`, naming every host and its answer, when none of them gives it."""
-    data, archive = Path(data or fastai_path("data")), Path(archive or fastai_path("archive"))
-    dest = data/source.folder
-    if is_whole(dest, source.counts): return dest
-    for folder in (data, archive): folder.mkdir(parents=True, exist_ok=True)
+    data, archive = (
+        Path(data or fastai_path("data")),
+        Path(archive or fastai_path("archive")),
+    )
+    dest = data / source.folder
+    if is_whole(dest, source.counts):
+        return dest
+    for folder in (data, archive):
+        folder.mkdir(parents=True, exist_ok=True)
     answers = []
-    with FileLock(data/f".{source.folder}.lock"):
-        if is_whole(dest, source.counts): return dest
+    with FileLock(data / f".{source.folder}.lock"):
+        if is_whole(dest, source.counts):
+            return dest
         for mirror in source.mirrors:
             try:
                 _install(source, mirror, dest, archive)
                 return dest
             except (OSError, HTTPException, *_DAMAGED) as e:
                 answers.append(f"  {mirror.url}: {(str(e) or repr(e)).splitlines()[0]}")
-    raise DataError("\n".join([f"the {source.name} set is not whole in {dest}, and none of its hosts gave it:", *answers,
-        "Check the network and run this again, or set TUTORIAL_DATA=sample to use drawn pictures in its place."]))
+    raise DataError(
+        "\n".join(
+            [
+                f"the {source.name} set is not whole in {dest}, and none of its hosts gave it:",
+                *answers,
+                "Check the network and run this again, or set TUTORIAL_DATA=sample to use drawn pictures in its place.",
+            ]
+        )
+    )
 
 # %% ../nbs/01_data.ipynb #38b335d3
-_fastai_check = partial(check, checks_module(fastai.data))  # size and md5 of the first megabyte, from fastai's own table
+_fastai_check = partial(
+    check, checks_module(fastai.data)
+)  # size and md5 of the first megabyte, from fastai's own table
 
 # Oxford-IIIT Pet and its hosts, for `fetch`.
-PETS = Source("pets", "oxford-iiit-pet", {"images": 7390}, (
-    Mirror(URLs.PETS, partial(_fastai_check, URLs.PETS), lambda folder: folder/"oxford-iiit-pet"),
-    Mirror("https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
-           partial(check_md5, md5="5c4f3ee8e5d25df40f4fd59a7f44e54c"))))
+PETS = Source(
+    "pets",
+    "oxford-iiit-pet",
+    {"images": 7390},
+    (
+        Mirror(
+            URLs.PETS,
+            partial(_fastai_check, URLs.PETS),
+            lambda folder: folder / "oxford-iiit-pet",
+        ),
+        Mirror(
+            "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
+            partial(check_md5, md5="5c4f3ee8e5d25df40f4fd59a7f44e54c"),
+        ),
+    ),
+)
 
 # %% ../nbs/01_data.ipynb #0cd72dd4
 def pets() -> Path:  # flat folder of 7,390 pictures named `Breed_N.jpg`
@@ -191,35 +249,57 @@ def pets() -> Path:  # flat folder of 7,390 pictures named `Breed_N.jpg`
 
     Cats' breeds begin with a capital letter, dogs' with a small one. Downloads 800 MB once; raises `DataError` when no host gives it."""
     fetch(PETS)
-    return untar_data(URLs.PETS)/"images"
+    return untar_data(URLs.PETS) / "images"
 
 # %% ../nbs/01_data.ipynb #e3db68df
 def _binary_to_folders(
     folder,  # where cifar-10-binary.tar.gz was unpacked
 ) -> Path:  # the same pictures as fastai lays them out
     "Write the records of CIFAR-10's binary batches, a label byte and 3x32x32 pixel bytes each, as `train/<class>/<i>_<class>.png` and `test/...`."
-    raw, out = folder/"cifar-10-batches-bin", folder/"cifar10"
-    classes = (raw/"batches.meta.txt").read_text().split()
+    raw, out = folder / "cifar-10-batches-bin", folder / "cifar10"
+    classes = (raw / "batches.meta.txt").read_text().split()
     for part, pattern in ("train", "data_batch_*.bin"), ("test", "test_batch.bin"):
-        for c in classes: (out/part/c).mkdir(parents=True)
-        records = np.concatenate([np.fromfile(f, np.uint8) for f in sorted(raw.glob(pattern))]).reshape(-1, 1 + 3*32*32)
+        for c in classes:
+            (out / part / c).mkdir(parents=True)
+        records = np.concatenate(
+            [np.fromfile(f, np.uint8) for f in sorted(raw.glob(pattern))]
+        ).reshape(-1, 1 + 3 * 32 * 32)
         for i, (y, pixels) in enumerate(zip(records[:, 0], records[:, 1:])):
             im = Image.fromarray(pixels.reshape(3, 32, 32).transpose(1, 2, 0))
-            im.save(out/part/classes[y]/f"{i}_{classes[y]}.png")
-    (out/"labels.txt").write_text("\n".join(classes) + "\n")
+            im.save(out / part / classes[y] / f"{i}_{classes[y]}.png")
+    (out / "labels.txt").write_text("\n".join(classes) + "\n")
     return out
 
 # %% ../nbs/01_data.ipynb #fb598139
 _classes = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 # CIFAR-10 and its hosts, for `fetch`.
-CIFAR10 = Source("cifar10", "cifar10", {f"{part}/{c}": n for part, n in (("train", 5000), ("test", 1000)) for c in _classes}, (
-    Mirror(URLs.CIFAR, partial(_fastai_check, URLs.CIFAR), lambda folder: folder/"cifar10"),
-    Mirror("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-           partial(check_md5, md5="c32a1d4ab5d03f1284b67883e8d87530"), _binary_to_folders)))
+CIFAR10 = Source(
+    "cifar10",
+    "cifar10",
+    {
+        f"{part}/{c}": n
+        for part, n in (("train", 5000), ("test", 1000))
+        for c in _classes
+    },
+    (
+        Mirror(
+            URLs.CIFAR,
+            partial(_fastai_check, URLs.CIFAR),
+            lambda folder: folder / "cifar10",
+        ),
+        Mirror(
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            partial(check_md5, md5="c32a1d4ab5d03f1284b67883e8d87530"),
+            _binary_to_folders,
+        ),
+    ),
+)
 
 # %% ../nbs/01_data.ipynb #a487bf8e
-def cifar10() -> Path:  # folder with `train/<class>/*` (5,000 pictures a class) and `test/<class>/*` (1,000 a class)
+def cifar10() -> (
+    Path
+):  # folder with `train/<class>/*` (5,000 pictures a class) and `test/<class>/*` (1,000 a class)
     """CIFAR-10 (Krizhevsky, 2009): 60,000 colour pictures of 32x32 pixels in 10 classes.
 
     Downloads 170 MB once; raises `DataError` when no host gives it."""
@@ -227,17 +307,21 @@ def cifar10() -> Path:  # folder with `train/<class>/*` (5,000 pictures a class)
     return untar_data(URLs.CIFAR)
 
 # %% ../nbs/01_data.ipynb #6ad3730c
-def digits() -> tuple[np.ndarray, np.ndarray]:  # x: float32 (1797, 8, 8) in 0..1; y: int64 (1797,) in 0..9
+def digits() -> tuple[
+    np.ndarray, np.ndarray
+]:  # x: float32 (1797, 8, 8) in 0..1; y: int64 (1797,) in 0..9
     "Handwritten digits of 8x8 grey pixels, as scikit-learn ships them (from the UCI repository): no network."
     d = load_digits()
-    return (d.images/16).astype(np.float32), d.target.astype(np.int64)
+    return (d.images / 16).astype(np.float32), d.target.astype(np.int64)
 
 # %% ../nbs/01_data.ipynb #1cc06423
 def _sample_tier() -> bool:  # does TUTORIAL_DATA ask for drawn pictures?
     "Read `TUTORIAL_DATA`: unset or empty means the real sets, `sample` the drawn ones; anything else raises `ValueError`."
     tier = os.environ.get("TUTORIAL_DATA", "")
     if tier not in ("", "sample"):
-        raise ValueError(f"TUTORIAL_DATA is {tier!r}: set it to 'sample' for drawn pictures, or unset it for the real sets")
+        raise ValueError(
+            f"TUTORIAL_DATA is {tier!r}: set it to 'sample' for drawn pictures, or unset it for the real sets"
+        )
     return tier == "sample"
 
 # %% ../nbs/01_data.ipynb #8b42b598
@@ -249,12 +333,18 @@ def load(
     With `TUTORIAL_DATA=sample` in the environment, drawn animals stand in for "pets" (a flat folder, 128x128 pixels) and for "cifar10"
     (10 breeds in `train/` and `test/`, 32x32 pixels), and a printed line says so. Raises `ValueError` for a name it does not know."""
     real = {"pets": pets, "cifar10": cifar10, "digits": digits, "sample": sample}
-    drawn = {"pets": sample, "cifar10": partial(sample, n=2000, size=32, breeds=BREEDS[:10], test=500)}
+    drawn = {
+        "pets": sample,
+        "cifar10": partial(sample, n=2000, size=32, breeds=BREEDS[:10], test=500),
+    }
     if name not in real:
         near = get_close_matches(str(name).lower(), real, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"no data set is called {name!r}: choose one of {', '.join(real)}{hint}")
-    if not (_sample_tier() and name in drawn): return real[name]()
+        raise ValueError(
+            f"no data set is called {name!r}: choose one of {', '.join(real)}{hint}"
+        )
+    if not (_sample_tier() and name in drawn):
+        return real[name]()
     print(f"TUTORIAL_DATA=sample: drawn animals stand in for {name}")
     return drawn[name]()
 
@@ -263,47 +353,97 @@ def _path(
     path,  # as a user wrote it
 ) -> Path:
     "A path, with ~ for the home of a user, where there is such a user."
-    try: return Path(path).expanduser()
-    except RuntimeError: return Path(os.path.abspath(path))
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(os.path.abspath(path))
 
-_PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar", ".gz")
+
+_PACKED = (
+    ".zip",
+    ".tar",
+    ".tgz",
+    ".tar.gz",
+    ".tar.bz2",
+    ".tbz2",
+    ".tar.xz",
+    ".txz",
+    ".tar.zst",
+    ".7z",
+    ".rar",
+    ".gz",
+)
+
 
 def _is_packed(file):
     "Is a file an archive, by its content or its name?"
-    try: return file.is_file() and (file.name.lower().endswith(_PACKED) or zipfile.is_zipfile(file) or tarfile.is_tarfile(file))    # a pipe would wait
-    except OSError: return False
+    try:
+        return file.is_file() and (
+            file.name.lower().endswith(_PACKED)
+            or zipfile.is_zipfile(file)
+            or tarfile.is_tarfile(file)
+        )  # a pipe would wait
+    except OSError:
+        return False
+
 
 def _folder(
     folder,  # as a user wrote it
 ) -> Path:  # a folder that is there
     "The path of a folder. Raises `FileNotFoundError` and `NotADirectoryError`, and says what to give in its place."
     folder, text = _path(folder), str(folder)
-    if folder.is_dir(): return folder
+    if folder.is_dir():
+        return folder
     if url := re.match(r"([A-Za-z][A-Za-z0-9+.-]+):/+", text):
-        raise FileNotFoundError(f"{url[1]}://{text[url.end():]} is a URL: download it first, and give the folder on this machine")
-    if text.startswith("~") and os.path.expanduser(text) == text and not folder.exists():
-        raise FileNotFoundError(f"{text}: a name begins with ~, and no user of this machine is called so: check the name, or write ./~name")
-    if not folder.exists(): raise FileNotFoundError(f"there is no folder {folder}: check the name")
-    if _is_packed(folder): raise NotADirectoryError(f"{folder} is an archive: unpack it first, and give the folder that comes out of it")
+        raise FileNotFoundError(
+            f"{url[1]}://{text[url.end() :]} is a URL: download it first, and give the folder on this machine"
+        )
+    if (
+        text.startswith("~")
+        and os.path.expanduser(text) == text
+        and not folder.exists()
+    ):
+        raise FileNotFoundError(
+            f"{text}: a name begins with ~, and no user of this machine is called so: check the name, or write ./~name"
+        )
+    if not folder.exists():
+        raise FileNotFoundError(f"there is no folder {folder}: check the name")
+    if _is_packed(folder):
+        raise NotADirectoryError(
+            f"{folder} is an archive: unpack it first, and give the folder that comes out of it"
+        )
     raise NotADirectoryError(f"{folder} is a file: give the folder that it is in")
 
 # %% ../nbs/01_data.ipynb #aed9220b
 def _walk(
     folder,  # folder to look through, with its sub-folders
-) -> tuple[list, dict]:  # regular files; path -> reason for everything that is passed over
+) -> tuple[
+    list, dict
+]:  # regular files; path -> reason for everything that is passed over
     "Find the files of `folder`. Links, hidden names and special files are passed over."
     folder, files, skipped = _folder(folder), [], {}
-    def unreadable(e): skipped[Path(e.filename)] = f"folder that cannot be read: {e.strerror}"
+
+    def unreadable(e):
+        skipped[Path(e.filename)] = f"folder that cannot be read: {e.strerror}"
+
     for root, dirs, names in os.walk(folder, onerror=unreadable):
         for path in (Path(root, name) for name in dirs + names):
             try:
-                if path.is_symlink(): skipped[path] = _LINK
-                elif path.name.startswith("."): skipped[path] = "hidden"
-                elif path.is_file(): files.append(path)
-                elif not path.is_dir(): skipped[path] = "not a regular file"
-            except PermissionError: skipped[path] = "no permission to read it"    # its folder may be listed, and not entered
+                if path.is_symlink():
+                    skipped[path] = _LINK
+                elif path.name.startswith("."):
+                    skipped[path] = "hidden"
+                elif path.is_file():
+                    files.append(path)
+                elif not path.is_dir():
+                    skipped[path] = "not a regular file"
+            except PermissionError:
+                skipped[path] = (
+                    "no permission to read it"  # its folder may be listed, and not entered
+                )
         dirs[:] = [d for d in dirs if Path(root, d) not in skipped]
     return files, skipped
+
 
 _LINK = "link, not followed"
 
@@ -318,26 +458,39 @@ def _follow(
     What a link leads to has the path of the link."""
     top = Path(os.path.realpath(folder))
     links = sorted(path for path, reason in skipped.items() if reason == _LINK)
-    seen = {os.path.realpath(f) for f in files} if links else set()    # files, and folders that a link led to
-    def leave(path, why): skipped[path] = f"{_LINK}: {why}"
+    seen = (
+        {os.path.realpath(f) for f in files} if links else set()
+    )  # files, and folders that a link led to
+
+    def leave(path, why):
+        skipped[path] = f"{_LINK}: {why}"
+
     while links:
         link = links.pop(0)
         to = Path(os.path.realpath(link))
-        if not os.path.exists(to): leave(link, "it leads to nothing")
-        elif top.is_relative_to(to): leave(link, "it leads to a folder above it")
-        elif str(to) in seen: leave(link, "what it leads to is counted already")
+        if not os.path.exists(to):
+            leave(link, "it leads to nothing")
+        elif top.is_relative_to(to):
+            leave(link, "it leads to a folder above it")
+        elif str(to) in seen:
+            leave(link, "what it leads to is counted already")
         elif os.path.isdir(to):
             found, passed = _walk(link)
             new = [f for f in found if os.path.realpath(f) not in seen]
-            if found and not new: leave(link, "what it leads to is counted already")
+            if found and not new:
+                leave(link, "what it leads to is counted already")
             else:
                 del skipped[link]
-                for f in set(found) - set(new): leave(f, "what it leads to is counted already")
+                for f in set(found) - set(new):
+                    leave(f, "what it leads to is counted already")
                 files += new
                 skipped |= passed
-                links = sorted(links + [path for path, reason in passed.items() if reason == _LINK])
+                links = sorted(
+                    links + [path for path, reason in passed.items() if reason == _LINK]
+                )
             seen |= {str(to)} | {os.path.realpath(f) for f in new}
-        elif not os.path.isfile(to): skipped[link] = "not a regular file"
+        elif not os.path.isfile(to):
+            skipped[link] = "not a regular file"
         else:
             del skipped[link]
             files.append(link)
@@ -345,8 +498,15 @@ def _follow(
 
 # %% ../nbs/01_data.ipynb #598cd783
 Image.init()
-_FORMATS = [f for f in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF") if f in Image.OPEN]  # no documents, no programs
-_MOST = 2**30//12  # pixels that are decoded, a third of a gigabyte: Pillow's own limit, whatever the caller has set there
+_FORMATS = [
+    f
+    for f in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
+    if f in Image.OPEN
+]  # no documents, no programs
+_MOST = (
+    2**30 // 12
+)  # pixels that are decoded, a third of a gigabyte: Pillow's own limit, whatever the caller has set there
+
 
 class _NoPicture(ValueError):
     "A file is no picture that can be read. Its text says why, in words for a user."
@@ -354,34 +514,106 @@ class _NoPicture(ValueError):
 # %% ../nbs/01_data.ipynb #iss15d1
 _RAW = "3fr arw cr2 cr3 crw dcr dng erf fff iiq kdc mef mos mrw nef nrw orf pef raf rw2 rwl sr2 srf srw x3f".split()  # of cameras
 _BRANDS = {  # the four letters behind `ftyp` that name a kind of file
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"), b"mif1": "HEIF", b"msf1": "HEIF",
-    b"avif": "AVIF", b"avis": "AVIF", b"crx ": "camera raw (CR3)", b"jp2 ": "JPEG 2000", b"jxl ": "JPEG XL"}
+    **dict.fromkeys(
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIC"
+    ),
+    b"mif1": "HEIF",
+    b"msf1": "HEIF",
+    b"avif": "AVIF",
+    b"avis": "AVIF",
+    b"crx ": "camera raw (CR3)",
+    b"jp2 ": "JPEG 2000",
+    b"jxl ": "JPEG XL",
+}
 _MAGIC = [  # first bytes, and what they belong to
-    (b"\xff\x0a", "JPEG XL"), (b"\0\0\0\x0cJXL ", "JPEG XL"), (b"\0\0\0\x0cjP  ", "JPEG 2000"), (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"8BPS", "PSD"), (b"%PDF", "PDF"), (b"%!PS", "PostScript"), (b"\xc5\xd0\xd3\xc6", "PostScript"), (b"\0\0\1\0", "ICO"), (b"icns", "ICNS"),
-    (b"IIRO", "camera raw (ORF)"), (b"IIRS", "camera raw (ORF)"), (b"MMOR", "camera raw (ORF)"), (b"IIU\0", "camera raw (RW2)"),
-    (b"FUJIFILMCCD-RAW", "camera raw (RAF)"), (b"FOVb", "camera raw (X3F)"), (b"\0MRM", "camera raw (MRW)"), (b"gimp xcf", "XCF"),
-    (b"DDS ", "DDS"), (b"v/1\1", "OpenEXR"), (b"#?RADIANCE", "Radiance HDR"), (b"qoif", "QOI"), (b"SIMPLE  =", "FITS"), (b"AT&TFORM", "DjVu"),
-    (b"II\xbc\1", "JPEG XR"), (b"\xd7\xcd\xc6\x9a", "WMF"), (b"\x1a\x45\xdf\xa3", "video"), (b"\0\0\1\xba", "video"), (b"\0\0\1\xb3", "video"),
-    (b"FLV\1", "video"), (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video")]
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"8BPS", "PSD"),
+    (b"%PDF", "PDF"),
+    (b"%!PS", "PostScript"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript"),
+    (b"\0\0\1\0", "ICO"),
+    (b"icns", "ICNS"),
+    (b"IIRO", "camera raw (ORF)"),
+    (b"IIRS", "camera raw (ORF)"),
+    (b"MMOR", "camera raw (ORF)"),
+    (b"IIU\0", "camera raw (RW2)"),
+    (b"FUJIFILMCCD-RAW", "camera raw (RAF)"),
+    (b"FOVb", "camera raw (X3F)"),
+    (b"\0MRM", "camera raw (MRW)"),
+    (b"gimp xcf", "XCF"),
+    (b"DDS ", "DDS"),
+    (b"v/1\1", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    (b"qoif", "QOI"),
+    (b"SIMPLE  =", "FITS"),
+    (b"AT&TFORM", "DjVu"),
+    (b"II\xbc\1", "JPEG XR"),
+    (b"\xd7\xcd\xc6\x9a", "WMF"),
+    (b"\x1a\x45\xdf\xa3", "video"),
+    (b"\0\0\1\xba", "video"),
+    (b"\0\0\1\xb3", "video"),
+    (b"FLV\1", "video"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video"),
+]
 _SUFFIXES = {  # for content that does not tell
-    **{suffix: f"camera raw ({suffix.upper()})" for suffix in _RAW}, "heic": "HEIC", "heif": "HEIF", "hif": "HEIF", "avif": "AVIF", "jxl": "JPEG XL",
-    "jp2": "JPEG 2000", "j2k": "JPEG 2000", "jpx": "JPEG 2000", "jxr": "JPEG XR", "psd": "PSD", "psb": "PSD", "svg": "SVG", "svgz": "SVG", "pdf": "PDF",
-    "tga": "TGA", "ico": "ICO", "cur": "ICO", "pcx": "PCX", "eps": "PostScript", "ai": "PostScript", "emf": "EMF", "wmf": "WMF", "xcf": "XCF",
-    "exr": "OpenEXR", "dds": "DDS", "dcm": "DICOM", "sgi": "SGI", "xpm": "XPM", "xbm": "XBM",
-    **dict.fromkeys("mp4 m4v mov avi mkv webm mpg mpeg wmv flv 3gp mts m2ts".split(), "video")}
+    **{suffix: f"camera raw ({suffix.upper()})" for suffix in _RAW},
+    "heic": "HEIC",
+    "heif": "HEIF",
+    "hif": "HEIF",
+    "avif": "AVIF",
+    "jxl": "JPEG XL",
+    "jp2": "JPEG 2000",
+    "j2k": "JPEG 2000",
+    "jpx": "JPEG 2000",
+    "jxr": "JPEG XR",
+    "psd": "PSD",
+    "psb": "PSD",
+    "svg": "SVG",
+    "svgz": "SVG",
+    "pdf": "PDF",
+    "tga": "TGA",
+    "ico": "ICO",
+    "cur": "ICO",
+    "pcx": "PCX",
+    "eps": "PostScript",
+    "ai": "PostScript",
+    "emf": "EMF",
+    "wmf": "WMF",
+    "xcf": "XCF",
+    "exr": "OpenEXR",
+    "dds": "DDS",
+    "dcm": "DICOM",
+    "sgi": "SGI",
+    "xpm": "XPM",
+    "xbm": "XBM",
+    **dict.fromkeys(
+        "mp4 m4v mov avi mkv webm mpg mpeg wmv flv 3gp mts m2ts".split(), "video"
+    ),
+}
+
 
 def _kind(
     head,  # the first 512 bytes of a file
     suffix,  # of its name, without the dot and in small letters
 ) -> str:  # "" where nothing tells
     "Name the format of a file that this library does not read, by its content; by its name where the content does not tell."
-    if head[4:8] == b"ftyp": return _BRANDS.get(head[8:12], "video")
-    if head[:4] in (b"II*\0", b"MM\0*") and (suffix in _RAW or head[8:10] == b"CR"): return f"camera raw ({suffix.upper() if suffix in _RAW else 'CR2'})"
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ": return "video"
-    if b"<svg" in head.lower(): return "SVG"
-    if head[128:132] == b"DICM": return "DICOM"
-    return next((name for magic, name in _MAGIC if head.startswith(magic)), _SUFFIXES.get(suffix, ""))
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "video")
+    if head[:4] in (b"II*\0", b"MM\0*") and (suffix in _RAW or head[8:10] == b"CR"):
+        return f"camera raw ({suffix.upper() if suffix in _RAW else 'CR2'})"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "video"
+    if b"<svg" in head.lower():
+        return "SVG"
+    if head[128:132] == b"DICM":
+        return "DICOM"
+    return next(
+        (name for magic, name in _MAGIC if head.startswith(magic)),
+        _SUFFIXES.get(suffix, ""),
+    )
 
 # %% ../nbs/01_data.ipynb #iss15d2
 def _no_image(
@@ -390,61 +622,88 @@ def _no_image(
     broken,  # the format that its first bytes promise, or ""
 ) -> str:  # why it is no image, for a reader
     "Say what a file is that cannot be opened as an image."
-    if not head: return "empty file"
-    if b"<html" in head.lower() or b"<!doctype html" in head.lower(): return "a web page, not an image"
-    if head.startswith(b"version https://git-lfs"): return "a pointer of Git LFS, not the image itself: get it with `git lfs pull`"
-    if broken == "AVIF" and b"avif" not in head[:64]: broken = ""    # HEIF begins like it
-    if broken and broken not in ("BMP", "PPM"): return f"broken: it begins like {broken}, and its header is damaged or cut short"    # two letters prove little
-    if head.startswith(b"PK\3\4"): return "a zip archive, not an image: unpack it"
-    if not (kind := _kind(head, suffix)): return "not an image"
-    if kind == "video": return "a video, which is not supported: save images from it as JPEG or PNG"
+    if not head:
+        return "empty file"
+    if b"<html" in head.lower() or b"<!doctype html" in head.lower():
+        return "a web page, not an image"
+    if head.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the image itself: get it with `git lfs pull`"
+    if broken == "AVIF" and b"avif" not in head[:64]:
+        broken = ""  # HEIF begins like it
+    if broken and broken not in ("BMP", "PPM"):
+        return f"broken: it begins like {broken}, and its header is damaged or cut short"  # two letters prove little
+    if head.startswith(b"PK\3\4"):
+        return "a zip archive, not an image: unpack it"
+    if not (kind := _kind(head, suffix)):
+        return "not an image"
+    if kind == "video":
+        return "a video, which is not supported: save images from it as JPEG or PNG"
     return f"{kind}, which is not supported: save it as JPEG or PNG"
 
 # %% ../nbs/01_data.ipynb #249cdd91
 _ENDS_EARLY = "broken: it is truncated, its end is missing"
 
+
 def _reason(
     error,  # what was raised for a file
 ) -> str:  # why it could not be read, for a reader
     "Say in a few words what is wrong with a file that is no readable image."
-    if isinstance(error, _NoPicture): return str(error)
-    if isinstance(error, Image.DecompressionBombError): return "decompression bomb: it has too many pixels. Save it smaller"
-    if isinstance(error, FileNotFoundError): return "there is no such file"
-    if isinstance(error, PermissionError): return "no permission to read it"
-    if isinstance(error, IsADirectoryError): return "a folder, not an image"
-    if isinstance(error, MemoryError): return "there is too little memory to decode it"
-    if isinstance(error, OSError) and error.strerror: return f"cannot be read: {error.strerror}"
-    return _ENDS_EARLY if "truncated" in str(error).lower() else "broken: what it holds is damaged, or its end is missing"
+    if isinstance(error, _NoPicture):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return "decompression bomb: it has too many pixels. Save it smaller"
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if isinstance(error, IsADirectoryError):
+        return "a folder, not an image"
+    if isinstance(error, MemoryError):
+        return "there is too little memory to decode it"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return (
+        _ENDS_EARLY
+        if "truncated" in str(error).lower()
+        else "broken: what it holds is damaged, or its end is missing"
+    )
 
 # %% ../nbs/01_data.ipynb #iss15d3
 class _Joined:
     "A file that begins with other bytes. It can do what Pillow asks of a file."
-    def __init__(self,
+
+    def __init__(
+        self,
         head,  # bytes
         file,  # binary file that goes on behind them
         start,  # where in it
-    ): self.head, self.file, self.start, self.at = head, file, start, 0
+    ):
+        self.head, self.file, self.start, self.at = head, file, start, 0
 
-    def tell(self): return self.at
+    def tell(self):
+        return self.at
 
     def seek(self, to, whence=0):
-        if whence == 2: to += len(self.head) + self.file.seek(0, 2) - self.start
+        if whence == 2:
+            to += len(self.head) + self.file.seek(0, 2) - self.start
         self.at = max(to + (self.at if whence == 1 else 0), 0)
         return self.at
 
     def read(self, n=-1):
         n = None if n is None or n < 0 else n
-        out = self.head[self.at:None if n is None else self.at + n]
+        out = self.head[self.at : None if n is None else self.at + n]
         if n is None or len(out) < n:
             self.file.seek(self.start + max(self.at - len(self.head), 0))
             out += self.file.read(-1 if n is None else n - len(out))
         self.at += len(out)
         return out
 
-    def close(self): pass
+    def close(self):
+        pass
 
 # %% ../nbs/01_data.ipynb #iss15d4
 _LARGE = 1 << 24  # bytes: metadata that are longer are not looked into
+
 
 def _jpeg_without_metadata(file):
     "A JPEG without its comments, profiles and EXIF; and what these say of it. None where the file is odd: then Pillow decides."
@@ -452,20 +711,37 @@ def _jpeg_without_metadata(file):
     file.seek(2)
     while True:
         start, marker = file.tell(), file.read(2)
-        while marker == b"\xff\xff": marker = b"\xff" + file.read(1)
-        if len(marker) < 2 or marker[0] != 0xff or marker[1] in (0, 1) or 0xd0 <= marker[1] <= 0xd9: return None
+        while marker == b"\xff\xff":
+            marker = b"\xff" + file.read(1)
+        if (
+            len(marker) < 2
+            or marker[0] != 0xFF
+            or marker[1] in (0, 1)
+            or 0xD0 <= marker[1] <= 0xD9
+        ):
+            return None
         length = file.read(2)
         n = int.from_bytes(length, "big") - 2
-        if marker[1] == 0xda:
-            told["parts"] = file.read(1)[:1]    # how many of the colours are in the first scan
+        if marker[1] == 0xDA:
+            told["parts"] = file.read(1)[
+                :1
+            ]  # how many of the colours are in the first scan
             return _Joined(b"".join(kept), file, start), told
-        if n < 0: return None
-        least = {0xe0: 14, 0xee: 12}.get(marker[1], 0)    # JFIF, and Adobe's note on how the colours are meant: of use only if they are whole
-        if least and n < least: file.seek(n, 1)
-        elif least or not (0xe1 <= marker[1] <= 0xef or marker[1] == 0xfe): kept.append(marker + length + file.read(n))
-        elif marker[1] != 0xe1: file.seek(n, 1)
-        elif (body := file.read(n)).startswith(b"Exif\0\0"): told.setdefault("exif", body)
-        elif body.startswith(b"http://ns.adobe.com/xap/1.0/\0"): told.setdefault("xmp", body)
+        if n < 0:
+            return None
+        least = {0xE0: 14, 0xEE: 12}.get(
+            marker[1], 0
+        )  # JFIF, and Adobe's note on how the colours are meant: of use only if they are whole
+        if least and n < least:
+            file.seek(n, 1)
+        elif least or not (0xE1 <= marker[1] <= 0xEF or marker[1] == 0xFE):
+            kept.append(marker + length + file.read(n))
+        elif marker[1] != 0xE1:
+            file.seek(n, 1)
+        elif (body := file.read(n)).startswith(b"Exif\0\0"):
+            told.setdefault("exif", body)
+        elif body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+            told.setdefault("xmp", body)
 
 # %% ../nbs/01_data.ipynb #iss15d5
 def _chunks(file):
@@ -475,27 +751,44 @@ def _chunks(file):
         yield head[4:], n
         file.seek(at + n + 4)
 
+
 def _text_of(name, body):
     "Key and text of a chunk of a PNG that holds text, compressed or not."
     key, _, text = body.partition(b"\0")
     packed = name == b"zTXt" or name == b"iTXt" and text[:1] == b"\1"
-    text = text[2:].split(b"\0", 2)[-1] if name == b"iTXt" else text[1:] if packed else text
-    try: return key, zlib.decompressobj().decompress(text, _LARGE) if packed else text
-    except zlib.error: return key, b""
+    text = (
+        text[2:].split(b"\0", 2)[-1]
+        if name == b"iTXt"
+        else text[1:]
+        if packed
+        else text
+    )
+    try:
+        return key, zlib.decompressobj().decompress(text, _LARGE) if packed else text
+    except zlib.error:
+        return key, b""
+
 
 def _note_chunk(file, name, n, told):
     "Keep what a chunk of metadata says of how the picture is turned. Of several the last one counts, as it does for Pillow."
-    if n > _LARGE: return
-    if name == b"eXIf": told["exif"] = file.read(n)
+    if n > _LARGE:
+        return
+    if name == b"eXIf":
+        told["exif"] = file.read(n)
     if name in (b"iTXt", b"tEXt", b"zTXt"):
         key, text = _text_of(name, file.read(n))
-        if key == b"XML:com.adobe.xmp": told["xmp"] = text
-        if key == b"Raw profile type exif": told["profile"] = _from_profile(text)
+        if key == b"XML:com.adobe.xmp":
+            told["xmp"] = text
+        if key == b"Raw profile type exif":
+            told["profile"] = _from_profile(text)
+
 
 def _note_behind(file, told):
     "The same for what stands behind the pixels."
     file.seek(told["pixels"])
-    for name, n in _chunks(file): _note_chunk(file, name, n, told)
+    for name, n in _chunks(file):
+        _note_chunk(file, name, n, told)
+
 
 def _png_without_metadata(file):
     "A PNG without its texts, profiles and EXIF; and what these say of it. None where the file is odd: then Pillow decides."
@@ -504,77 +797,111 @@ def _png_without_metadata(file):
         if name == b"IDAT":
             told["pixels"] = file.tell() - 8
             return _Joined(b"".join(kept), file, told["pixels"]), told
-        if name in (b"IHDR", b"PLTE") or name == b"tRNS" and n: kept.append(n.to_bytes(4, "big") + name + file.read(min(n, _LARGE) + 4))
-        else: _note_chunk(file, name, n, told)
+        if name in (b"IHDR", b"PLTE") or name == b"tRNS" and n:
+            kept.append(n.to_bytes(4, "big") + name + file.read(min(n, _LARGE) + 4))
+        else:
+            _note_chunk(file, name, n, told)
     return None
+
 
 def _from_profile(text):
     "EXIF data that ImageMagick wrote as digits into a text of a PNG; b'' where they are none."
-    try: return bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:]))
-    except ValueError: return b""
+    try:
+        return bytes.fromhex("".join(text.decode("latin-1").split("\n")[3:]))
+    except ValueError:
+        return b""
 
 # %% ../nbs/01_data.ipynb #iss15d6
 def _orientation(
     exif,  # bytes of EXIF data
-) -> int | None:  # how the picture is turned, 1 to 8, or a number that means nothing; None where that is not said
+) -> (
+    int | None
+):  # how the picture is turned, 1 to 8, or a number that means nothing; None where that is not said
     "Read the one entry of EXIF data that concerns pixels. Whatever else is in them, or wrong with them, costs nothing."
-    while exif.startswith(b"Exif\0\0"): exif = exif[6:]
+    while exif.startswith(b"Exif\0\0"):
+        exif = exif[6:]
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None: return None
+    if order is None:
+        return None
     try:
-        at, = struct.unpack_from(f"{order}I", exif, 4)
-        count, = struct.unpack_from(f"{order}H", exif, at)
-        for entry in range(at + 2, at + 2 + 12*count, 12):
+        (at,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
             tag, kind, n, value = struct.unpack_from(f"{order}HHIH", exif, entry)
-            if kind in (4, 9): value, = struct.unpack_from(f"{order}I", exif, entry + 8)
-            if tag == 0x0112: return value if kind in (3, 4, 8, 9) and n == 1 else None
-    except struct.error: pass
+            if kind in (4, 9):
+                (value,) = struct.unpack_from(f"{order}I", exif, entry + 8)
+            if tag == 0x0112:
+                return value if kind in (3, 4, 8, 9) and n == 1 else None
+    except struct.error:
+        pass
     return None
 
-_TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-          6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
 
 def _turn(
     told,  # what metadata say: exif, xmp
 ):  # how to transpose, or None
     "How a picture has to be turned."
     found = _orientation(told.get("exif") or told.get("profile") or b"")
-    if found is None and (match := re.search(rb'tiff:Orientation(?:="|>)([1-8])', told.get("xmp") or b"")): found = int(match[1])
+    if found is None and (
+        match := re.search(rb'tiff:Orientation(?:="|>)([1-8])', told.get("xmp") or b"")
+    ):
+        found = int(match[1])
     return _TURNS.get(found)
 
 # %% ../nbs/01_data.ipynb #iss15d7
 class _Decoder:
     "A decoder of Pillow that raises where data are damaged or end early, whatever ImageFile.LOAD_TRUNCATED_IMAGES says."
+
     def __init__(self, mode, name, *args):
         make = Image.DECODERS.get(name) or getattr(Image.core, f"{name}_decoder")
         self._decoder, self._done = make(mode, *args), False
 
-    def __getattr__(self, name): return getattr(self._decoder, name)
+    def __getattr__(self, name):
+        return getattr(self._decoder, name)
 
     def decode(self, data):
-        self._done = True    # also where the next line raises
+        self._done = True  # also where the next line raises
         n, error = self._decoder.decode(data)
         self._done = n < 0
-        if self._done and error < 0: raise _NoPicture("broken: its pixels are damaged")
+        if self._done and error < 0:
+            raise _NoPicture("broken: its pixels are damaged")
         return n, error
 
     def cleanup(self):
         self._decoder.cleanup()
-        if not self._done: raise _NoPicture(_ENDS_EARLY)
+        if not self._done:
+            raise _NoPicture(_ENDS_EARLY)
 
-Image.register_decoder("tutorial_lib", _Decoder)    # one more name: what Pillow does for others stays as it is
+
+Image.register_decoder(
+    "tutorial_lib", _Decoder
+)  # one more name: what Pillow does for others stays as it is
+
 
 def _checked(
     tile,  # of a PIL image: decoder, box, offset, arguments
 ):  # the same, decoded by `_Decoder`
     name, box, offset, args = tile
-    if name == "libtiff": return tile    # raises by itself
+    if name == "libtiff":
+        return tile  # raises by itself
     args = () if args is None else args if isinstance(args, tuple) else (args,)
     tile_of = getattr(type(tile), "_make", tuple)
     return tile_of(("tutorial_lib", box, offset, (name, *args)))
 
 # %% ../nbs/01_data.ipynb #iss15d8
 _TRIM = {"JPEG": _jpeg_without_metadata, "PNG": _png_without_metadata}
+
 
 def _image(
     name,  # of a format
@@ -588,15 +915,26 @@ def _image(
     stream.seek(0)
     im = Image.OPEN[name][0](stream, "")
     im.tile = [_checked(tile) for tile in im.tile]
-    if name == "JPEG": im.load_read = stream.read    # and no end is made up where it is missing
-    if "pixels" in told: im.load_end = lambda: _note_behind(file, told)    # Pillow would read all that is there
+    if name == "JPEG":
+        im.load_read = stream.read  # and no end is made up where it is missing
+    if "pixels" in told:
+        im.load_end = lambda: _note_behind(
+            file, told
+        )  # Pillow would read all that is there
     if name == "TIFF":
-        if 50706 in im.tag_v2: raise _NoPicture("camera raw (DNG), which is not supported: save it as JPEG or PNG")
-        im.load_end = lambda: ImageOps.exif_transpose(im, in_place=True)    # its tags are a part of the format
+        if 50706 in im.tag_v2:
+            raise _NoPicture(
+                "camera raw (DNG), which is not supported: save it as JPEG or PNG"
+            )
+        im.load_end = lambda: ImageOps.exif_transpose(
+            im, in_place=True
+        )  # its tags are a part of the format
     else:
         for key in "exif", "xmp":
-            if isinstance(im.info.get(key), bytes): told.setdefault(key, im.info[key])
+            if isinstance(im.info.get(key), bytes):
+                told.setdefault(key, im.info[key])
     return im, told
+
 
 @contextmanager
 def _opened(
@@ -610,20 +948,31 @@ def _opened(
     try:
         file.seek(0)
         head, broken, found = file.read(512), "", None
-        if head[:4] in (b"II*\0", b"MM\0*") and (raw := _kind(head, suffix)).startswith("camera raw"): raise _NoPicture(f"{raw}, which is not supported: save it as JPEG or PNG")
+        if head[:4] in (b"II*\0", b"MM\0*") and (raw := _kind(head, suffix)).startswith(
+            "camera raw"
+        ):
+            raise _NoPicture(f"{raw}, which is not supported: save it as JPEG or PNG")
         for name in _FORMATS:
             accepted = Image.OPEN[name][1](head[:16])
-            if not accepted or isinstance(accepted, str): continue
-            try: found = _image(name, file)
-            except (_NoPicture, Image.DecompressionBombError, MemoryError): raise
+            if not accepted or isinstance(accepted, str):
+                continue
+            try:
+                found = _image(name, file)
+            except (_NoPicture, Image.DecompressionBombError, MemoryError):
+                raise
             except Exception as e:
-                if isinstance(e, OSError) and e.errno: raise    # of the disk
+                if isinstance(e, OSError) and e.errno:
+                    raise  # of the disk
                 broken = name
-            if found: break
-        if not found: raise _NoPicture(_no_image(head, suffix, broken))
+            if found:
+                break
+        if not found:
+            raise _NoPicture(_no_image(head, suffix, broken))
         yield found
     finally:
-        if file is not source: file.close()
+        if file is not source:
+            file.close()
+
 
 def _check_pixels(
     im,  # PIL image that is not decoded
@@ -631,10 +980,18 @@ def _check_pixels(
     scale=1,  # it is decoded so many times smaller
 ):
     "Raise `_NoPicture` where decoding would take too much memory. A JPEG in several scans is held whole, however small it becomes."
-    n, shape = im.width*im.height, f"{im.width}x{im.height}"
-    if (im.width//scale)*(im.height//scale) > _MOST: raise _NoPicture(f"decompression bomb: {n} pixels, {shape}, and at most {_MOST} are decoded. Save it smaller")
-    several = "progressive" in im.info or b"\1" <= told.get("parts", b"") < bytes([getattr(im, "layers", 0)])
-    if several and n > 2*_MOST: raise _NoPicture(f"a progressive JPEG of {n} pixels, {shape}, which takes memory for all of them: save it smaller, or as a baseline JPEG")
+    n, shape = im.width * im.height, f"{im.width}x{im.height}"
+    if (im.width // scale) * (im.height // scale) > _MOST:
+        raise _NoPicture(
+            f"decompression bomb: {n} pixels, {shape}, and at most {_MOST} are decoded. Save it smaller"
+        )
+    several = "progressive" in im.info or b"\1" <= told.get("parts", b"") < bytes(
+        [getattr(im, "layers", 0)]
+    )
+    if several and n > 2 * _MOST:
+        raise _NoPicture(
+            f"a progressive JPEG of {n} pixels, {shape}, which takes memory for all of them: save it smaller, or as a baseline JPEG"
+        )
 
 # %% ../nbs/01_data.ipynb #5b20be59
 def _header(
@@ -642,14 +999,21 @@ def _header(
 ) -> str:  # why it is no image; "" if it is one
     "Judge a file by its first bytes, whatever its name ends with."
     try:
-        with _opened(path) as (im, told): _check_pixels(im, told, 8 if im.format in ("JPEG", "MPO") else 1)
+        with _opened(path) as (im, told):
+            _check_pixels(im, told, 8 if im.format in ("JPEG", "MPO") else 1)
         return ""
-    except Exception as e: return _reason(e)
+    except Exception as e:
+        return _reason(e)
 
 # %% ../nbs/01_data.ipynb #914c8f42
 def _bytes_of(file):
-    try: return os.path.getsize(file) if isinstance(file, (str, os.PathLike)) else 0    # a picture in memory
-    except (OSError, ValueError): return 0    # no such file
+    try:
+        return (
+            os.path.getsize(file) if isinstance(file, (str, os.PathLike)) else 0
+        )  # a picture in memory
+    except (OSError, ValueError):
+        return 0  # no such file
+
 
 def _map(
     f,  # function of one path
@@ -657,40 +1021,55 @@ def _map(
 ):  # yields f(path), in order
     "Apply `f` to each file. Threads pay where files are big enough for decoding, which frees the interpreter's lock, to outweigh the hand-over."
     first = files[:64]
-    big = sum(map(_bytes_of, first)) > 8192*len(first)
-    with ThreadPoolExecutor(defaults.cpus if big else 0) as pool: yield from pool.map(f, files)
+    big = sum(map(_bytes_of, first)) > 8192 * len(first)
+    with ThreadPoolExecutor(defaults.cpus if big else 0) as pool:
+        yield from pool.map(f, files)
 
 # %% ../nbs/01_data.ipynb #e1ff5c9a
 class ImageFiles(list):
     "Paths of images, sorted; `skipped` holds `(path, reason)` for whatever else was in the folder."
-    def __init__(self, files, skipped): super().__init__(files); self.skipped = list(skipped)
+
+    def __init__(self, files, skipped):
+        super().__init__(files)
+        self.skipped = list(skipped)
 
 # %% ../nbs/01_data.ipynb #26c104ad
 def image_files(
     folder,  # folder to look through, with its sub-folders
     links=False,  # follow links, each file and folder once?
-) -> ImageFiles:  # sorted list of Paths; its `skipped` lists (path, reason) for the rest
+) -> (
+    ImageFiles
+):  # sorted list of Paths; its `skipped` lists (path, reason) for the rest
     """Find the images in `folder`, judged by their first bytes and not by their names.
 
     Follows no link unless it is told to, enters no hidden folder, writes nothing. Reads headers only: `verify_images` decodes every file. An
     empty folder gives an empty list. Raises `FileNotFoundError` for a folder that does not exist, `NotADirectoryError` for a file."""
     files, skipped = _walk(folder)
-    if links: _follow(_path(folder), files, skipped)
+    if links:
+        _follow(_path(folder), files, skipped)
     for path, reason in zip(files, _map(_header, files)):
-        if reason: skipped[path] = reason
-    return ImageFiles(sorted(f for f in files if f not in skipped), sorted(skipped.items()))
+        if reason:
+            skipped[path] = reason
+    return ImageFiles(
+        sorted(f for f in files if f not in skipped), sorted(skipped.items())
+    )
 
 # %% ../nbs/01_data.ipynb #d0edcd44
 def _rgb(
     im,  # PIL image of any mode
 ) -> Image.Image:  # the same picture in mode RGB, 8 bits a channel
     "Convert to RGB: 16-bit grey is scaled, transparent pixels show white. Raises `ValueError` where pixels have no agreed range."
-    if im.mode == "F": raise _NoPicture("its pixels are floats, which have no agreed range: save it with 8 or 16 bits")
+    if im.mode == "F":
+        raise _NoPicture(
+            "its pixels are floats, which have no agreed range: save it with 8 or 16 bits"
+        )
     if im.mode == "I" or im.mode.startswith("I;"):
         grey = np.asarray(im).astype(np.int64)
         if grey.min() < 0 or grey.max() > 65535:
-            raise _NoPicture("its pixels have 32 bits and no agreed range: save it with 8 or 16 bits")
-        im = Image.fromarray(((grey + 128)//257).astype(np.uint8))
+            raise _NoPicture(
+                "its pixels have 32 bits and no agreed range: save it with 8 or 16 bits"
+            )
+        im = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
     elif im.has_transparency_data:
         im = im.convert("RGBA")
         im = Image.alpha_composite(Image.new("RGBA", im.size, "white"), im)
@@ -700,20 +1079,23 @@ def _rgb(
 FITS = "crop", "pad", "squeeze"  # ways to make a square of a picture
 _PAD = 124, 116, 104  # the mean colour of ImageNet, which is about 0 for a network
 
+
 def _squared(
     im,  # PIL image, mode RGB
     size,  # side in pixels
     fit,  # one of `FITS`
-    share=1.,  # of the height and the width of which the centre is cut out
+    share=1.0,  # of the height and the width of which the centre is cut out
     resample="bilinear",  # how pixels are computed from others: a name of Pillow's
 ) -> Image.Image:  # of size x size pixels
     "Make a square of a picture: cut its centre out, put bars on both sides of it, or squeeze it."
     how = Image.Resampling[resample.upper()]
-    if fit == "crop": return ImageOps.fit(im, (size, size), how, bleed=(1 - share)/2)
-    if fit == "squeeze": return im.resize((size, size), how)
-    w, h = (max(round(size*side/max(im.size)), 1) for side in im.size)
+    if fit == "crop":
+        return ImageOps.fit(im, (size, size), how, bleed=(1 - share) / 2)
+    if fit == "squeeze":
+        return im.resize((size, size), how)
+    w, h = (max(round(size * side / max(im.size)), 1) for side in im.size)
     out = Image.new("RGB", (size, size), _PAD)
-    out.paste(im.resize((w, h), how), ((size - w)//2, (size - h)//2))
+    out.paste(im.resize((w, h), how), ((size - w) // 2, (size - h) // 2))
     return out
 
 # %% ../nbs/01_data.ipynb #iss15da
@@ -727,10 +1109,12 @@ def _shrink(
     scale = 1
     if size and im.format in ("JPEG", "MPO"):
         side = max(im.size) if fit == "pad" else min(im.size)
-        scale = next((s for s in (8, 4, 2) if side//s >= 2*size), 1)
-        while scale < 8 and (im.width//scale)*(im.height//scale) > _MOST: scale *= 2
+        scale = next((s for s in (8, 4, 2) if side // s >= 2 * size), 1)
+        while scale < 8 and (im.width // scale) * (im.height // scale) > _MOST:
+            scale *= 2
     _check_pixels(im, told, scale)
-    if scale > 1: im.draft(None, (max(im.width//scale, 1), max(im.height//scale, 1)))
+    if scale > 1:
+        im.draft(None, (max(im.width // scale, 1), max(im.height // scale, 1)))
 
 # %% ../nbs/01_data.ipynb #3339b120
 def _decode(
@@ -756,8 +1140,9 @@ def _verify(
     try:
         with _opened(path) as (im, _):
             row.update(format=im.format, mode=im.mode, width=im.width, height=im.height)
-        _decode(path, 512 if row["width"]*row["height"] > _MOST else None)
-    except Exception as e: row["reason"] = _reason(e)
+        _decode(path, 512 if row["width"] * row["height"] > _MOST else None)
+    except Exception as e:
+        row["reason"] = _reason(e)
     return row
 
 # %% ../nbs/01_data.ipynb #9d562311
@@ -771,9 +1156,15 @@ def verify_images(
     folder = _path(folder)
     files, skipped = _walk(folder)
     rows = dict(zip(files, _map(_verify, files)))
-    for path, reason in skipped.items(): rows[path] = dict(reason=reason, format="", mode="")
-    table = pd.DataFrame([dict(file=path.relative_to(folder).as_posix(), **rows[path]) for path in sorted(rows)],
-                         columns=["file", "reason", "format", "mode", "width", "height"])
+    for path, reason in skipped.items():
+        rows[path] = dict(reason=reason, format="", mode="")
+    table = pd.DataFrame(
+        [
+            dict(file=path.relative_to(folder).as_posix(), **rows[path])
+            for path in sorted(rows)
+        ],
+        columns=["file", "reason", "format", "mode", "width", "height"],
+    )
     return table.astype({"width": "Int64", "height": "Int64"})
 
 # %% ../nbs/01_data.ipynb #a331a829
@@ -784,33 +1175,43 @@ def _readable(
     **how,  # as in `_decode`
 ) -> Image.Image:  # mode RGB
     "Decode a file, or raise an error that names it."
-    try: return _decode(path, size, fit, **how)
-    except FileNotFoundError: raise
+    try:
+        return _decode(path, size, fit, **how)
+    except FileNotFoundError:
+        raise
     except Exception as e:
-        raise ValueError(f"{path} cannot be read ({_reason(e)}): leave it out, or make it anew; `verify_images` lists such files") from e
+        raise ValueError(
+            f"{path} cannot be read ({_reason(e)}): leave it out, or make it anew; `verify_images` lists such files"
+        ) from e
 
 # %% ../nbs/01_data.ipynb #iss15dd
 def _is_long(
     path,  # file of an image
 ) -> bool:  # is it far from square, with one side over twice as long as the other?
     "Look at the header of a file only."
-    with _opened(path) as (im, _): return max(im.size) > 2*min(im.size)
+    with _opened(path) as (im, _):
+        return max(im.size) > 2 * min(im.size)
 
 # %% ../nbs/01_data.ipynb #e7d5309c
 def _no_single(
     files,  # what a caller gave as its list of paths
 ):
     "Raise `TypeError` for a single path, which would be read letter by letter."
-    if isinstance(files, (str, Path)): raise TypeError("files is one path: give a list, such as image_files(folder)")
+    if isinstance(files, (str, Path)):
+        raise TypeError("files is one path: give a list, such as image_files(folder)")
+
 
 def _pixels(
     size,  # what a caller gave as a side
 ) -> int:  # 1 or more
     "The side in pixels; raise `ValueError` where it is no whole number."
     error = f"size is {size!r}: give a number of pixels, whole and 1 or more, such as size=128"
-    try: pixels = index(size)
-    except TypeError: raise ValueError(error) from None
-    if pixels < 1: raise ValueError(error)
+    try:
+        pixels = index(size)
+    except TypeError:
+        raise ValueError(error) from None
+    if pixels < 1:
+        raise ValueError(error)
     return pixels
 
 # %% ../nbs/01_data.ipynb #e288dcee
@@ -827,15 +1228,20 @@ def read_images(
     of Pillow or Python is changed, in any thread. No files give an array of length 0. Raises `ValueError`, naming the file, for one that
     cannot be decoded, and when `size` is None and sizes differ; `TypeError` for a single path."""
     _no_single(files)
-    if size is not None: size = _pixels(size)
-    if fit not in FITS: raise ValueError(f"fit is {fit!r}: give {', '.join(FITS[:-1])} or {FITS[-1]}")
+    if size is not None:
+        size = _pixels(size)
+    if fit not in FITS:
+        raise ValueError(f"fit is {fit!r}: give {', '.join(FITS[:-1])} or {FITS[-1]}")
     files = [Path(f) for f in files]
     out = None
     for i, im in enumerate(_map(partial(_readable, size=size, fit=fit, **how), files)):
-        if out is None: out = np.empty((len(files), im.height, im.width, 3), np.uint8)
+        if out is None:
+            out = np.empty((len(files), im.height, im.width, 3), np.uint8)
         if (im.height, im.width) != out.shape[1:3]:
-            raise ValueError(f"{files[0].name} has {out.shape[2]}x{out.shape[1]} pixels and {files[i].name} has {im.width}x{im.height}: "
-                             "give a size, such as size=128")
+            raise ValueError(
+                f"{files[0].name} has {out.shape[2]}x{out.shape[1]} pixels and {files[i].name} has {im.width}x{im.height}: "
+                "give a size, such as size=128"
+            )
         out[i] = im
     return np.empty((0, size or 0, size or 0, 3), np.uint8) if out is None else out
 
@@ -845,10 +1251,14 @@ def twins(
 ) -> list[list[int]]:  # groups of positions in `files`, two or more in each
     "Group the files that are the same byte for byte. Only files of equal size are read."
     by_size, by_bytes = defaultdict(list), defaultdict(list)
-    for i, f in enumerate(files): by_size[os.path.getsize(f)].append(i)
+    for i, f in enumerate(files):
+        by_size[os.path.getsize(f)].append(i)
     for group in by_size.values():
         if len(group) > 1:
-            for i in group: by_bytes[hashlib.blake2b(Path(files[i]).read_bytes()).digest()].append(i)
+            for i in group:
+                by_bytes[hashlib.blake2b(Path(files[i]).read_bytes()).digest()].append(
+                    i
+                )
     return [group for group in by_bytes.values() if len(group) > 1]
 
 # %% ../nbs/01_data.ipynb #34fd07fe
@@ -858,7 +1268,9 @@ def _lot(
     name,  # of the file, without its folder
 ) -> bytes:  # what files of one class are ordered by
     "Draw a lot from seed, class and name alone, so that no other file can change it."
-    return hashlib.blake2b(f"{seed}/{label}/{name}".encode(errors="surrogateescape")).digest()
+    return hashlib.blake2b(
+        f"{seed}/{label}/{name}".encode(errors="surrogateescape")
+    ).digest()
 
 # %% ../nbs/01_data.ipynb #76e951b3
 def _hold_out(
@@ -866,11 +1278,13 @@ def _hold_out(
     valid,  # share to take
 ) -> list:  # positions taken
     "Take groups while they fit into the share; from two groups on at least one is taken and one is left."
-    if len(groups) < 2: return []
+    if len(groups) < 2:
+        return []
     n = sum(map(len, groups))
-    room, taken = min(round(valid*n), n - 1), []
+    room, taken = min(round(valid * n), n - 1), []
     for group in groups:
-        if len(taken) + len(group) <= room: taken += group
+        if len(taken) + len(group) <= room:
+            taken += group
     return taken or min(groups, key=len)
 
 # %% ../nbs/01_data.ipynb #0f7feda6
@@ -879,7 +1293,9 @@ def split(
     labels,  # class of each file
     valid=0.2,  # share of each class to hold out, above 0 and below 1
     seed=42,  # another seed gives another split
-) -> tuple[np.ndarray, np.ndarray]:  # positions in `files`, int64 and ascending: to train on; held out
+) -> tuple[
+    np.ndarray, np.ndarray
+]:  # positions in `files`, int64 and ascending: to train on; held out
     """Split files into training and validation, class by class, with byte-identical files on one side.
 
     A class gives round(valid*n) of its n files, at least one and never all; twins can make that inexact. A class of one file, or of nothing
@@ -887,16 +1303,27 @@ def split(
     the seed and on names, labels and bytes in its own class: not on the order of `files`, not on their folder, not on other classes.
     Raises `ValueError` for lengths that differ and for a share outside of 0..1, `TypeError` for a single path."""
     _no_single(files)
-    files, labels = [Path(f) for f in files], [str(l) for l in np.asarray(list(labels)).tolist()]
-    if len(files) != len(labels): raise ValueError(f"{len(files)} files and {len(labels)} labels: give one label a file")
-    if not 0 < valid < 1: raise ValueError(f"valid is {valid}: give the share to hold out, above 0 and below 1")
+    files, labels = (
+        [Path(f) for f in files],
+        [str(l) for l in np.asarray(list(labels)).tolist()],
+    )
+    if len(files) != len(labels):
+        raise ValueError(
+            f"{len(files)} files and {len(labels)} labels: give one label a file"
+        )
+    if not 0 < valid < 1:
+        raise ValueError(
+            f"valid is {valid}: give the share to hold out, above 0 and below 1"
+        )
     groups = {i: [i] for i in range(len(files))}
     for group in twins(files):
         first, *rest = sorted(group, key=lambda i: (labels[i], files[i].name, files[i]))
         groups[first] = group
-        for i in rest: del groups[i]
+        for i in rest:
+            del groups[i]
     classes = defaultdict(list)
-    for i in groups: classes[labels[i]].append(i)
+    for i in groups:
+        classes[labels[i]].append(i)
     held_out = []
     for label, members in classes.items():
         members.sort(key=lambda i: (_lot(seed, label, files[i].name), files[i]))

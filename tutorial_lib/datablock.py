@@ -28,8 +28,11 @@ def breed_label(
 
     Raises `ValueError` for a name of another form."""
     found = re.fullmatch(r"(.+)_\d+", Path(path).stem)
-    if not found: raise ValueError(f"the name of {path} holds no breed: it has to be like Maine_Coon_12.jpg, the breed and a number. "
-                                   "Rename the file, leave it out, or give a get_y of your own")
+    if not found:
+        raise ValueError(
+            f"the name of {path} holds no breed: it has to be like Maine_Coon_12.jpg, the breed and a number. "
+            "Rename the file, leave it out, or give a get_y of your own"
+        )
     return found[1]
 
 # %% ../nbs/07_datablock.ipynb #db042
@@ -42,12 +45,20 @@ def LeakAwareSplitter(
 
     Moves no global generator of random numbers. The splitter raises `ValueError` when there are no items, when none can be held out, and
     for a share outside of 0..1."""
+
     def splitter(items):
-        if not len(items): raise ValueError("there are no items to split: does the source hold pictures?")
+        if not len(items):
+            raise ValueError(
+                "there are no items to split: does the source hold pictures?"
+            )
         train, held_out = split(items, [get_y(f) for f in items], valid, seed)
-        if not len(held_out): raise ValueError("no item can be held out, since each class has a single file, or only copies of one: "
-                                               "add pictures, or check get_y")
+        if not len(held_out):
+            raise ValueError(
+                "no item can be held out, since each class has a single file, or only copies of one: "
+                "add pictures, or check get_y"
+            )
         return train.tolist(), held_out.tolist()
+
     return splitter
 
 # %% ../nbs/07_datablock.ipynb #db171
@@ -59,12 +70,22 @@ def bad_items(
     """Find, before training, what would stop it: files that are no whole picture, and files whose class cannot be read or is unknown.
 
     Decodes every file. Never raises for a file or its label; for the folder, as `verify_images` does."""
+
     def fault(file):
-        try: y = get_y(Path(folder).expanduser()/file)
-        except Exception as e: return f"no class: {e}"
-        return "" if vocab is None or y in vocab else f"its class {y!r} is not in the vocabulary"
+        try:
+            y = get_y(Path(folder).expanduser() / file)
+        except Exception as e:
+            return f"no class: {e}"
+        return (
+            ""
+            if vocab is None or y in vocab
+            else f"its class {y!r} is not in the vocabulary"
+        )
+
     table = verify_images(folder)[["file", "reason"]]
-    table = table.assign(reason=[reason or fault(file) for file, reason in table.itertuples(index=False)])
+    table = table.assign(
+        reason=[reason or fault(file) for file, reason in table.itertuples(index=False)]
+    )
     return table[table.reason != ""].reset_index(drop=True)
 
 # %% ../nbs/07_datablock.ipynb #db056
@@ -83,17 +104,41 @@ def breed_block(
 
     Raises `ValueError` for sizes and statistics that cannot be. When the block is used, it raises what `LeakAwareSplitter` and `get_y` raise,
     and `ValueError` when all pictures are of one class and no `vocab` is given."""
-    if not isinstance(size, int) or size < 1: raise ValueError(f"size is {size!r}: give the side of the pictures in pixels, such as size=160")
-    presize = size + size//4 if presize is None else presize
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(
+            f"size is {size!r}: give the side of the pictures in pixels, such as size=160"
+        )
+    presize = size + size // 4 if presize is None else presize
     if not isinstance(presize, int) or presize < size:
-        raise ValueError(f"presize is {presize!r} and size is {size}: pictures are cut from larger ones, so give a whole number from {size} up")
-    if not isinstance(stats, (tuple, list)) or [np.shape(s) for s in stats] != [(3,), (3,)] or min(stats[1]) <= 0:
-        raise ValueError(f"stats are {stats}: give three means and three standard deviations above 0, such as imagenet_stats")
+        raise ValueError(
+            f"presize is {presize!r} and size is {size}: pictures are cut from larger ones, so give a whole number from {size} up"
+        )
+    if (
+        not isinstance(stats, (tuple, list))
+        or [np.shape(s) for s in stats] != [(3,), (3,)]
+        or min(stats[1]) <= 0
+    ):
+        raise ValueError(
+            f"stats are {stats}: give three means and three standard deviations above 0, such as imagenet_stats"
+        )
     split_items = LeakAwareSplitter(get_y, valid, seed)
+
     def splitter(items):
         classes = {get_y(f) for f in items}
         if len(classes) == 1 and vocab is None:
-            raise ValueError(f"all pictures are of one class, {classes.pop()!r}, and a classifier needs two: check the source and get_y")
+            raise ValueError(
+                f"all pictures are of one class, {classes.pop()!r}, and a classifier needs two: check the source and get_y"
+            )
         return split_items(items)
-    return DataBlock(blocks=(ImageBlock, CategoryBlock(vocab=vocab)), get_items=get_items, get_y=get_y, splitter=splitter, item_tfms=Resize(presize),
-                     batch_tfms=[*aug_transforms(**{"size": size, "min_scale": 0.75} | kwargs), Normalize.from_stats(*stats)])
+
+    return DataBlock(
+        blocks=(ImageBlock, CategoryBlock(vocab=vocab)),
+        get_items=get_items,
+        get_y=get_y,
+        splitter=splitter,
+        item_tfms=Resize(presize),
+        batch_tfms=[
+            *aug_transforms(**{"size": size, "min_scale": 0.75} | kwargs),
+            Normalize.from_stats(*stats),
+        ],
+    )

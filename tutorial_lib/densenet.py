@@ -38,15 +38,23 @@ def _statistics_kept(
 ):
     "Inside the `with` block `norm` works on copies of its running statistics; afterwards it has its own back."
     before = dict(norm.named_buffers())
-    for name, t in before.items(): setattr(norm, name, t.clone())
-    try: yield
+    for name, t in before.items():
+        setattr(norm, name, t.clone())
+    try:
+        yield
     finally:
-        for name, t in before.items(): setattr(norm, name, t)
+        for name, t in before.items():
+            setattr(norm, name, t)
 
 # %% ../nbs/06_densenet.ipynb #d105
 def _checkpointed(f, norm, *xs):
     "`f(*xs)`, a part of a layer that holds the batch norm `norm`; for the gradient it is made again."
-    return checkpoint(f, *xs, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(norm)))
+    return checkpoint(
+        f,
+        *xs,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), _statistics_kept(norm)),
+    )
 
 # %% ../nbs/06_densenet.ipynb #d106
 class DenseLayer(nn.Module):
@@ -54,65 +62,109 @@ class DenseLayer(nn.Module):
 
     A tensor (bs, n_in, h, w), or several that have `n_in` channels together, become one of (bs, growth_rate, h, w). The 1x1 convolution is
     the bottleneck: whatever `n_in` is, the 3x3 convolution sees `bn_size * growth_rate` channels."""
-    def __init__(self,
+
+    def __init__(
+        self,
         n_in,  # channels so far
         growth_rate=32,  # new channels
         bn_size=4,  # width of the bottleneck, in growth rates
-        drop_rate=0.,  # share of the new values that dropout sets to 0 in training
+        drop_rate=0.0,  # share of the new values that dropout sets to 0 in training
         memory_efficient=False,  # keep only what the convolutions make, and make the rest again for the gradients?
     ):
         super().__init__()
-        width = bn_size*growth_rate
-        self.norm1, self.relu1, self.conv1 = nn.BatchNorm2d(n_in), nn.ReLU(inplace=True), nn.Conv2d(n_in, width, 1, bias=False)
-        self.norm2, self.relu2, self.conv2 = nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Conv2d(width, growth_rate, 3, padding=1, bias=False)
+        width = bn_size * growth_rate
+        self.norm1, self.relu1, self.conv1 = (
+            nn.BatchNorm2d(n_in),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(n_in, width, 1, bias=False),
+        )
+        self.norm2, self.relu2, self.conv2 = (
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, growth_rate, 3, padding=1, bias=False),
+        )
         self.drop, self.memory_efficient = nn.Dropout(drop_rate), memory_efficient
 
-    def bottleneck(self, *xs): return self.conv1(self.relu1(self.norm1(torch.cat(xs, 1))))
+    def bottleneck(self, *xs):
+        return self.conv1(self.relu1(self.norm1(torch.cat(xs, 1))))
 
-    def grow(self, x): return self.conv2(self.relu2(self.norm2(x)))
+    def grow(self, x):
+        return self.conv2(self.relu2(self.norm2(x)))
 
     def forward(self, *xs):
-        if not (self.memory_efficient and torch.is_grad_enabled()): return self.drop(self.grow(self.bottleneck(*xs)))
-        return self.drop(_checkpointed(self.grow, self.norm2, _checkpointed(self.bottleneck, self.norm1, *xs)))
+        if not (self.memory_efficient and torch.is_grad_enabled()):
+            return self.drop(self.grow(self.bottleneck(*xs)))
+        return self.drop(
+            _checkpointed(
+                self.grow, self.norm2, _checkpointed(self.bottleneck, self.norm1, *xs)
+            )
+        )
 
 # %% ../nbs/06_densenet.ipynb #d008
 class DenseBlock(nn.ModuleDict):
     "Layers of which each sees what came in and what all layers before it made: (bs, n_in, h, w) to (bs, n_in + n_layers*growth_rate, h, w)."
-    def __init__(self,
+
+    def __init__(
+        self,
         n_layers,  # how many
         n_in,  # channels in
         growth_rate=32,  # channels that each layer adds
         **kwargs,  # for each `DenseLayer`
     ):
-        super().__init__({f"denselayer{i + 1}": DenseLayer(n_in + i*growth_rate, growth_rate, **kwargs) for i in range(n_layers)})
+        super().__init__(
+            {
+                f"denselayer{i + 1}": DenseLayer(
+                    n_in + i * growth_rate, growth_rate, **kwargs
+                )
+                for i in range(n_layers)
+            }
+        )
 
     def forward(self, x):
         xs = [x]
-        for layer in self.values(): xs.append(layer(*xs))
+        for layer in self.values():
+            xs.append(layer(*xs))
         return torch.cat(xs, 1)
 
 # %% ../nbs/06_densenet.ipynb #d009
 class Transition(nn.Sequential):
     "Between two blocks: (bs, n_in, h, w) to (bs, n_out, h/2, w/2), an odd side rounded down."
-    def __init__(self,
+
+    def __init__(
+        self,
         n_in,  # channels in
         n_out,  # channels out: half of them in DenseNet-C
     ):
-        super().__init__(OrderedDict(norm=nn.BatchNorm2d(n_in), relu=nn.ReLU(inplace=True),
-                                     conv=nn.Conv2d(n_in, n_out, 1, bias=False), pool=nn.AvgPool2d(2)))
+        super().__init__(
+            OrderedDict(
+                norm=nn.BatchNorm2d(n_in),
+                relu=nn.ReLU(inplace=True),
+                conv=nn.Conv2d(n_in, n_out, 1, bias=False),
+                pool=nn.AvgPool2d(2),
+            )
+        )
 
 # %% ../nbs/06_densenet.ipynb #d138
-def _whole(v): return isinstance(v, int) and not isinstance(v, bool) and 0 < v <= 100_000
+def _whole(v):
+    return isinstance(v, int) and not isinstance(v, bool) and 0 < v <= 100_000
+
 
 _NUMBER = "a whole number from 1 to 100000"
 _RULES = dict(
     growth_rate=(_NUMBER, _whole),
-    block_config=("a list with one whole number from 1 to 100000 for each block", lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(map(_whole, v))),
+    block_config=(
+        "a list with one whole number from 1 to 100000 for each block",
+        lambda v: isinstance(v, (list, tuple)) and len(v) > 0 and all(map(_whole, v)),
+    ),
     num_init_features=(_NUMBER, _whole),
     bn_size=(_NUMBER, _whole),
-    drop_rate=("a number from 0 up to 1, without 1", lambda v: isinstance(v, Real) and not isinstance(v, bool) and 0 <= v < 1),
+    drop_rate=(
+        "a number from 0 up to 1, without 1",
+        lambda v: isinstance(v, Real) and not isinstance(v, bool) and 0 <= v < 1,
+    ),
     num_classes=(_NUMBER, _whole),
-    small_images=("true or false", lambda v: isinstance(v, bool)))
+    small_images=("true or false", lambda v: isinstance(v, bool)),
+)
 
 # %% ../nbs/06_densenet.ipynb #d139
 def check_architecture(
@@ -120,19 +172,30 @@ def check_architecture(
     source="DenseNet",  # what an error names: the file, or the function
 ):
     "Raise `ValueError`, with the key and what it may be, if no `DenseNet` can be built from `config`."
-    if not isinstance(config, Mapping): raise ValueError(f"{source}: an architecture is a dictionary, such as {{\"growth_rate\": 12}}, got {type(config).__name__}")
+    if not isinstance(config, Mapping):
+        raise ValueError(
+            f'{source}: an architecture is a dictionary, such as {{"growth_rate": 12}}, got {type(config).__name__}'
+        )
     for key, value in config.items():
         if key not in _RULES:
             near = difflib.get_close_matches(str(key), _RULES, 1, 0.5)
-            raise ValueError(f"{source}: there is no key {key!r}{f': did you mean {near[0]!r}?' if near else '.'} The keys are {', '.join(_RULES)}")
+            raise ValueError(
+                f"{source}: there is no key {key!r}{f': did you mean {near[0]!r}?' if near else '.'} The keys are {', '.join(_RULES)}"
+            )
         must, holds = _RULES[key]
-        if not holds(value): raise ValueError(f"{source}: {key} is {value!r}: it must be {must}")
+        if not holds(value):
+            raise ValueError(f"{source}: {key} is {value!r}: it must be {must}")
 
 # %% ../nbs/06_densenet.ipynb #d010
 def _large_stem(n_out):
     "What ImageNet's pictures meet first: two steps that halve the sides, (bs, 3, h, w) to (bs, n_out, h/4, w/4)."
-    return OrderedDict(conv0=nn.Conv2d(3, n_out, 7, stride=2, padding=3, bias=False), norm0=nn.BatchNorm2d(n_out),
-                       relu0=nn.ReLU(inplace=True), pool0=nn.MaxPool2d(3, stride=2, padding=1))
+    return OrderedDict(
+        conv0=nn.Conv2d(3, n_out, 7, stride=2, padding=3, bias=False),
+        norm0=nn.BatchNorm2d(n_out),
+        relu0=nn.ReLU(inplace=True),
+        pool0=nn.MaxPool2d(3, stride=2, padding=1),
+    )
+
 
 def _small_stem(n_out):
     "What pictures of 32x32 pixels meet first: (bs, 3, h, w) to (bs, n_out, h, w)."
@@ -143,44 +206,79 @@ class DenseNet(nn.Module):
     """Dense blocks with transitions between them: images (bs, 3, h, w) to logits (bs, num_classes).
 
     DenseNet-BC (Huang and others, 2017, table 1). Its names, its initial weights for a seed and its outputs are those of torchvision."""
-    def __init__(self,
+
+    def __init__(
+        self,
         growth_rate=32,  # channels that each layer adds (the paper's k)
         block_config=(6, 12, 24, 16),  # layers in each block
         num_init_features=64,  # channels of the first convolution
         bn_size=4,  # width of the bottleneck, in growth rates
-        drop_rate=0.,  # share of the new values that dropout sets to 0 in training
+        drop_rate=0.0,  # share of the new values that dropout sets to 0 in training
         num_classes=1000,  # logits
         memory_efficient=False,  # less memory in training, for more time?
         small_images=False,  # the paper's first layer for pictures of 32x32 pixels, which halves nothing
     ):
         "Raises `ValueError`, with the argument's name, for a value that cannot be. `config` keeps the architecture."
         super().__init__()
-        self.config = dict(growth_rate=growth_rate, block_config=tuple(block_config) if isinstance(block_config, list) else block_config,
-                           num_init_features=num_init_features, bn_size=bn_size, drop_rate=drop_rate, num_classes=num_classes, small_images=small_images)
+        self.config = dict(
+            growth_rate=growth_rate,
+            block_config=tuple(block_config)
+            if isinstance(block_config, list)
+            else block_config,
+            num_init_features=num_init_features,
+            bn_size=bn_size,
+            drop_rate=drop_rate,
+            num_classes=num_classes,
+            small_images=small_images,
+        )
         check_architecture(self.config)
         n = num_init_features
         layers = (_small_stem if small_images else _large_stem)(n)
         for i, n_layers in enumerate(block_config, 1):
             if i > 1:
-                layers[f"transition{i - 1}"] = Transition(n, n//2)
+                layers[f"transition{i - 1}"] = Transition(n, n // 2)
                 n //= 2
-            layers[f"denseblock{i}"] = DenseBlock(n_layers, n, growth_rate, bn_size=bn_size, drop_rate=drop_rate, memory_efficient=memory_efficient)
-            n += n_layers*growth_rate
+            layers[f"denseblock{i}"] = DenseBlock(
+                n_layers,
+                n,
+                growth_rate,
+                bn_size=bn_size,
+                drop_rate=drop_rate,
+                memory_efficient=memory_efficient,
+            )
+            n += n_layers * growth_rate
         self.features = nn.Sequential(layers | dict(norm5=nn.BatchNorm2d(n)))
         self.classifier = nn.Linear(n, num_classes)
         for m in self.modules():
-            if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight)
+            if isinstance(m, nn.Conv2d):
+                nn.init.kaiming_normal_(m.weight)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, x): return self.classifier(F.relu(self.features(x), inplace=True).mean((2, 3)))
+    def forward(self, x):
+        return self.classifier(F.relu(self.features(x), inplace=True).mean((2, 3)))
 
 # %% ../nbs/06_densenet.ipynb #d017
 ARCHITECTURES = dict(
-    densenet121=dict(growth_rate=32, block_config=(6, 12, 24, 16), num_init_features=64),
-    densenet161=dict(growth_rate=48, block_config=(6, 12, 36, 24), num_init_features=96),
-    densenet169=dict(growth_rate=32, block_config=(6, 12, 32, 32), num_init_features=64),
-    densenet201=dict(growth_rate=32, block_config=(6, 12, 48, 32), num_init_features=64),
-    densenet_tiny=dict(growth_rate=24, block_config=(2, 4, 8), num_init_features=48, num_classes=10, small_images=True))
+    densenet121=dict(
+        growth_rate=32, block_config=(6, 12, 24, 16), num_init_features=64
+    ),
+    densenet161=dict(
+        growth_rate=48, block_config=(6, 12, 36, 24), num_init_features=96
+    ),
+    densenet169=dict(
+        growth_rate=32, block_config=(6, 12, 32, 32), num_init_features=64
+    ),
+    densenet201=dict(
+        growth_rate=32, block_config=(6, 12, 48, 32), num_init_features=64
+    ),
+    densenet_tiny=dict(
+        growth_rate=24,
+        block_config=(2, 4, 8),
+        num_init_features=48,
+        num_classes=10,
+        small_images=True,
+    ),
+)
 
 # %% ../nbs/06_densenet.ipynb #d140
 def ledger(
@@ -192,19 +290,36 @@ def ledger(
     **others,  # the other keys of an architecture: they change neither channels nor sides
 ) -> pd.DataFrame:  # a row a part: name, layers, channels in, channels out, side, and direct connections
     "Predict with paper and pencil's arithmetic what comes out of each part of a `DenseNet`."
-    arguments = dict(growth_rate=growth_rate, block_config=block_config, num_init_features=num_init_features, small_images=small_images)
+    arguments = dict(
+        growth_rate=growth_rate,
+        block_config=block_config,
+        num_init_features=num_init_features,
+        small_images=small_images,
+    )
     check_architecture(arguments | others, "ledger")
-    if not _whole(size): raise ValueError(f"ledger: size is {size!r}: it must be {_NUMBER}")
-    n, side = num_init_features, size if small_images else -(-size//4)
+    if not _whole(size):
+        raise ValueError(f"ledger: size is {size!r}: it must be {_NUMBER}")
+    n, side = num_init_features, size if small_images else -(-size // 4)
     rows = [("stem", 0, 3, n, side, 0)]
     for i, n_layers in enumerate(block_config, 1):
         if i > 1:
             side //= 2
-            rows.append((f"transition{i - 1}", 0, n, n//2, side, 0))
+            rows.append((f"transition{i - 1}", 0, n, n // 2, side, 0))
             n //= 2
-        rows.append((f"denseblock{i}", n_layers, n, n + n_layers*growth_rate, side, n_layers*(n_layers + 1)//2))
-        n += n_layers*growth_rate
-    return pd.DataFrame(rows, columns=["part", "layers", "n_in", "n_out", "side", "connections"])
+        rows.append(
+            (
+                f"denseblock{i}",
+                n_layers,
+                n,
+                n + n_layers * growth_rate,
+                side,
+                n_layers * (n_layers + 1) // 2,
+            )
+        )
+        n += n_layers * growth_rate
+    return pd.DataFrame(
+        rows, columns=["part", "layers", "n_in", "n_out", "side", "connections"]
+    )
 
 # %% ../nbs/06_densenet.ipynb #d142
 def plot_ledger(
@@ -216,38 +331,68 @@ def plot_ledger(
     x = 0
     blocks = rows[rows.layers > 0]
     for i, row in enumerate(blocks.itertuples()):
-        ax.fill_between([x, x + row.layers], [row.n_in, row.n_out], color=f"C{i}", alpha=.35, lw=0)
+        ax.fill_between(
+            [x, x + row.layers], [row.n_in, row.n_out], color=f"C{i}", alpha=0.35, lw=0
+        )
         ax.plot([x, x + row.layers], [row.n_in, row.n_out], color=f"C{i}")
-        ax.text(x + row.layers, row.n_out, f"{row.n_out}", ha="right", va="bottom", fontsize=8, color=f"C{i}")
-        ax.text(x + row.layers/2, 0, row.side, ha="center", va="bottom", fontsize=8)
+        ax.text(
+            x + row.layers,
+            row.n_out,
+            f"{row.n_out}",
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color=f"C{i}",
+        )
+        ax.text(x + row.layers / 2, 0, row.side, ha="center", va="bottom", fontsize=8)
         x += row.layers
-    ax.set(xlabel="dense layers", ylabel="channels", xlim=(0, x), ylim=(0, rows.n_out.max()*1.15))
+    ax.set(
+        xlabel="dense layers",
+        ylabel="channels",
+        xlim=(0, x),
+        ylim=(0, rows.n_out.max() * 1.15),
+    )
     return ax
 
 # %% ../nbs/06_densenet.ipynb #d020
-LEGACY_KEYS = {r"(denselayer\d+\.(?:norm|conv))\.([12])\.": r"\1\2."}  # rules for `rename_keys`: `norm.1` -> `norm1`, `conv.2` -> `conv2`
+LEGACY_KEYS = {
+    r"(denselayer\d+\.(?:norm|conv))\.([12])\.": r"\1\2."
+}  # rules for `rename_keys`: `norm.1` -> `norm1`, `conv.2` -> `conv2`
 
 # %% ../nbs/06_densenet.ipynb #d144
 def _published(name, weights):
     "The state dict of torchvision's weights for `name`, its keys as they are today."
     enum = get_model_weights(name)
-    try: weights = enum.verify(weights)
-    except (KeyError, TypeError) as e: raise ValueError(f"{name}: there are no weights {weights!r}: there are {', '.join(enum.__members__)}") from e
+    try:
+        weights = enum.verify(weights)
+    except (KeyError, TypeError) as e:
+        raise ValueError(
+            f"{name}: there are no weights {weights!r}: there are {', '.join(enum.__members__)}"
+        ) from e
     folder = Path(torch.hub.get_dir(), "checkpoints")
-    try: state = weights.get_state_dict(progress=True, check_hash=True)
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True)
     except (URLError, TimeoutError, ConnectionError) as e:
-        raise ConnectionError(f"{name}: {weights.url} could not be read ({getattr(e, 'reason', e)}). Try again with a network, or copy that "
-                              f"file into {folder}") from e
+        raise ConnectionError(
+            f"{name}: {weights.url} could not be read ({getattr(e, 'reason', e)}). Try again with a network, or copy that "
+            f"file into {folder}"
+        ) from e
     except (EOFError, RuntimeError, UnpicklingError) as e:
-        raise ValueError(f"{name}: {folder/Path(weights.url).name} is damaged: delete it, then it is downloaded again. [{e}]") from e
+        raise ValueError(
+            f"{name}: {folder / Path(weights.url).name} is damaged: delete it, then it is downloaded again. [{e}]"
+        ) from e
     return rename_keys(state, LEGACY_KEYS)
 
 # %% ../nbs/06_densenet.ipynb #d022
 def _same_architecture(name, model):
     "Raise `ValueError` if the weights of `name` do not fit `model`."
-    for key, value in (dict(bn_size=4, num_classes=1000, small_images=False) | ARCHITECTURES[name]).items():
+    for key, value in (
+        dict(bn_size=4, num_classes=1000, small_images=False) | ARCHITECTURES[name]
+    ).items():
         if model.config[key] != value:
-            raise ValueError(f"{name}: its weights are for {key}={value}, not {model.config[key]}: load them first, then change the model")
+            raise ValueError(
+                f"{name}: its weights are for {key}={value}, not {model.config[key]}: load them first, then change the model"
+            )
 
 # %% ../nbs/06_densenet.ipynb #d023
 def _densenet(name, weights, kwargs):
@@ -268,6 +413,7 @@ def densenet121(
     Raises ValueError for weights or arguments that are not to be had, and ConnectionError if a download fails."""
     return _densenet("densenet121", weights, kwargs)
 
+
 def densenet161(
     weights=None,  # as in `densenet121`
     **kwargs,  # for `DenseNet`
@@ -275,12 +421,14 @@ def densenet161(
     "DenseNet-161: growth rate 48. Weights and errors as in `densenet121`."
     return _densenet("densenet161", weights, kwargs)
 
+
 def densenet169(
     weights=None,  # as in `densenet121`
     **kwargs,  # for `DenseNet`
 ):
     "DenseNet-169. Weights and errors as in `densenet121`."
     return _densenet("densenet169", weights, kwargs)
+
 
 def densenet201(
     weights=None,  # as in `densenet121`
@@ -294,7 +442,8 @@ def _no_twice(pairs):
     "A JSON object as a dictionary, unless a key comes twice."
     keys = [k for k, _ in pairs]
     for k in keys:
-        if keys.count(k) > 1: raise ValueError(f"the key {k!r} comes twice")
+        if keys.count(k) > 1:
+            raise ValueError(f"the key {k!r} comes twice")
     return dict(pairs)
 
 # %% ../nbs/06_densenet.ipynb #d026
@@ -303,14 +452,23 @@ def read_architecture(
 ) -> dict:  # arguments for `DenseNet`; a key that the file lacks keeps its default
     "Read an architecture from a small JSON file. Raises `ValueError` with the file and the key, or the line, that is wrong."
     path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f"{path}: there is no such file")
-    try: config = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_twice)
-    except (ValueError, RecursionError) as e: raise ValueError(f"{path}: this is not JSON that can be used: {e}") from e
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    try:
+        config = json.loads(
+            path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_twice
+        )
+    except (ValueError, RecursionError) as e:
+        raise ValueError(f"{path}: this is not JSON that can be used: {e}") from e
     check_architecture(config, path)
     return {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
 
 # %% ../nbs/06_densenet.ipynb #d030
-CIFAR10_STATS = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)  # mean and standard deviation of red, green and blue, from 0 to 1
+CIFAR10_STATS = (
+    (0.4914, 0.4822, 0.4465),
+    (0.247, 0.2435, 0.2616),
+)  # mean and standard deviation of red, green and blue, from 0 to 1
+
 
 def densenet_tiny(
     pretrained=False,  # with the weights that come with this library, trained on CIFAR-10?
@@ -322,7 +480,10 @@ def densenet_tiny(
     model = DenseNet(**ARCHITECTURES["densenet_tiny"] | kwargs)
     if pretrained:
         _same_architecture("densenet_tiny", model)
-        load_weights(model, Path(str(resources.files("tutorial_lib")/"densenet_tiny.safetensors")))
+        load_weights(
+            model,
+            Path(str(resources.files("tutorial_lib") / "densenet_tiny.safetensors")),
+        )
     return model
 
 # %% ../nbs/06_densenet.ipynb #d148
@@ -336,17 +497,21 @@ def feature_reuse(
     Row 0 is what came into the block. The last column is what reads the whole block: the next transition, or the classifier.
     Raises ValueError if the network has no such block."""
     n_block = len(model.config["block_config"])
-    if block not in range(1, n_block + 1): raise ValueError(f"block is {block!r}: the model has blocks 1 to {n_block}")
+    if block not in range(1, n_block + 1):
+        raise ValueError(f"block is {block!r}: the model has blocks 1 to {n_block}")
     parts = dict(model.features.named_children())
     layers = list(parts[f"denseblock{block}"].values())
     after = parts.get(f"transition{block}")
-    readers = [(layer.norm1, layer.conv1) for layer in layers] + [(after.norm, after.conv) if after else (model.features.norm5, model.classifier)]
-    made = [layers[0].norm1.num_features] + [model.config["growth_rate"]]*len(layers)
+    readers = [(layer.norm1, layer.conv1) for layer in layers] + [
+        (after.norm, after.conv) if after else (model.features.norm5, model.classifier)
+    ]
+    made = [layers[0].norm1.num_features] + [model.config["growth_rate"]] * len(layers)
     grid = np.full((len(made), len(made)), np.nan)
     for j, (norm, reader) in enumerate(readers):
         weight = reader.weight.detach().abs().flatten(1).mean(0)
-        if scaled: weight = weight*norm.weight.detach().abs()
-        grid[:j + 1, j] = [w.mean().item() for w in weight.split(made[:j + 1])]
+        if scaled:
+            weight = weight * norm.weight.detach().abs()
+        grid[: j + 1, j] = [w.mean().item() for w in weight.split(made[: j + 1])]
     return grid
 
 # %% ../nbs/06_densenet.ipynb #d149
@@ -356,16 +521,22 @@ def plot_reuse(
 ):
     "Draw `feature_reuse` of every block side by side; each column is divided by its largest value."
     n_block = len(model.config["block_config"])
-    fig, axs = plt.subplots(1, n_block, figsize=(7.5, 2.9), squeeze=False, width_ratios=[n + 2 for n in model.config["block_config"]])
+    fig, axs = plt.subplots(
+        1,
+        n_block,
+        figsize=(7.5, 2.9),
+        squeeze=False,
+        width_ratios=[n + 2 for n in model.config["block_config"]],
+    )
     for i, ax in enumerate(axs[0], 1):
         grid = feature_reuse(model, i, scaled)
-        im = ax.imshow(grid/np.nanmax(grid, 0), vmin=0, vmax=1, cmap="viridis")
+        im = ax.imshow(grid / np.nanmax(grid, 0), vmin=0, vmax=1, cmap="viridis")
         n = len(grid)
         ax.set_xticks(range(n), [*range(1, n), "next"])
         ax.set_yticks(range(n), ["in", *range(1, n)])
         ax.set(title=f"block {i}", xlabel="read by layer")
     axs[0, 0].set_ylabel("made by layer")
-    fig.colorbar(im, ax=axs, shrink=.7, label="mean |weight|, largest 1")
+    fig.colorbar(im, ax=axs, shrink=0.7, label="mean |weight|, largest 1")
 
 # %% ../nbs/06_densenet.ipynb #d029
 class PlainNet(nn.Sequential):
@@ -373,7 +544,9 @@ class PlainNet(nn.Sequential):
 
     Each of three stages has `n` pairs of convolutions; after a stage the sides are halved and the channels doubled. It has as many convolutions
     one after the other as a `DenseNet` with three blocks of `n` layers for small pictures."""
-    def __init__(self,
+
+    def __init__(
+        self,
         n,  # pairs of convolutions in each stage
         width,  # channels in the first stage
         n_out=10,  # number of classes
@@ -381,9 +554,12 @@ class PlainNet(nn.Sequential):
     ):
         layers = [conv_bn(3, width)]
         for stage in range(3):
-            c = width*2**stage
-            if stage: layers.append(conv_bn(c//2, c, stride=2))
+            c = width * 2**stage
+            if stage:
+                layers.append(conv_bn(c // 2, c, stride=2))
             for _ in range(n):
                 pair = nn.Sequential(conv_bn(c, c), conv_bn(c, c)[:-1])
                 layers += [Residual(pair) if residual else pair, nn.ReLU(inplace=True)]
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, n_out))
+        super().__init__(
+            *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, n_out)
+        )

@@ -30,42 +30,61 @@ class SmallNet(nn.Module):
 
     Any height and width from 5 pixels up will do, since the body ends in an average over all positions.
     """
-    def __init__(self,
-        n_out: int, # number of classes: one logit for each
-        n_in: int = 3, # channels of the images: 3 for RGB, 1 for grey
+
+    def __init__(
+        self,
+        n_out: int,  # number of classes: one logit for each
+        n_in: int = 3,  # channels of the images: 3 for RGB, 1 for grey
     ):
         super().__init__()
-        self.body = nn.Sequential(OrderedDict(
-            conv1=nn.Conv2d(n_in, 32, 7, stride=2, padding=1), bn1=nn.BatchNorm2d(32), relu1=nn.ReLU(),
-            pool1=nn.MaxPool2d(3, stride=2, padding=1),
-            conv2=nn.Conv2d(32, 64, 3, padding=1), bn2=nn.BatchNorm2d(64), relu2=nn.ReLU(),
-            pool2=nn.MaxPool2d(3, stride=2, padding=1),
-            conv3=nn.Conv2d(64, 128, 3, padding=1), pool3=nn.AdaptiveAvgPool2d(1)))
-        self.head = nn.Sequential(OrderedDict(fc1=nn.Linear(128, 1024), fc2=nn.Linear(1024, n_out)))
+        self.body = nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(n_in, 32, 7, stride=2, padding=1),
+                bn1=nn.BatchNorm2d(32),
+                relu1=nn.ReLU(),
+                pool1=nn.MaxPool2d(3, stride=2, padding=1),
+                conv2=nn.Conv2d(32, 64, 3, padding=1),
+                bn2=nn.BatchNorm2d(64),
+                relu2=nn.ReLU(),
+                pool2=nn.MaxPool2d(3, stride=2, padding=1),
+                conv3=nn.Conv2d(64, 128, 3, padding=1),
+                pool3=nn.AdaptiveAvgPool2d(1),
+            )
+        )
+        self.head = nn.Sequential(
+            OrderedDict(fc1=nn.Linear(128, 1024), fc2=nn.Linear(1024, n_out))
+        )
 
-    def forward(self, x): return self.head(self.body(x).flatten(1))
+    def forward(self, x):
+        return self.head(self.body(x).flatten(1))
 
 # %% ../nbs/04_modules.ipynb #m051
 def n_params(
-    model: nn.Module, # the model or a part of it
-    trainable: bool | None = None, # True: only those that get gradients; False: only frozen ones; None: all
-) -> int: # how many numbers
+    model: nn.Module,  # the model or a part of it
+    trainable: bool
+    | None = None,  # True: only those that get gradients; False: only frozen ones; None: all
+) -> int:  # how many numbers
     "Count the numbers in the parameters of `model`. A parameter that is used in several places counts once."
-    return sum(p.numel() for p in model.parameters() if trainable in (None, p.requires_grad))
+    return sum(
+        p.numel() for p in model.parameters() if trainable in (None, p.requires_grad)
+    )
 
 # %% ../nbs/04_modules.ipynb #m083
 def _shape(x):
     "The shape of a tensor as a tuple; of a tuple, list or dict of tensors the same nest of shapes; else the type's name."
-    if isinstance(x, torch.Tensor): return tuple(x.shape)
-    if isinstance(x, Mapping): return {k: _shape(v) for k, v in x.items()}
-    if isinstance(x, (tuple, list)): return tuple(_shape(v) for v in x)
+    if isinstance(x, torch.Tensor):
+        return tuple(x.shape)
+    if isinstance(x, Mapping):
+        return {k: _shape(v) for k, v in x.items()}
+    if isinstance(x, (tuple, list)):
+        return tuple(_shape(v) for v in x)
     return type(x).__name__
 
 # %% ../nbs/04_modules.ipynb #m084
 def record_shapes(
-    model: nn.Module, # any model; afterwards it is as it was before
-    *inputs, # what `model` is called with, on the model's device
-) -> pd.DataFrame: # a row a call, in order: name, kind, input, output, params
+    model: nn.Module,  # any model; afterwards it is as it was before
+    *inputs,  # what `model` is called with, on the model's device
+) -> pd.DataFrame:  # a row a call, in order: name, kind, input, output, params
     """Run `model` once and list the layers that it calls, with their shapes and parameter counts.
 
     The run is in evaluation mode and without gradients. The hooks are removed and the modes put back, also after an error,
@@ -79,14 +98,23 @@ def record_shapes(
         params = [p for p in module.parameters(recurse=False) if p not in counted]
         counted.update(params)
         given = (*args, *kwargs.values())
-        rows.append((name, type(module).__name__, _shape(given[0] if len(given) == 1 else given), _shape(output),
-                     sum(p.numel() for p in params)))
+        rows.append(
+            (
+                name,
+                type(module).__name__,
+                _shape(given[0] if len(given) == 1 else given),
+                _shape(output),
+                sum(p.numel() for p in params),
+            )
+        )
 
     with ExitStack() as undo, torch.no_grad():
         for name, module in model.named_modules():
             undo.callback(setattr, module, "training", module.training)
             if not list(module.children()) or list(module.parameters(recurse=False)):
-                hook = module.register_forward_hook(partial(record, name), with_kwargs=True)
+                hook = module.register_forward_hook(
+                    partial(record, name), with_kwargs=True
+                )
                 undo.callback(hook.remove)
         model.eval()
         model(*inputs)
@@ -94,30 +122,51 @@ def record_shapes(
 
 # %% ../nbs/04_modules.ipynb #m089
 def plot_shapes(
-    shapes: pd.DataFrame, # from `record_shapes`, for a model whose layers give (bs, channels, h, w) or (bs, features)
-    ax: plt.Axes | None = None, # where to draw; None: a new figure
+    shapes: pd.DataFrame,  # from `record_shapes`, for a model whose layers give (bs, channels, h, w) or (bs, features)
+    ax: plt.Axes | None = None,  # where to draw; None: a new figure
 ) -> plt.Axes:
     "Draw each output as a box: its height is the side in pixels, its width grows with the logarithm of the channels."
     ax = ax or plt.subplots(figsize=(7.5, 3.6))[1]
-    boxes = [("input", None, shapes.input[0]), *zip(shapes.name, shapes.kind, shapes.output, strict=True)]
+    boxes = [
+        ("input", None, shapes.input[0]),
+        *zip(shapes.name, shapes.kind, shapes.output, strict=True),
+    ]
     colors = {kind: f"C{i}" for i, kind in enumerate(shapes.kind.unique())}
     widest = np.log2(1 + max(shape[1] for _, _, shape in boxes))
     for i, (_, kind, (_, channels, *sides)) in enumerate(boxes):
         side = sides[0] if sides else 1
         width, height = 0.9 * np.log2(1 + channels) / widest, max(side, 2)
-        ax.bar(i, height, width, bottom=-height / 2, color=colors.get(kind, plt.rcParams["text.color"]))
+        ax.bar(
+            i,
+            height,
+            width,
+            bottom=-height / 2,
+            color=colors.get(kind, plt.rcParams["text.color"]),
+        )
         label = "\n".join([str(channels), "×".join(map(str, sides))]).strip()
         ax.text(i, side / 2 + 3, label, ha="center", va="bottom", fontsize=7)
-    ax.set_xticks(range(len(boxes)), [name.split(".")[-1] for name, _, _ in boxes], rotation=60)
-    ax.set(yticks=[], ylabel="height: side in pixels", xlabel="width: channels, logarithmic")
+    ax.set_xticks(
+        range(len(boxes)), [name.split(".")[-1] for name, _, _ in boxes], rotation=60
+    )
+    ax.set(
+        yticks=[],
+        ylabel="height: side in pixels",
+        xlabel="width: channels, logarithmic",
+    )
     ax.spines[:].set_visible(False)
-    ax.legend([plt.Rectangle((0, 0), 1, 1, color=c) for c in colors.values()], colors, fontsize=8, ncols=3, loc="upper right")
+    ax.legend(
+        [plt.Rectangle((0, 0), 1, 1, color=c) for c in colors.values()],
+        colors,
+        fontsize=8,
+        ncols=3,
+        loc="upper right",
+    )
     return ax
 
 # %% ../nbs/04_modules.ipynb #m105
 def freeze(
-    model: nn.Module, # the model or the part of it to freeze
-) -> nn.Module: # the same object
+    model: nn.Module,  # the model or the part of it to freeze
+) -> nn.Module:  # the same object
     """Switch the gradients of all parameters off and forget those that are there, so that no optimizer moves them.
 
     This is about parameters. In training mode the running statistics of batch norm still move: put those layers in
@@ -129,8 +178,8 @@ def freeze(
 
 # %% ../nbs/04_modules.ipynb #m106
 def unfreeze(
-    model: nn.Module, # the model or the part of it to train again
-) -> nn.Module: # the same object
+    model: nn.Module,  # the model or the part of it to train again
+) -> nn.Module:  # the same object
     "Switch the gradients of all parameters on."
     return model.requires_grad_(True)
 
@@ -142,85 +191,120 @@ def _state(x):
         raise TypeError(f"expected a model or a state dict, got {type(x).__name__}")
     for name, v in state.items():
         if not isinstance(v, torch.Tensor):
-            raise TypeError(f"{name!r} is of type {type(v).__name__}, not a tensor. A state dict is flat: "
-                            "if this is a checkpoint with several parts, pass the part that holds the tensors")
+            raise TypeError(
+                f"{name!r} is of type {type(v).__name__}, not a tensor. A state dict is flat: "
+                "if this is a checkpoint with several parts, pass the part that holds the tensors"
+            )
     return state
 
 # %% ../nbs/04_modules.ipynb #m120
 def _same(a, b):
     "Whether two tensors have the same shape, dtype and bytes, so that NaN equals NaN."
-    def raw(t): return t.detach().cpu().contiguous().flatten().view(torch.uint8)
+
+    def raw(t):
+        return t.detach().cpu().contiguous().flatten().view(torch.uint8)
+
     return a.shape == b.shape and a.dtype == b.dtype and torch.equal(raw(a), raw(b))
 
 # %% ../nbs/04_modules.ipynb #m121
 class StateDiff:
     "What `state_diff` found. False when nothing differs; shows as a table, of which the first 20 rows are written out."
-    def __init__(self,
-        table: pd.DataFrame, # a row a name: name, what, a, b
+
+    def __init__(
+        self,
+        table: pd.DataFrame,  # a row a name: name, what, a, b
     ):
         self.table = table
 
     @property
-    def missing(self): return self._names("missing")
+    def missing(self):
+        return self._names("missing")
 
     @property
-    def unexpected(self): return self._names("unexpected")
+    def unexpected(self):
+        return self._names("unexpected")
 
     @property
-    def mismatched(self): return list(self.table.name[~self.table.what.isin(["missing", "unexpected"])])
+    def mismatched(self):
+        return list(self.table.name[~self.table.what.isin(["missing", "unexpected"])])
 
-    def _names(self, what): return list(self.table.name[self.table.what == what])
+    def _names(self, what):
+        return list(self.table.name[self.table.what == what])
 
-    def _rest(self): return f"... and {len(self) - 20} more" if len(self) > 20 else ""
+    def _rest(self):
+        return f"... and {len(self) - 20} more" if len(self) > 20 else ""
 
-    def __len__(self): return len(self.table)
+    def __len__(self):
+        return len(self.table)
 
     def __repr__(self):
-        if not self: return "no difference"
-        return "\n".join(filter(None, [self.table.head(20).to_string(index=False), self._rest()]))
+        if not self:
+            return "no difference"
+        return "\n".join(
+            filter(None, [self.table.head(20).to_string(index=False), self._rest()])
+        )
 
     def _repr_html_(self):
-        return self.table.head(20).to_html(index=False, border=0) + self._rest() if self else repr(self)
+        return (
+            self.table.head(20).to_html(index=False, border=0) + self._rest()
+            if self
+            else repr(self)
+        )
 
 # %% ../nbs/04_modules.ipynb #m122
 def state_diff(
-    a, # a model or a state dict: what is wanted
-    b, # a model or a state dict: what is offered
-    values: bool = False, # also compare the numbers, bit for bit
-) -> StateDiff: # `missing`, `unexpected` and `mismatched` are lists of names
+    a,  # a model or a state dict: what is wanted
+    b,  # a model or a state dict: what is offered
+    values: bool = False,  # also compare the numbers, bit for bit
+) -> StateDiff:  # `missing`, `unexpected` and `mismatched` are lists of names
     """Compare two state dicts: names that `b` lacks, names that only `b` has, and shapes or dtypes that differ.
 
     Raises TypeError, with the name, if a value is not a tensor.
     """
     a, b = _state(a), _state(b)
-    def text(v): return f"{str(v.dtype).removeprefix('torch.')} {tuple(v.shape)}"
+
+    def text(v):
+        return f"{str(v.dtype).removeprefix('torch.')} {tuple(v.shape)}"
+
     rows = [(name, "missing", text(a[name]), "") for name in a if name not in b]
     for name in (n for n in a if n in b):
-        what = [part for part in ("shape", "dtype") if getattr(a[name], part) != getattr(b[name], part)]
-        if values and not what and not _same(a[name], b[name]): what = ["values"]
-        if what: rows.append((name, ", ".join(what), text(a[name]), text(b[name])))
+        what = [
+            part
+            for part in ("shape", "dtype")
+            if getattr(a[name], part) != getattr(b[name], part)
+        ]
+        if values and not what and not _same(a[name], b[name]):
+            what = ["values"]
+        if what:
+            rows.append((name, ", ".join(what), text(a[name]), text(b[name])))
     rows += [(name, "unexpected", "", text(b[name])) for name in b if name not in a]
     return StateDiff(pd.DataFrame(rows, columns=["name", "what", "a", "b"]))
 
 # %% ../nbs/04_modules.ipynb #m131
 def rename_keys(
-    state: Mapping, # a state dict; it is left as it is
-    rules, # pairs (pattern, replacement) for `re.sub`, or a dict of them; each works on what the one before it made
-) -> dict: # the same tensors in the same order under their new names
+    state: Mapping,  # a state dict; it is left as it is
+    rules,  # pairs (pattern, replacement) for `re.sub`, or a dict of them; each works on what the one before it made
+) -> dict:  # the same tensors in the same order under their new names
     """Rename the keys of a state dict by regular expressions, to load a checkpoint whose names differ.
 
     Raises ValueError if two keys become the same (it names them) or if a rule is not a regular expression, and
     TypeError if `state` is no dictionary.
     """
-    if not isinstance(state, Mapping): raise TypeError(f"expected a state dict, got {type(state).__name__}: give model.state_dict()")
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"expected a state dict, got {type(state).__name__}: give model.state_dict()"
+        )
     rules = list(rules.items() if isinstance(rules, Mapping) else rules)
     renamed, origin = {}, {}
     for key, value in state.items():
         name = key
         for pattern, replacement in rules:
-            try: name = re.sub(pattern, replacement, name)
-            except re.error as e: raise ValueError(f"rule ({pattern!r}, {replacement!r}): {e}") from e
-        if name in renamed: raise ValueError(f"{origin[name]!r} and {key!r} would both become {name!r}")
+            try:
+                name = re.sub(pattern, replacement, name)
+            except re.error as e:
+                raise ValueError(f"rule ({pattern!r}, {replacement!r}): {e}") from e
+        if name in renamed:
+            raise ValueError(f"{origin[name]!r} and {key!r} would both become {name!r}")
         renamed[name], origin[name] = value, key
     return renamed
 
@@ -234,7 +318,8 @@ def _write_whole(path, data):
             f.flush()
             os.fsync(f.fileno())
         os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
 
 # %% ../nbs/04_modules.ipynb #m147
 def _tied(state):
@@ -242,16 +327,17 @@ def _tied(state):
     first, tied = {}, {}
     for name, v in state.items():
         key = v.data_ptr(), v.dtype, v.shape, v.stride(), v.device
-        if v.data_ptr() and first.setdefault(key, name) != name: tied[name] = first[key]
+        if v.data_ptr() and first.setdefault(key, name) != name:
+            tied[name] = first[key]
     return tied
 
 # %% ../nbs/04_modules.ipynb #m148
 def save_weights(
-    model, # a model or a state dict
-    path, # the file to write, usually *.safetensors; one that is there is replaced
+    model,  # a model or a state dict
+    path,  # the file to write, usually *.safetensors; one that is there is replaced
     /,
-    **metadata, # notes to keep in the file, such as arch="SmallNet" or n_out=2; values become text
-) -> Path: # `path`
+    **metadata,  # notes to keep in the file, such as arch="SmallNet" or n_out=2; values become text
+) -> Path:  # `path`
     """Write the weights of `model` in the safetensors format: the whole file, or nothing.
 
     The bytes go to a temporary file in the same folder, to the disk, and then to their name in one step. Of names that share
@@ -261,47 +347,68 @@ def save_weights(
     FileNotFoundError if the folder is not there, and IsADirectoryError if `path` is a folder.
     """
     path, state = Path(path), _state(model)
-    if not path.parent.is_dir(): raise FileNotFoundError(f"{path}: there is no folder {path.parent}: make it first")
-    if path.is_dir(): raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path}: there is no folder {path.parent}: make it first"
+        )
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
     if clash := sorted(state.keys() & {"__metadata__", *metadata}):
         raise ValueError(f"{path}: {clash} name tensors, so they cannot name metadata")
     tied = _tied(state)
-    kept = {k: v.detach().clone(memory_format=torch.contiguous_format) for k, v in state.items() if k not in tied}
-    try: data = to_safetensors(kept, {**{k: str(v) for k, v in metadata.items()}, **tied} or None)
+    kept = {
+        k: v.detach().clone(memory_format=torch.contiguous_format)
+        for k, v in state.items()
+        if k not in tied
+    }
+    try:
+        data = to_safetensors(
+            kept, {**{k: str(v) for k, v in metadata.items()}, **tied} or None
+        )
     except KeyError as e:
         names = [k for k, v in kept.items() if v.dtype == e.args[0]]
-        raise TypeError(f"{path}: safetensors cannot hold {e.args[0]}, the dtype of {names}") from e
+        raise TypeError(
+            f"{path}: safetensors cannot hold {e.args[0]}, the dtype of {names}"
+        ) from e
     _write_whole(path, data)
     return path
 
 # %% ../nbs/04_modules.ipynb #m149
 def read_weights(
-    path, # a safetensors file
-) -> tuple[dict, dict]: # the state dict, on the CPU, and the metadata (text to text)
+    path,  # a safetensors file
+) -> tuple[dict, dict]:  # the state dict, on the CPU, and the metadata (text to text)
     """Read a safetensors file without a model. The tensors are copies: they do not change when the file does.
 
     Raises FileNotFoundError, or ValueError that says what is wrong: a pickle, a file cut short, another format.
     """
     path = Path(path)
-    if not path.is_file(): raise FileNotFoundError(f"{path}: there is no such file")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file")
     try:
         with safe_open(path, framework="pt") as f:
             names, metadata = f.keys(), f.metadata() or {}
-            return {k: f.get_tensor(k).clone() for k in names}, dict(sorted(metadata.items()))
+            return {k: f.get_tensor(k).clone() for k in names}, dict(
+                sorted(metadata.items())
+            )
     except SafetensorError as e:
-        with path.open("rb") as f: start = f.read(9)
+        with path.open("rb") as f:
+            start = f.read(9)
         if re.match(rb"PK|\x80[\x02-\x05]", start) and start[8:] != b"{":
             hint = "it looks like a pickle from torch.save: read it with torch.load(path, weights_only=True), then save_weights"
-        elif len(start) < 9 or start[8:] == b"{": hint = "it is cut short or damaged: copy or download it again"
-        else: hint = "it begins like another format"
-        raise ValueError(f"{path}: not a whole safetensors file ({path.stat().st_size} bytes): {hint}. [{e}]") from e
+        elif len(start) < 9 or start[8:] == b"{":
+            hint = "it is cut short or damaged: copy or download it again"
+        else:
+            hint = "it begins like another format"
+        raise ValueError(
+            f"{path}: not a whole safetensors file ({path.stat().st_size} bytes): {hint}. [{e}]"
+        ) from e
 
 # %% ../nbs/04_modules.ipynb #m150
 def load_weights(
-    model: nn.Module, # the model to load into; its dtypes and devices stay
-    path, # a file by `save_weights` or any safetensors file
-    strict: bool = True, # False: allow missing and unexpected names, and load those that both have
-) -> StateDiff: # what differed: the model is `a`, the file is `b`
+    model: nn.Module,  # the model to load into; its dtypes and devices stay
+    path,  # a file by `save_weights` or any safetensors file
+    strict: bool = True,  # False: allow missing and unexpected names, and load those that both have
+) -> StateDiff:  # what differed: the model is `a`, the file is `b`
     """Load a safetensors file into `model`: everything that should be loaded, or nothing.
 
     Names and shapes are compared before the first tensor is copied. Values are converted to the model's dtype where that is
@@ -311,17 +418,31 @@ def load_weights(
     `model` is not a module.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"weights are loaded into a model, got {type(model).__name__}: give the model")
+        raise TypeError(
+            f"weights are loaded into a model, got {type(model).__name__}: give the model"
+        )
     want, (state, metadata) = model.state_dict(), read_weights(path)
-    state |= {k: state[metadata[k]] for k in want if k not in state and metadata.get(k) in state}
+    state |= {
+        k: state[metadata[k]]
+        for k in want
+        if k not in state and metadata.get(k) in state
+    }
     for name, first in _tied(want).items():
         if {name, first} <= state.keys() and not _same(state[first], state[name]):
-            raise ValueError(f"{path}: {first!r} and {name!r} differ, but in the model they are one tensor; nothing was loaded")
+            raise ValueError(
+                f"{path}: {first!r} and {name!r} differ, but in the model they are one tensor; nothing was loaded"
+            )
     diff = state_diff(want, state)
-    unfit = [k for k in diff.mismatched
-             if want[k].shape != state[k].shape or not torch.can_cast(state[k].dtype, want[k].dtype)]
+    unfit = [
+        k
+        for k in diff.mismatched
+        if want[k].shape != state[k].shape
+        or not torch.can_cast(state[k].dtype, want[k].dtype)
+    ]
     if unfit or strict and (diff.missing or diff.unexpected):
-        raise ValueError(f"{path}: does not fit {type(model).__name__}; nothing was loaded. "
-                         f"a is the model, b is the file:\n{diff}")
+        raise ValueError(
+            f"{path}: does not fit {type(model).__name__}; nothing was loaded. "
+            f"a is the model, b is the file:\n{diff}"
+        )
     model.load_state_dict(state, strict=strict)
     return diff

@@ -31,37 +31,61 @@ class PairSampler:
     class, and then every image in it. An image whose class has no other content is always in a "different" pair. Memory and time of a
     draw are linear in n."""
 
-    def __init__(self,
+    def __init__(
+        self,
         labels,  # class of each image, (n,)
         p_same=0.5,  # probability of a "same" pair, from 0 to 1
         contents=None,  # (n,): equal values mark twins, images that are the same byte for byte; None: there are none
     ):
         """Raises `ValueError` for fewer than two classes, for a probability outside of 0..1, for twins with two labels, and where `p_same` is
         above 0 and there is no "same" pair."""
-        classes, self.label, self.size = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+        classes, self.label, self.size = np.unique(
+            np.asarray(labels), return_inverse=True, return_counts=True
+        )
         n = len(self.label)
-        if not n: raise ValueError("there are no images: is the list empty?")
-        if len(classes) < 2: raise ValueError(f"all {n} images are of one class ({classes[0]!s}): pairs need two classes or more")
-        if not 0 <= p_same <= 1: raise ValueError(f"p_same is {p_same}: give a probability from 0 to 1")
+        if not n:
+            raise ValueError("there are no images: is the list empty?")
+        if len(classes) < 2:
+            raise ValueError(
+                f"all {n} images are of one class ({classes[0]!s}): pairs need two classes or more"
+            )
+        if not 0 <= p_same <= 1:
+            raise ValueError(f"p_same is {p_same}: give a probability from 0 to 1")
         contents = np.arange(n) if contents is None else np.asarray(contents)
         if contents.shape != (n,):
-            raise ValueError(f"there are {n} labels, but contents have shape {contents.shape}: give one value for each image")
-        _, content, n_twin = np.unique(contents, return_inverse=True, return_counts=True)
+            raise ValueError(
+                f"there are {n} labels, but contents have shape {contents.shape}: give one value for each image"
+            )
+        _, content, n_twin = np.unique(
+            contents, return_inverse=True, return_counts=True
+        )
         self.order = np.lexsort((content, self.label))
         first = np.full(len(n_twin), n)
         np.minimum.at(first, content[self.order], np.arange(n))
         original = self.order[first[content]]
         for i in np.flatnonzero(self.label != self.label[original])[:1]:
             a, b = (classes[self.label[k]] for k in (original[i], i))
-            raise ValueError(f"images {original[i]} and {i} are the same byte for byte, and have the labels {a!s} and {b!s}: "
-                             "leave one of them out")
-        self.p_same, self.n_twin, self.start = p_same, n_twin[content], self.size.cumsum() - self.size
-        self.first, self.n_same = first[content] - self.start[self.label], self.size[self.label] - self.n_twin
+            raise ValueError(
+                f"images {original[i]} and {i} are the same byte for byte, and have the labels {a!s} and {b!s}: "
+                "leave one of them out"
+            )
+        self.p_same, self.n_twin, self.start = (
+            p_same,
+            n_twin[content],
+            self.size.cumsum() - self.size,
+        )
+        self.first, self.n_same = (
+            first[content] - self.start[self.label],
+            self.size[self.label] - self.n_twin,
+        )
         if p_same > 0 and not self.n_same.any():
-            raise ValueError("no class has two different images, so there is no pair of one class: add images, or set p_same=0 "
-                             f"(it is {p_same})")
+            raise ValueError(
+                "no class has two different images, so there is no pair of one class: add images, or set p_same=0 "
+                f"(it is {p_same})"
+            )
 
-    def draw(self,
+    def draw(
+        self,
         seed,  # a whole number, or a list of them; equal seeds give equal draws
     ):  # position of each image's partner, int64 (n,); is it of the same class?, bool (n,)
         "Draw a partner for every image at once."
@@ -70,7 +94,9 @@ class PairSampler:
         same = (rng.random(n) < self.p_same) & (self.n_same > 0)
         other = rng.integers(len(self.size) - 1, size=n)
         label = np.where(same, self.label, other + (other >= self.label))
-        place = (rng.random(n)*np.where(same, self.n_same, self.size[label])).astype(np.int64)
+        place = (rng.random(n) * np.where(same, self.n_same, self.size[label])).astype(
+            np.int64
+        )
         place += np.where(same & (place >= self.first), self.n_twin, 0)
         return self.order[self.start[label] + place], same
 
@@ -83,16 +109,23 @@ class DrawPairs(Transform):
     `partner` is the position in `files` of each file's partner, `same` whether both are of one class. To set it up for other files forgets
     the first ones, so give each `DataBlock` its own."""
 
-    def __init__(self,
+    def __init__(
+        self,
         label_func,  # from a file to its class
         p_same=0.5,  # probability of a "same" pair, from 0 to 1
         seed=42,  # of the training pairs
         valid_seed=42,  # of the validation pairs
     ):
         super().__init__()
-        self.label_func, self.p_same, self.seed, self.valid_seed = label_func, p_same, seed, valid_seed
+        self.label_func, self.p_same, self.seed, self.valid_seed = (
+            label_func,
+            p_same,
+            seed,
+            valid_seed,
+        )
 
-    def setup(self,
+    def setup(
+        self,
         items=None,  # a `TfmdLists` with its `splits`, which a `DataBlock` gives; a plain list is one part
         train_setup=False,  # not used: pairs are drawn in every part
     ):
@@ -103,28 +136,55 @@ class DrawPairs(Transform):
         n = len(self.files)
         for i in (i for i, f in enumerate(self.files) if self.position[f] != i):
             raise ValueError(f"{self.files[i]} is listed twice: list each file once")
-        labels, contents = np.array([self.label_func(f) for f in self.files]), np.arange(n)
+        labels, contents = (
+            np.array([self.label_func(f) for f in self.files]),
+            np.arange(n),
+        )
         for group in twins(self.files):
             contents[group] = group[0]
             for i in (i for i in group if labels[i] != labels[group[0]]):
-                raise ValueError(f"{self.files[group[0]]} and {self.files[i]} are the same byte for byte, and have the labels "
-                                 f"{labels[group[0]]!s} and {labels[i]!s}: leave one of them out")
-        self.part, self.partner, self.same = np.full(n, -1), np.full(n, -1), np.zeros(n, bool)
+                raise ValueError(
+                    f"{self.files[group[0]]} and {self.files[i]} are the same byte for byte, and have the labels "
+                    f"{labels[group[0]]!s} and {labels[i]!s}: leave one of them out"
+                )
+        self.part, self.partner, self.same = (
+            np.full(n, -1),
+            np.full(n, -1),
+            np.zeros(n, bool),
+        )
         self.parts, self.epoch = [], 0
         for k, split in enumerate(getattr(items, "splits", [range(n)])):
-            members = np.arange(n)[split if isinstance(split, slice) else np.array(list(split), np.int64)]
-            for i in members[self.part[members] >= 0][:1]: raise ValueError(f"{self.files[i]} is in two parts of the split: give it to one")
+            members = np.arange(n)[
+                split if isinstance(split, slice) else np.array(list(split), np.int64)
+            ]
+            for i in members[self.part[members] >= 0][:1]:
+                raise ValueError(
+                    f"{self.files[i]} is in two parts of the split: give it to one"
+                )
             self.part[members] = k
-            try: self.parts.append((members, PairSampler(labels[members], self.p_same, contents[members]) if len(members) else None))
-            except ValueError as e: raise ValueError(f"{('training', 'validation')[k] if k < 2 else f'split {k}'}: {e}") from None
+            try:
+                self.parts.append(
+                    (
+                        members,
+                        PairSampler(labels[members], self.p_same, contents[members])
+                        if len(members)
+                        else None,
+                    )
+                )
+            except ValueError as e:
+                raise ValueError(
+                    f"{('training', 'validation')[k] if k < 2 else f'split {k}'}: {e}"
+                ) from None
             self._draw(k, [self.valid_seed, k] if k else [self.seed, 0])
 
-    def _draw(self,
+    def _draw(
+        self,
         k,  # which part
         seed,  # for `PairSampler.draw`
     ):
         members, sampler = self.parts[k]
-        if sampler is None: return
+        if sampler is None:
+            return
         j, self.same[members] = sampler.draw(seed)
         self.partner[members] = members[j]
 
@@ -133,22 +193,27 @@ class DrawPairs(Transform):
         self.epoch += 1
         self._draw(0, [self.seed, self.epoch])
 
-    def _find(self,
+    def _find(
+        self,
         file,  # one of `files`
     ):  # its position
         i = self.position.get(file)
         if i is None or self.part[i] < 0:
-            raise ValueError(f"{file} has no partner: it is not among the files that pairs were drawn from. "
-                             "Give two files, such as (file1, file2)")
+            raise ValueError(
+                f"{file} has no partner: it is not among the files that pairs were drawn from. "
+                "Give two files, such as (file1, file2)"
+            )
         return i
 
-    def encodes(self,
+    def encodes(
+        self,
         file,  # one of `files`
     ):  # it and its partner
         "Raises `ValueError` for a file that is in no part."
         return file, self.files[self.partner[self._find(file)]]
 
-    def label(self,
+    def label(
+        self,
         file,  # one of `files`
     ):  # "same" or "different"
         "What the pair of `file` is. Raises `ValueError` for a file that is in no part."
@@ -157,13 +222,16 @@ class DrawPairs(Transform):
 # %% ../nbs/08_pairs.ipynb #pr7102
 class PairLabel(Transform):
     "A transform from a file to the label of its pair, for `get_y` of a `DataBlock`."
-    def __init__(self,
+
+    def __init__(
+        self,
         draw,  # the `DrawPairs` that is its `get_x`
     ):
         super().__init__()
         self.draw = draw
 
-    def encodes(self,
+    def encodes(
+        self,
         file,  # one of its files
     ):  # "same" or "different"
         return self.draw.label(file)
@@ -173,22 +241,34 @@ class ImagePair(fastuple):
     "Two images as one item of a `DataBlock`: of type `PILImage`, later `TensorImage`; in a batch each is (bs, 3, h, w)."
 
     @classmethod
-    def create(cls,
+    def create(
+        cls,
         pair,  # two images: files, arrays (h, w, 3), or images
     ):
         """Read two images, turned as their EXIF data say, in RGB. Raises `ValueError` where there are not two, and, naming it, for a file that
         cannot be decoded; `FileNotFoundError` for a file that is not there."""
-        try: first, second = (pair,) if isinstance(pair, str) else pair
+        try:
+            first, second = (pair,) if isinstance(pair, str) else pair
         except (TypeError, ValueError):
-            raise ValueError(f"a pair is made from two images, such as (file1, file2), not from {pair!r}") from None
-        return cls(*(PILImage.create(read_images([im])[0] if isinstance(im, (str, Path)) else im) for im in (first, second)))
+            raise ValueError(
+                f"a pair is made from two images, such as (file1, file2), not from {pair!r}"
+            ) from None
+        return cls(
+            *(
+                PILImage.create(
+                    read_images([im])[0] if isinstance(im, (str, Path)) else im
+                )
+                for im in (first, second)
+            )
+        )
 
     @property
     def shape(self):  # of the first image, and of the second
         "fastai names it where images of different sizes cannot make a batch."
         return tuple(tuple(im.shape) for im in self)
 
-    def show(self,
+    def show(
+        self,
         ctx=None,  # matplotlib axes; None: a new figure
         title=None,  # text above the pair
         color=None,  # of the title; None: that of all text
@@ -199,72 +279,106 @@ class ImagePair(fastuple):
         ax = plt.subplots(figsize=figsize or (4, 2.1))[1] if ctx is None else ctx
         left, gap = 0, 0.03
         for im in self:
-            im = im.cpu().movedim(0, -1).numpy() if isinstance(im, torch.Tensor) else np.asarray(im)
+            im = (
+                im.cpu().movedim(0, -1).numpy()
+                if isinstance(im, torch.Tensor)
+                else np.asarray(im)
+            )
             im = im.clip(0, 1 if im.dtype.kind == "f" else 255)
-            width = im.shape[1]/im.shape[0]
+            width = im.shape[1] / im.shape[0]
             ax.imshow(im, extent=(left, left + width, 0, 1))
             left += width + gap
-        ax.set(xlim=(-2*gap, left + gap), ylim=(0, 1))
+        ax.set(xlim=(-2 * gap, left + gap), ylim=(0, 1))
         ax.axis("off")
-        if title is not None: ax.set_title(title, color=color or plt.rcParams["text.color"])
+        if title is not None:
+            ax.set_title(title, color=color or plt.rcParams["text.color"])
         return ax
 
 # %% ../nbs/08_pairs.ipynb #pr7044
 class EachImage(Transform):
     "Call a random transform once for each image of an `ImagePair`. Labels and other parts of the sample go with the first image."
-    def __init__(self,
+
+    def __init__(
+        self,
         tfm,  # a `RandTransform`
     ):
         super().__init__(order=tfm.order)
         self.tfm = tfm
 
     @property
-    def name(self): return self.tfm.name
+    def name(self):
+        return self.tfm.name
 
-    def setup(self, items=None, train_setup=False): return self.tfm.setup(items, train_setup)
+    def setup(self, items=None, train_setup=False):
+        return self.tfm.setup(items, train_setup)
 
-    def __call__(self,
+    def __call__(
+        self,
         b,  # a sample or a batch: a tuple with an `ImagePair` in it, or an `ImagePair`
         **kwargs,  # `split_idx`
     ):  # the same, transformed
-        if isinstance(b, ImagePair): return self((b,), **kwargs)[0]
+        if isinstance(b, ImagePair):
+            return self((b,), **kwargs)[0]
         is_pair = [isinstance(o, ImagePair) for o in b]
-        if not any(is_pair): return self.tfm(b, **kwargs)
+        if not any(is_pair):
+            return self.tfm(b, **kwargs)
         first = self.tfm(tuple(o[0] if p else o for o, p in zip(b, is_pair)), **kwargs)
         second = iter(self.tfm(tuple(o[1] for o, p in zip(b, is_pair) if p), **kwargs))
-        return tuple(ImagePair(o, next(second)) if p else o for o, p in zip(first, is_pair))
+        return tuple(
+            ImagePair(o, next(second)) if p else o for o, p in zip(first, is_pair)
+        )
 
-    def decode(self, b, **kwargs): return self.tfm.decode(b, **kwargs)
+    def decode(self, b, **kwargs):
+        return self.tfm.decode(b, **kwargs)
 
 # %% ../nbs/08_pairs.ipynb #pr7019
 class PairDL(TfmdDL):
     """A data loader for pairs, each an `ImagePair`: each image gets its own random augmentation, and training pairs are drawn anew when an epoch starts.
 
     Only transforms that it is given when it is made are wrapped in `EachImage`, not those that `add_tfms` adds later."""
-    def __init__(self,
+
+    def __init__(
+        self,
         dataset,  # of a `DataBlock`
         **kwargs,  # as for `TfmdDL`
     ):
         for name in "after_item", "after_batch":
             pipeline = Pipeline(kwargs.get(name))
-            kwargs[name] = Pipeline([EachImage(f) if isinstance(f, RandTransform) else f for f in pipeline.fs], pipeline.split_idx)
+            kwargs[name] = Pipeline(
+                [
+                    EachImage(f) if isinstance(f, RandTransform) else f
+                    for f in pipeline.fs
+                ],
+                pipeline.split_idx,
+            )
         super().__init__(dataset, **kwargs)
 
     def before_iter(self):
         "Called in the main process, before any worker starts."
         super().before_iter()
-        if getattr(self.dataset, "split_idx", None) != 0: return
-        for f in (f for tl in getattr(self.dataset, "tls", ()) for f in tl.tfms.fs if isinstance(f, DrawPairs)): f.next_epoch()
+        if getattr(self.dataset, "split_idx", None) != 0:
+            return
+        for f in (
+            f
+            for tl in getattr(self.dataset, "tls", ())
+            for f in tl.tfms.fs
+            if isinstance(f, DrawPairs)
+        ):
+            f.next_epoch()
 
 # %% ../nbs/08_pairs.ipynb #pr7049
 class ToPair(ItemTransform):
     "Two files, in a tuple or a list, become an `ImagePair`."
-    def encodes(self, pair): return ImagePair.create(pair)
+
+    def encodes(self, pair):
+        return ImagePair.create(pair)
 
 # %% ../nbs/08_pairs.ipynb #pr7050
 def PairBlock():
     "A block for pairs of images, for any `DataBlock`: its `get_x` gives two files."
-    return TransformBlock(type_tfms=ToPair(), batch_tfms=IntToFloatTensor, dl_type=PairDL)
+    return TransformBlock(
+        type_tfms=ToPair(), batch_tfms=IntToFloatTensor, dl_type=PairDL
+    )
 
 # %% ../nbs/08_pairs.ipynb #pr7052
 def _axes(
@@ -273,29 +387,52 @@ def _axes(
     figsize,  # in inches; None: as wide as a page
     ncols,  # pairs in a row
 ):  # axes, one for each pair
-    if ctxs is not None: return ctxs
+    if ctxs is not None:
+        return ctxs
     ncols = min(ncols, n)
-    return get_grid(n, ncols=ncols, figsize=figsize or (2.5*ncols, 1.6*-(-n//ncols)))
+    return get_grid(
+        n, ncols=ncols, figsize=figsize or (2.5 * ncols, 1.6 * -(-n // ncols))
+    )
+
 
 @show_batch.dispatch
-def _show_pairs(x: ImagePair, y, samples, ctxs=None, max_n=9, figsize=None, ncols=3, **kwargs):
+def _show_pairs(
+    x: ImagePair, y, samples, ctxs=None, max_n=9, figsize=None, ncols=3, **kwargs
+):
     samples = samples[:max_n]
     ctxs = _axes(len(samples), ctxs, figsize, ncols)
-    for ax, (pair, *label) in zip(ctxs, samples): pair.show(ax, title=" ".join(map(str, label)))
+    for ax, (pair, *label) in zip(ctxs, samples):
+        pair.show(ax, title=" ".join(map(str, label)))
     return ctxs
 
+
 @show_results.dispatch
-def _show_pair_results(x: ImagePair, y, samples, outs, ctxs=None, max_n=9, figsize=None, ncols=3, **kwargs):
+def _show_pair_results(
+    x: ImagePair, y, samples, outs, ctxs=None, max_n=9, figsize=None, ncols=3, **kwargs
+):
     samples = samples[:max_n]
-    ctxs = _axes(len(samples), ctxs, figsize or (2.5*ncols, 1.8*-(-len(samples)//ncols)), ncols)
+    ctxs = _axes(
+        len(samples),
+        ctxs,
+        figsize or (2.5 * ncols, 1.8 * -(-len(samples) // ncols)),
+        ncols,
+    )
     for ax, (pair, label), (pred, *_) in zip(ctxs, samples, outs):
         wrong = str(pred) != str(label)
-        pair.show(ax, title=f"{pred}\nis {label}" if wrong else str(pred), color="C1" if wrong else None)
+        pair.show(
+            ax,
+            title=f"{pred}\nis {label}" if wrong else str(pred),
+            color="C1" if wrong else None,
+        )
     return ctxs
 
 # %% ../nbs/08_pairs.ipynb #pr7053
 class UnpackPair(Callback):
     "Call the model with the two images of a pair as two arguments: `forward(x1, x2)` in place of `forward(pair)`."
+
     order = 5  # after callbacks that keep the inputs (0), before the one that takes off fastai's types (9)
 
-    def before_batch(self): self.learn.xb = tuple(im for x in self.xb for im in (x if isinstance(x, ImagePair) else (x,)))
+    def before_batch(self):
+        self.learn.xb = tuple(
+            im for x in self.xb for im in (x if isinstance(x, ImagePair) else (x,))
+        )

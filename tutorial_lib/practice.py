@@ -21,10 +21,13 @@ import tutorial_lib
 # %% ../nbs/practice.ipynb #8ec28f12
 class Lacks(Exception):
     "An answer lacks a property."
-    def __init__(self, what, got, hint): self.what, self.got, self.hint = what, got, hint
+
+    def __init__(self, what, got, hint):
+        self.what, self.got, self.hint = what, got, hint
 
 # %% ../nbs/practice.ipynb #42037185
 _NOTHING = object()
+
 
 def require(
     ok,  # does the property hold?
@@ -35,63 +38,96 @@ def require(
     """State a property of the answer under judgement.
 
     Where it does not hold, the check ends here, and `check` tells the reader."""
-    if not ok: raise Lacks(what, got, hint)
+    if not ok:
+        raise Lacks(what, got, hint)
 
 # %% ../nbs/practice.ipynb #b3f7eebd
 _CHECKS = {}
+
 
 def exercise(
     name: str,  # chapter and letter, such as "04.a"; it never changes
 ) -> Callable:  # decorator of a function of the answer
     "Register the check of an exercise. The docstring of the check says what a right answer has shown."
+
     def register(f):
         _CHECKS[name] = f
         return f
+
     return register
 
 # %% ../nbs/practice.ipynb #d7629eb6
-def _steps(f): return [(step.opname, step.argval) for step in dis.get_instructions(f)]
+def _steps(f):
+    return [(step.opname, step.argval) for step in dis.get_instructions(f)]
+
 
 def _stub(): ...
 
+
 def _is_empty(answer) -> bool:  # is there nothing to judge yet?
     "Whether an answer, or a method or an item of it, still is the `...` of its stub."
-    if isinstance(answer, FunctionType): return _steps(answer) == _steps(_stub)
-    if isinstance(answer, type): return any(map(_is_empty, vars(answer).values()))
-    if isinstance(answer, (tuple, list)): return any(map(_is_empty, answer))
+    if isinstance(answer, FunctionType):
+        return _steps(answer) == _steps(_stub)
+    if isinstance(answer, type):
+        return any(map(_is_empty, vars(answer).values()))
+    if isinstance(answer, (tuple, list)):
+        return any(map(_is_empty, answer))
     return answer is ...
 
 # %% ../nbs/practice.ipynb #e6279d56
-_LIBRARIES = (tutorial_lib.__path__[0],
-              *(sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib")))
+_LIBRARIES = (
+    tutorial_lib.__path__[0],
+    *(sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib")),
+)
+
 
 def _their_lines(
     error: BaseException,
     ours: set,  # the files that the check is in
 ) -> str:  # what its author can read; "" if the error went through none of their lines
     "The part of a traceback that lies in the reader's code, and the error itself."
-    frames = [f for f in traceback.extract_tb(error.__traceback__)
-              if f.filename not in ours and not f.filename.startswith(("<frozen", *_LIBRARIES))]
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if f.filename not in ours
+        and not f.filename.startswith(("<frozen", *_LIBRARIES))
+    ]
     last = [line.rstrip() for line in traceback.format_exception_only(error)]
-    return "\n".join([*(f"line {f.lineno} of {f.name}: {f.line}" for f in frames), *last]) if frames else ""
+    return (
+        "\n".join([*(f"line {f.lineno} of {f.name}: {f.line}" for f in frames), *last])
+        if frames
+        else ""
+    )
 
 # %% ../nbs/practice.ipynb #b6047c7b
 class Verdict:
     "What `check` found: `right` is True or False, or None for an answer that is not there yet."
-    def __init__(self, name, right, *lines): self.name, self.right, self.lines = name, right, lines
-    def __bool__(self): return self.right is True
+
+    def __init__(self, name, right, *lines):
+        self.name, self.right, self.lines = name, right, lines
+
+    def __bool__(self):
+        return self.right is True
+
     def __repr__(self):
         mark = {True: "✓", False: "✗", None: "…"}[self.right]
-        wrap = functools.partial(textwrap.fill, width=78, initial_indent="  ", subsequent_indent="  ",
-                                 replace_whitespace=False)
+        wrap = functools.partial(
+            textwrap.fill,
+            width=78,
+            initial_indent="  ",
+            subsequent_indent="  ",
+            replace_whitespace=False,
+        )
         parts = [wrap(part) for line in self.lines for part in line.splitlines()]
         return "\n".join([f"{mark} {self.name}", *parts])
 
 # %% ../nbs/practice.ipynb #2c3fc139
 def _show(value) -> str:  # at most a few lines
     "A value as a reader knows it; of a large tensor or array its shape and dtype."
-    try: text = repr(value)
-    except Exception: return f"a {type(value).__name__} that cannot be shown"
+    try:
+        text = repr(value)
+    except Exception:
+        return f"a {type(value).__name__} that cannot be shown"
     if len(text) > 200 and hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{type(value).__name__} of shape {tuple(value.shape)} and dtype {value.dtype}"
     return textwrap.shorten(text, 300, placeholder=" ...")
@@ -116,24 +152,41 @@ def _judge(name, answer) -> Verdict:
     "The verdict on an answer."
     if name not in _CHECKS:
         near = get_close_matches(str(name).zfill(4), _CHECKS, n=1)
-        raise ValueError(f"there is no exercise {name!r}: choose one of {', '.join(_CHECKS)}"
-                         + (f" (did you mean {near[0]!r}?)" if near else ""))
+        raise ValueError(
+            f"there is no exercise {name!r}: choose one of {', '.join(_CHECKS)}"
+            + (f" (did you mean {near[0]!r}?)" if near else "")
+        )
     judge = _CHECKS[name]
-    try: empty = _is_empty(answer) or judge(answer)
+    try:
+        empty = _is_empty(answer) or judge(answer)
     except Lacks as e:
         lines = [f"This has to hold, and does not: {e.what}."]
-        if e.got is not _NOTHING: lines.append(f"Your answer gave: {_show(e.got)}")
-        if e.hint: lines.append(f"Hint: {e.hint}")
+        if e.got is not _NOTHING:
+            lines.append(f"Your answer gave: {_show(e.got)}")
+        if e.hint:
+            lines.append(f"Hint: {e.hint}")
         return Verdict(name, False, *lines)
     except (Exception, SystemExit) as e:
         empty = isinstance(e, NotImplementedError) and not e.args
-        theirs = _their_lines(e, {_judge.__code__.co_filename, judge.__code__.co_filename})
-        if theirs and not empty: return Verdict(name, False, "Your code raised an error:", theirs)
-        if not empty: return Verdict(name, False, "Your answer is not of the kind that the exercise asks for "
-                                                  f"({type(e).__name__}: {e}). Read once more what it has to be.")
+        theirs = _their_lines(
+            e, {_judge.__code__.co_filename, judge.__code__.co_filename}
+        )
+        if theirs and not empty:
+            return Verdict(name, False, "Your code raised an error:", theirs)
+        if not empty:
+            return Verdict(
+                name,
+                False,
+                "Your answer is not of the kind that the exercise asks for "
+                f"({type(e).__name__}: {e}). Read once more what it has to be.",
+            )
     if empty:
-        return Verdict(name, None, "Not answered yet: write your answer in place of `...`, "
-                                   "run its cell, then this one.")
+        return Verdict(
+            name,
+            None,
+            "Not answered yet: write your answer in place of `...`, "
+            "run its cell, then this one.",
+        )
     return Verdict(name, True, " ".join(judge.__doc__.split()))
 
 # %% ../nbs/practice.ipynb #471fc243
@@ -145,8 +198,11 @@ def _global_generators():
     import numpy as np
 
     torch = sys.modules.get("torch")
-    return (random.getstate(), [np.asarray(part).tobytes() for part in np.random.get_state()[1:]],
-            torch.get_rng_state().tolist() if torch else None)
+    return (
+        random.getstate(),
+        [np.asarray(part).tobytes() for part in np.random.get_state()[1:]],
+        torch.get_rng_state().tolist() if torch else None,
+    )
 
 # %% ../nbs/practice.ipynb #ad557ba1
 def _stays_put(call):
@@ -154,9 +210,15 @@ def _stays_put(call):
     before = _global_generators()
     got = call()
     now = [b == a for b, a in zip(before, _global_generators())]
-    moved = [name for name, same in zip(("random", "numpy.random", "torch"), now) if not same]
-    require(not moved, "the global generators of random numbers stay where they are", f"moved: {', '.join(moved)}",
-            "Draw from a generator of your own, which starts at the seed.")
+    moved = [
+        name for name, same in zip(("random", "numpy.random", "torch"), now) if not same
+    ]
+    require(
+        not moved,
+        "the global generators of random numbers stay where they are",
+        f"moved: {', '.join(moved)}",
+        "Draw from a generator of your own, which starts at the seed.",
+    )
     return got
 
 # %% ../nbs/practice.ipynb #b90a8ea0
@@ -165,12 +227,14 @@ def _windows(x):
     import numpy as np
 
     counts = []
-    for step in 1, 2:    # the picture, and one of half the size
+    for step in 1, 2:  # the picture, and one of half the size
         grey = x[:, ::step, ::step].mean(-1)
         h, w = (side - 2 for side in grey.shape[1:])
         pattern = np.zeros((len(x), h, w), int)
-        for bit, (i, j) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)]):
-            pattern |= (grey[:, i:i + h, j:j + w] > grey[:, 1:-1, 1:-1] + 8) << bit
+        for bit, (i, j) in enumerate(
+            [(0, 0), (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1), (2, 2)]
+        ):
+            pattern |= (grey[:, i : i + h, j : j + w] > grey[:, 1:-1, 1:-1] + 8) << bit
         counts += [[np.bincount(p.ravel(), minlength=256) / (h * w) for p in pattern]]
     return np.sqrt(np.concatenate(counts, axis=1))
 
@@ -179,11 +243,11 @@ def _told_apart(a, b):
     "How well a linear model (ridge regression) tells rows of `a` from rows of `b`: the share of right answers on every third row, after it has seen the rest."
     import numpy as np
 
-    x, y = np.concatenate([a, b]), np.repeat([1., -1.], [len(a), len(b)])
+    x, y = np.concatenate([a, b]), np.repeat([1.0, -1.0], [len(a), len(b)])
     new = np.arange(len(x)) % 3 == 0
     x = x - x[~new].mean(0)
     alike = x[~new] @ x[~new].T
-    strength = .1 * np.trace(alike) / len(alike)
+    strength = 0.1 * np.trace(alike) / len(alike)
     weights = np.linalg.solve(alike + strength * np.eye(len(alike)), y[~new])
     return float(((x[new] @ x[~new].T @ weights > 0) == (y[new] > 0)).mean())
 
@@ -195,7 +259,9 @@ def _animals():
 
     from tutorial_lib.sample import BREEDS, draw
 
-    return np.stack([np.array(draw(BREEDS[i % 16], 48, f"other {i}")) for i in range(96)])
+    return np.stack(
+        [np.array(draw(BREEDS[i % 16], 48, f"other {i}")) for i in range(96)]
+    )
 
 # %% ../nbs/practice.ipynb #e2b6cff8
 @exercise("00.a")
@@ -207,18 +273,45 @@ def _check_00a(same):
     from tutorial_lib.sample import BREEDS, sample
 
     base = dict(n=16, size=32, seed=42)
-    changes = {"more": dict(n=32), "larger": dict(size=64), "text": dict(seed="42"), "next": dict(seed=43), "few": dict(breeds=BREEDS[:4])}
-    require(isinstance(same, (set, frozenset, list, tuple)) and all(isinstance(name, str) for name in same),
-            "`same` is a set of names", same)
-    require(set(same) <= set(changes), f"each name is one of {', '.join(changes)}", same)
+    changes = {
+        "more": dict(n=32),
+        "larger": dict(size=64),
+        "text": dict(seed="42"),
+        "next": dict(seed=43),
+        "few": dict(breeds=BREEDS[:4]),
+    }
+    require(
+        isinstance(same, (set, frozenset, list, tuple))
+        and all(isinstance(name, str) for name in same),
+        "`same` is a set of names",
+        same,
+    )
+    require(
+        set(same) <= set(changes), f"each name is one of {', '.join(changes)}", same
+    )
     with TemporaryDirectory() as tmp:
-        def picture(name, change): return (sample(Path(tmp)/name, **base | change)/"striped_pointy_1.jpg").read_bytes()
+
+        def picture(name, change):
+            return (
+                sample(Path(tmp) / name, **base | change) / "striped_pointy_1.jpg"
+            ).read_bytes()
+
         first = picture("first", {})
-        stays = {name for name, change in changes.items() if picture(name, change) == first}
-    require(set(same) <= stays, "in every folder that you name the file has the same bytes as in the first", same,
-            "What does the change do to the generator of this one picture, or to its pixels?")
-    require(stays <= set(same), "every folder in which the file has the same bytes is named", same,
-            "A picture does not know how many others there are. And what does a generator start from?")
+        stays = {
+            name for name, change in changes.items() if picture(name, change) == first
+        }
+    require(
+        set(same) <= stays,
+        "in every folder that you name the file has the same bytes as in the first",
+        same,
+        "What does the change do to the generator of this one picture, or to its pixels?",
+    )
+    require(
+        stays <= set(same),
+        "every folder in which the file has the same bytes is named",
+        same,
+        "A picture does not know how many others there are. And what does a generator start from?",
+    )
 
 # %% ../nbs/practice.ipynb #6727cb41
 @exercise("00.b")
@@ -227,24 +320,55 @@ def _check_00b(draw_own):
     import numpy as np
 
     require(callable(draw_own), "`draw_own` is a function", draw_own)
+
     def own(size, seed):
         x = draw_own(size, seed)
-        require(isinstance(x, np.ndarray) and x.dtype == np.uint8, "the picture is an array of uint8", x)
-        require(x.shape == (size, size, 3), f"a picture of size {size} has the shape {size, size, 3}", x.shape)
+        require(
+            isinstance(x, np.ndarray) and x.dtype == np.uint8,
+            "the picture is an array of uint8",
+            x,
+        )
+        require(
+            x.shape == (size, size, 3),
+            f"a picture of size {size} has the shape {size, size, 3}",
+            x.shape,
+        )
         return x.copy()
+
     x, _ = own(48, 7), own(101, 8)
-    require(np.array_equal(_stays_put(lambda: own(48, 7)), x), "the same seed gives the same picture", hint="Which of your choices does not come from the seed?")
-    require(not np.array_equal(own(48, 8), x), "another seed gives another picture", hint="What does your code do with `seed`?")
+    require(
+        np.array_equal(_stays_put(lambda: own(48, 7)), x),
+        "the same seed gives the same picture",
+        hint="Which of your choices does not come from the seed?",
+    )
+    require(
+        not np.array_equal(own(48, 8), x),
+        "another seed gives another picture",
+        hint="What does your code do with `seed`?",
+    )
 
     mine = np.stack([own(48, seed) for seed in range(1000, 1096)])
     fixed = int((mine == mine[0]).all((0, 3)).sum())
-    require(not fixed, "no pixel has the same colour for every seed", f"{fixed} pixels with a colour that no seed changes", "Let the seed choose the place and the colour of your mark.")
+    require(
+        not fixed,
+        "no pixel has the same colour for every seed",
+        f"{fixed} pixels with a colour that no seed changes",
+        "Let the seed choose the place and the colour of your mark.",
+    )
     colour = _told_apart(mine.mean((1, 2)), _animals().mean((1, 2)))
-    require(colour < .8, "the mean colour of a picture does not tell whose it is", f"right in {colour:.0%} of new pictures from the mean colour alone",
-            "Is your breed lighter, darker or redder than the others? Let the seed choose its colours.")
+    require(
+        colour < 0.8,
+        "the mean colour of a picture does not tell whose it is",
+        f"right in {colour:.0%} of new pictures from the mean colour alone",
+        "Is your breed lighter, darker or redder than the others? Let the seed choose its colours.",
+    )
     shape = _told_apart(_windows(mine), _windows(_animals()))
-    require(shape >= .95, "small patterns tell your breed from the sixteen in 95 of 100 new pictures", f"right in {shape:.0%} of new pictures",
-            "Make the mark larger, or repeat it, and let its colour stand out. What has it that no animal and no background has?")
+    require(
+        shape >= 0.95,
+        "small patterns tell your breed from the sixteen in 95 of 100 new pictures",
+        f"right in {shape:.0%} of new pictures",
+        "Make the mark larger, or repeat it, and let its colour stand out. What has it that no animal and no background has?",
+    )
 
 # %% ../nbs/practice.ipynb #2cd81063
 @exercise("00.c")
@@ -253,31 +377,71 @@ def _check_00c(shuffle_pixels):
     import numpy as np
 
     require(callable(shuffle_pixels), "`shuffle_pixels` is a function", shuffle_pixels)
+
     def order(x, seed):
         "Which pixel of `x`, all of whose pixels differ, stands at each place of the answer."
         given = x.copy()
         got = shuffle_pixels(given, seed)
-        require(isinstance(got, np.ndarray) and got.dtype == np.uint8, "the result is an array of uint8", got)
-        require(got.shape == x.shape, f"a picture of shape {x.shape} keeps its shape", got.shape)
-        require(np.array_equal(given, x), "the picture that goes in stays as it was", hint="Which line of your code writes to `x`?")
-        pixels = {tuple(colours): k for k, colours in enumerate(x.reshape(-1, 3).tolist())}
+        require(
+            isinstance(got, np.ndarray) and got.dtype == np.uint8,
+            "the result is an array of uint8",
+            got,
+        )
+        require(
+            got.shape == x.shape,
+            f"a picture of shape {x.shape} keeps its shape",
+            got.shape,
+        )
+        require(
+            np.array_equal(given, x),
+            "the picture that goes in stays as it was",
+            hint="Which line of your code writes to `x`?",
+        )
+        pixels = {
+            tuple(colours): k for k, colours in enumerate(x.reshape(-1, 3).tolist())
+        }
         found = [pixels.get(tuple(colours)) for colours in got.reshape(-1, 3).tolist()]
-        require(None not in found, "every pixel keeps its three colours", f"a pixel {got.reshape(-1, 3)[found.index(None)].tolist()}, which was not in the picture" if None in found else "", "Along which axis do you shuffle? One thing that moves is a whole colour.")
-        require(len(set(found)) == len(pixels), "every pixel of the picture is in the result once", f"{len(pixels) - len(set(found))} pixels are lost")
+        require(
+            None not in found,
+            "every pixel keeps its three colours",
+            f"a pixel {got.reshape(-1, 3)[found.index(None)].tolist()}, which was not in the picture"
+            if None in found
+            else "",
+            "Along which axis do you shuffle? One thing that moves is a whole colour.",
+        )
+        require(
+            len(set(found)) == len(pixels),
+            "every pixel of the picture is in the result once",
+            f"{len(pixels) - len(set(found))} pixels are lost",
+        )
         return found
 
     for h, w in (8, 10), (12, 5):
         x = np.arange(3 * h * w, dtype=np.uint8).reshape(h, w, 3)
         order(x, 4)
         found = _stays_put(lambda: order(x, 3))
-        require(order(x, 3) == found, "the same seed gives the same order", hint="Where does your generator start?")
-        require(order(x[::-1, ::-1].copy(), 3) == found, "with one seed, all pictures of one shape are shuffled in the same way",
-                hint="Does the order depend on what is in the picture?")
-        require(len({tuple(order(x, seed)) for seed in range(8)}) == 8, "another seed gives another order", hint="What does your code do with `seed`?")
+        require(
+            order(x, 3) == found,
+            "the same seed gives the same order",
+            hint="Where does your generator start?",
+        )
+        require(
+            order(x[::-1, ::-1].copy(), 3) == found,
+            "with one seed, all pictures of one shape are shuffled in the same way",
+            hint="Does the order depend on what is in the picture?",
+        )
+        require(
+            len({tuple(order(x, seed)) for seed in range(8)}) == 8,
+            "another seed gives another order",
+            hint="What does your code do with `seed`?",
+        )
         rows, columns = np.divmod(np.array(found).reshape(h, w), w)
-        require(all(len(set(row)) > 1 for row in rows) and all(len(set(column)) > 1 for column in columns.T),
-                "a pixel may go to any place, so neighbours in a row or a column do not stay together",
-                hint="Do you shuffle pixels, or whole rows?")
+        require(
+            all(len(set(row)) > 1 for row in rows)
+            and all(len(set(column)) > 1 for column in columns.T),
+            "a pixel may go to any place, so neighbours in a row or a column do not stay together",
+            hint="Do you shuffle pixels, or whole rows?",
+        )
 
 # %% ../nbs/practice.ipynb #908d7d0b
 @exercise("01.a")
@@ -292,25 +456,57 @@ def _check_01a(leaking_pair):
 
     require(callable(leaking_pair), "`leaking_pair` is a function", leaking_pair)
     pictures = [draw(BREEDS[k % 16], 64, f"leak {k}") for k in range(19)]
-    for how, size, ending, i, j in (("the same file", None, "jpg", 4, 6), ("saved again as a JPEG", 64, "jpg", 7, 3),
-                                    ("saved again as a smaller PNG", 48, "png", 0, 5), ("saved again as a larger PNG", 80, "png", 11, 0)):
+    for how, size, ending, i, j in (
+        ("the same file", None, "jpg", 4, 6),
+        ("saved again as a JPEG", 64, "jpg", 7, 3),
+        ("saved again as a smaller PNG", 48, "png", 0, 5),
+        ("saved again as a larger PNG", 80, "png", 11, 0),
+    ):
         with TemporaryDirectory() as tmp:
-            sides = [Path(tmp)/side for side in ("train", "valid")]
-            for side in sides: side.mkdir()
-            train, valid = ([side/f"{BREEDS[k]}_1.jpg" for k in range(n)] for side, n in zip(sides, (12, 7)))
+            sides = [Path(tmp) / side for side in ("train", "valid")]
+            for side in sides:
+                side.mkdir()
+            train, valid = (
+                [side / f"{BREEDS[k]}_1.jpg" for k in range(n)]
+                for side, n in zip(sides, (12, 7))
+            )
             valid[j] = valid[j].with_suffix(f".{ending}")
-            for path, im in zip([*train, *valid], pictures): im.save(path, quality=90)
-            train[2].write_bytes(train[9].read_bytes())    # twins on one side
-            if size: Image.open(train[i]).resize((size, size)).save(valid[j], quality=60)
-            else: valid[j].write_bytes(train[i].read_bytes())
+            for path, im in zip([*train, *valid], pictures):
+                im.save(path, quality=90)
+            train[2].write_bytes(train[9].read_bytes())  # twins on one side
+            if size:
+                Image.open(train[i]).resize((size, size)).save(valid[j], quality=60)
+            else:
+                valid[j].write_bytes(train[i].read_bytes())
             got = leaking_pair(list(train), list(valid))
-            require(isinstance(got, (tuple, list)) and len(got) == 2, "the result is a pair", got)
-            require(all(isinstance(path, (str, Path)) for path in got), "both of the pair are paths", got)
+            require(
+                isinstance(got, (tuple, list)) and len(got) == 2,
+                "the result is a pair",
+                got,
+            )
+            require(
+                all(isinstance(path, (str, Path)) for path in got),
+                "both of the pair are paths",
+                got,
+            )
             a, b = map(Path, got)
-            shown = " and ".join(path.relative_to(tmp).as_posix() if path.is_relative_to(tmp) else str(path) for path in (a, b))
-            require(a in train and b in valid, "the first path is in `train`, and the second in `valid`", shown)
-            require((a, b) == (train[i], valid[j]), f"the pair is one picture in two places, here {how}", shown,
-                    "What does your code compare? It has to survive another name, a lossy format and another size, and its numbers must not run over.")
+            shown = " and ".join(
+                path.relative_to(tmp).as_posix()
+                if path.is_relative_to(tmp)
+                else str(path)
+                for path in (a, b)
+            )
+            require(
+                a in train and b in valid,
+                "the first path is in `train`, and the second in `valid`",
+                shown,
+            )
+            require(
+                (a, b) == (train[i], valid[j]),
+                f"the pair is one picture in two places, here {how}",
+                shown,
+                "What does your code compare? It has to survive another name, a lossy format and another size, and its numbers must not run over.",
+            )
 
 # %% ../nbs/practice.ipynb #1841cff9
 @exercise("01.b")
@@ -323,33 +519,84 @@ def _check_01b(kind):
     from PIL import Image
 
     require(callable(kind), "`kind` is a function", kind)
+
     def picture(form):
         out = BytesIO()
         Image.linear_gradient("L").save(out, form)
         return out.getvalue()
-    starts = {"JPEG": [b"\xff\xd8\xff"], "PNG": [b"\x89PNG\r\n\x1a\n"], "GIF": [b"GIF87a", b"GIF89a"], "WEBP": [b"RIFF\x24\0\0\xffWEBP"]}
+
+    starts = {
+        "JPEG": [b"\xff\xd8\xff"],
+        "PNG": [b"\x89PNG\r\n\x1a\n"],
+        "GIF": [b"GIF87a", b"GIF89a"],
+        "WEBP": [b"RIFF\x24\0\0\xffWEBP"],
+    }
     whole = {form: picture(form) for form in starts}
     bmp, tiff = picture("BMP"), picture("TIFF")
-    cases = [("a picture is called by its format", "a.{}", form, data) for form, data in whole.items()]
-    cases += [("the name of a file does not count", name, form, data)
-              for name, (form, data) in zip(("photo.png", "b.jpg", "notes.txt", "no_ending"), whole.items())]
-    cases += [("a file of any other kind gives an empty text", name, "", data) for name, data in
-              {"c.bmp": bmp, "d.tif": tiff, "page.jpg": b"<!DOCTYPE html><html></html>", "notes.png": "고양이".encode()}.items()]
-    cases += [("only the first bytes count, not what follows them", f"e{i}.bin", form, start + rest)
-              for form, many in starts.items() for i, start in enumerate(many) for rest in (b"", b"\0\xfe no picture")]
+    cases = [
+        ("a picture is called by its format", "a.{}", form, data)
+        for form, data in whole.items()
+    ]
+    cases += [
+        ("the name of a file does not count", name, form, data)
+        for name, (form, data) in zip(
+            ("photo.png", "b.jpg", "notes.txt", "no_ending"), whole.items()
+        )
+    ]
+    cases += [
+        ("a file of any other kind gives an empty text", name, "", data)
+        for name, data in {
+            "c.bmp": bmp,
+            "d.tif": tiff,
+            "page.jpg": b"<!DOCTYPE html><html></html>",
+            "notes.png": "고양이".encode(),
+        }.items()
+    ]
+    cases += [
+        (
+            "only the first bytes count, not what follows them",
+            f"e{i}.bin",
+            form,
+            start + rest,
+        )
+        for form, many in starts.items()
+        for i, start in enumerate(many)
+        for rest in (b"", b"\0\xfe no picture")
+    ]
     cases += [("an empty file gives an empty text", "empty.jpg", "", b"")]
-    cases += [("a file that ends before its format is certain gives an empty text", "short.bin", "", start[:-1])
-              for many in starts.values() for start in many]
-    cases += [("a file that only resembles a format gives an empty text", name, "", data) for name, data in
-              {"sound.wav": b"RIFF\x24\0\0\0WAVEfmt ", "gifts.txt": b"GIFTS for Ada", "gif.txt": b"GIF88a", "png.txt": b"\x89PNG is short",
-               "moved.bin": b" \xff\xd8\xff\xe0 JFIF", "inside.bin": b"RIFF WEBP WEBP", "mac.bin": b"\x89PNG\n\n\x1a\n"}.items()]
+    cases += [
+        (
+            "a file that ends before its format is certain gives an empty text",
+            "short.bin",
+            "",
+            start[:-1],
+        )
+        for many in starts.values()
+        for start in many
+    ]
+    cases += [
+        ("a file that only resembles a format gives an empty text", name, "", data)
+        for name, data in {
+            "sound.wav": b"RIFF\x24\0\0\0WAVEfmt ",
+            "gifts.txt": b"GIFTS for Ada",
+            "gif.txt": b"GIF88a",
+            "png.txt": b"\x89PNG is short",
+            "moved.bin": b" \xff\xd8\xff\xe0 JFIF",
+            "inside.bin": b"RIFF WEBP WEBP",
+            "mac.bin": b"\x89PNG\n\n\x1a\n",
+        }.items()
+    ]
     with TemporaryDirectory() as tmp:
         for what, name, right, data in cases:
-            path = Path(tmp)/name.format(right.lower())
+            path = Path(tmp) / name.format(right.lower())
             path.write_bytes(data)
             got = kind(path)
             require(isinstance(got, str), "the result is a text", got)
-            require(got == right, what, {"name": path.name, "first bytes": data[:12], "kind": got})
+            require(
+                got == right,
+                what,
+                {"name": path.name, "first bytes": data[:12], "kind": got},
+            )
             require(path.read_bytes() == data, "the file stays as it was", path.name)
 
 # %% ../nbs/practice.ipynb #3b24581b
@@ -362,37 +609,104 @@ def _check_01c(split_groups):
     rng = np.random.default_rng(11)
     animals = [f"cat {i}" for i in range(20) for _ in range(1 + i % 6)]
     rng.shuffle(animals)
-    days = rng.permutation(np.repeat([31, 4, 100, 7, 15, 9, 26, 2, 60, 12], [40, 3, 5, 1, 9, 2, 14, 6, 1, 8]))
+    days = rng.permutation(
+        np.repeat(
+            [31, 4, 100, 7, 15, 9, 26, 2, 60, 12], [40, 3, 5, 1, 9, 2, 14, 6, 1, 8]
+        )
+    )
 
     def held_out(groups, valid, seed):
         "The groups that are held out, after the split has been looked at."
         got = split_groups(groups, valid, seed)
-        require(isinstance(got, (tuple, list)) and len(got) == 2, "the result is a pair", got)
+        require(
+            isinstance(got, (tuple, list)) and len(got) == 2,
+            "the result is a pair",
+            got,
+        )
         sides = [np.asarray(side) for side in got]
-        require(all(side.ndim == 1 and side.dtype.kind in "iu" for side in sides if side.size), "each of the pair is an array of positions, which are whole numbers", got)
+        require(
+            all(
+                side.ndim == 1 and side.dtype.kind in "iu"
+                for side in sides
+                if side.size
+            ),
+            "each of the pair is an array of positions, which are whole numbers",
+            got,
+        )
         together = np.concatenate(sides).tolist()
-        require(sorted(together) == list(range(len(groups))), "every position is on one of the two sides, once", f"{len(set(together))} different positions in {len(together)}, of {len(groups)} pictures")
+        require(
+            sorted(together) == list(range(len(groups))),
+            "every position is on one of the two sides, once",
+            f"{len(set(together))} different positions in {len(together)}, of {len(groups)} pictures",
+        )
         train, valid_ = ({groups[int(i)] for i in side} for side in sides)
-        require(not train & valid_, "no group is on both sides", sorted(map(str, train & valid_)), "What does your code shuffle: pictures, or groups?")
+        require(
+            not train & valid_,
+            "no group is on both sides",
+            sorted(map(str, train & valid_)),
+            "What does your code shuffle: pictures, or groups?",
+        )
         n = len(train | valid_)
-        require(valid_, "at least one group is held out", f"{n} groups, valid={valid}, none held out", "What does a small share of few groups come to?")
-        require(train, "never are all groups held out", f"{n} groups, valid={valid}, all held out")
-        low, high = min(max(int(valid * n + 1e-9), 1), n - 1), min(max(int(np.ceil(valid * n - 1e-9)), 1), n - 1)
-        require(low <= len(valid_) <= high, "the share `valid` of the groups is held out", f"{len(valid_)} of {n} groups with valid={valid}", "Is it a share of the groups, or of the pictures?")
+        require(
+            valid_,
+            "at least one group is held out",
+            f"{n} groups, valid={valid}, none held out",
+            "What does a small share of few groups come to?",
+        )
+        require(
+            train,
+            "never are all groups held out",
+            f"{n} groups, valid={valid}, all held out",
+        )
+        low, high = (
+            min(max(int(valid * n + 1e-9), 1), n - 1),
+            min(max(int(np.ceil(valid * n - 1e-9)), 1), n - 1),
+        )
+        require(
+            low <= len(valid_) <= high,
+            "the share `valid` of the groups is held out",
+            f"{len(valid_)} of {n} groups with valid={valid}",
+            "Is it a share of the groups, or of the pictures?",
+        )
         return valid_
 
-    for groups, valid in (animals, .2), (days, .3), (days.tolist(), .25), (["b", "a", "b"], .2), (["b", "a", "b"], .9), ([5, 5, 3, 9], .1):
+    for groups, valid in (
+        (animals, 0.2),
+        (days, 0.3),
+        (days.tolist(), 0.25),
+        (["b", "a", "b"], 0.2),
+        (["b", "a", "b"], 0.9),
+        ([5, 5, 3, 9], 0.1),
+    ):
         kept = groups.copy()
-        for seed in 0, 1: held_out(groups, valid, seed)
-        require(np.array_equal(groups, kept), "`groups` stays as it was", groups, "Which line of your code writes to it?")
+        for seed in 0, 1:
+            held_out(groups, valid, seed)
+        require(
+            np.array_equal(groups, kept),
+            "`groups` stays as it was",
+            groups,
+            "Which line of your code writes to it?",
+        )
     for groups in animals, days:
-        held_out(groups, .2, 4)
-        before = _stays_put(lambda: held_out(groups, .2, 3))
-        require(held_out(groups, .2, 3) == before, "the same seed holds out the same groups", hint="Where does your generator start?")
+        held_out(groups, 0.2, 4)
+        before = _stays_put(lambda: held_out(groups, 0.2, 3))
+        require(
+            held_out(groups, 0.2, 3) == before,
+            "the same seed holds out the same groups",
+            hint="Where does your generator start?",
+        )
         for _ in range(3):
             other = rng.permutation(groups)
-            require(held_out(other, .2, 3) == before, "another order of the pictures holds out the same groups", hint="In which order do the groups come before you shuffle them?")
-        require(len({frozenset(held_out(groups, .2, seed)) for seed in range(8)}) > 4, "another seed holds out other groups", hint="What does your code do with `seed`?")
+            require(
+                held_out(other, 0.2, 3) == before,
+                "another order of the pictures holds out the same groups",
+                hint="In which order do the groups come before you shuffle them?",
+            )
+        require(
+            len({frozenset(held_out(groups, 0.2, seed)) for seed in range(8)}) > 4,
+            "another seed holds out other groups",
+            hint="What does your code do with `seed`?",
+        )
 
 # %% ../nbs/practice.ipynb #4757d268
 def _one_memory(a, b):
@@ -405,18 +719,42 @@ def _check_02a(answer):
     "You told the lines that share from the lines that copy. Batches of other sizes, with their channels last in memory, agree."
     import torch
 
-    require(isinstance(answer, (set, frozenset, list, tuple)) and all(type(i) is int for i in answer),
-            "`shared` is a set of whole numbers", answer)
-    require(set(answer) <= set(range(1, 9)), "each number is the number of a line, from 1 to 8", answer)
+    require(
+        isinstance(answer, (set, frozenset, list, tuple))
+        and all(type(i) is int for i in answer),
+        "`shared` is a set of whole numbers",
+        answer,
+    )
+    require(
+        set(answer) <= set(range(1, 9)),
+        "each number is the number of a line, from 1 to 8",
+        answer,
+    )
     for n, h, w in (2, 4, 5), (3, 6, 2):
         xb = torch.rand(n, h, w, 3).permute(0, 3, 1, 2)
-        lines = [xb.contiguous(), xb[:, ::2], xb.flatten(2), xb[:, [0, 2]], xb.permute(0, 2, 3, 1).contiguous(),
-                 xb.flatten(1), xb.flip(3), xb.float()]
+        lines = [
+            xb.contiguous(),
+            xb[:, ::2],
+            xb.flatten(2),
+            xb[:, [0, 2]],
+            xb.permute(0, 2, 3, 1).contiguous(),
+            xb.flatten(1),
+            xb.flip(3),
+            xb.float(),
+        ]
         sharing = {i for i, line in enumerate(lines, 1) if _one_memory(line, xb)}
-        require(set(answer) <= sharing, "every line that you name shares the memory of `xb`", answer,
-                "Can one list of strides describe the result over the same memory? And does the lesson say of one of these that it always copies?")
-        require(sharing <= set(answer), "every line that shares the memory of `xb` is named", answer,
-                "Some results need other strides but no other memory, and some lines have nothing to do.")
+        require(
+            set(answer) <= sharing,
+            "every line that you name shares the memory of `xb`",
+            answer,
+            "Can one list of strides describe the result over the same memory? And does the lesson say of one of these that it always copies?",
+        )
+        require(
+            sharing <= set(answer),
+            "every line that shares the memory of `xb` is named",
+            answer,
+            "Some results need other strides but no other memory, and some lines have nothing to do.",
+        )
 
 # %% ../nbs/practice.ipynb #7484d01b
 @exercise("02.b")
@@ -426,20 +764,44 @@ def _check_02b(answer):
 
     require(callable(answer), "`restore` is a function", answer)
     gen = torch.Generator().manual_seed(2)
-    for (n, h, w), dtype in ((2, 4, 4), torch.uint8), ((3, 4, 6), torch.uint8), ((1, 7, 5), torch.float32):
+    for (n, h, w), dtype in (
+        ((2, 4, 4), torch.uint8),
+        ((3, 4, 6), torch.uint8),
+        ((1, 7, 5), torch.float32),
+    ):
         photos = torch.randint(0, 256, (n, h, w, 3), generator=gen).to(dtype)
-        mixed, planes = photos.clone().reshape(n, 3, h, w), torch.stack(photos.unbind(-1), 1)
+        mixed, planes = (
+            photos.clone().reshape(n, 3, h, w),
+            torch.stack(photos.unbind(-1), 1),
+        )
         before = mixed.clone()
         got = answer(mixed)
         require(isinstance(got, torch.Tensor), "the result is a tensor", got)
-        require(got.shape == (n, 3, h, w), f"from `mixed` of shape {(n, 3, h, w)} comes a result of that shape", tuple(got.shape),
-                "Give each axis its name, one after the other, before and after each step.")
+        require(
+            got.shape == (n, 3, h, w),
+            f"from `mixed` of shape {(n, 3, h, w)} comes a result of that shape",
+            tuple(got.shape),
+            "Give each axis its name, one after the other, before and after each step.",
+        )
         require(got.dtype == dtype, "the dtype stays", got.dtype)
-        require(torch.equal(got, planes), "`result[i, c]` is the plane of colour `c` of picture `i`", got[0],
-                "In which order do the numbers lie in memory? Which shape belongs to that order?")
-        require(torch.equal(mixed, before), "`mixed` stays as it was", mixed[0], "Which line of yours writes?")
-        require(_one_memory(got, mixed), "the result shares the memory of `mixed`: there is no copy", got.stride(),
-                "Which of your steps writes a new line of memory? `data_ptr` tells.")
+        require(
+            torch.equal(got, planes),
+            "`result[i, c]` is the plane of colour `c` of picture `i`",
+            got[0],
+            "In which order do the numbers lie in memory? Which shape belongs to that order?",
+        )
+        require(
+            torch.equal(mixed, before),
+            "`mixed` stays as it was",
+            mixed[0],
+            "Which line of yours writes?",
+        )
+        require(
+            _one_memory(got, mixed),
+            "the result shares the memory of `mixed`: there is no copy",
+            got.stride(),
+            "Which of your steps writes a new line of memory? `data_ptr` tells.",
+        )
 
 # %% ../nbs/practice.ipynb #d0544fb6
 @exercise("02.c")
@@ -451,21 +813,49 @@ def _check_02c(answer):
     gen = torch.Generator().manual_seed(3)
     for n, c, h, w in (80, 3, 20, 3), (40, 5, 9, 14):
         light = torch.linspace(-1, 1, n)[:, None, None, None]
-        xb = torch.randn(n, c, h, w, generator=gen) * torch.linspace(0.2, 3, c)[:, None, None] + torch.arange(c)[:, None, None] + light
+        xb = (
+            torch.randn(n, c, h, w, generator=gen)
+            * torch.linspace(0.2, 3, c)[:, None, None]
+            + torch.arange(c)[:, None, None]
+            + light
+        )
         before = xb.clone()
         got = answer(xb)
         require(isinstance(got, torch.Tensor), "the result is a tensor", got)
-        require(got.shape == xb.shape, f"a batch of shape {tuple(xb.shape)} keeps its shape", tuple(got.shape))
+        require(
+            got.shape == xb.shape,
+            f"a batch of shape {tuple(xb.shape)} keeps its shape",
+            tuple(got.shape),
+        )
         require(got.dtype == xb.dtype, "the dtype stays", got.dtype)
-        require(torch.equal(xb, before), "the batch that goes in stays as it was", xb[0, 0], "Which line of yours writes in place?")
+        require(
+            torch.equal(xb, before),
+            "the batch that goes in stays as it was",
+            xb[0, 0],
+            "Which line of yours writes in place?",
+        )
         means, stds = got.mean((0, 2, 3)), got.std((0, 2, 3))
-        require(means.abs().max() < 1e-3, "the mean of each channel is 0", means,
-                "Write the shape of what you subtract under the shape of the batch, aligned at the right. Under which axis do its numbers stand?")
-        require((stds - 1).abs().max() < 1e-2, "the standard deviation of each channel is 1", stds,
-                "Write the shape of what you divide by under the shape of the batch. And is it the standard deviation?")
-        right = (xb - xb.mean((0, 2, 3), keepdim=True)) / xb.std((0, 2, 3), keepdim=True)
-        require(torch.allclose(got, right, atol=0.05), "one shift and one scale serve all the pictures of a channel", got.mean((2, 3))[:2],
-                "Which axes do the mean and the deviation run over?")
+        require(
+            means.abs().max() < 1e-3,
+            "the mean of each channel is 0",
+            means,
+            "Write the shape of what you subtract under the shape of the batch, aligned at the right. Under which axis do its numbers stand?",
+        )
+        require(
+            (stds - 1).abs().max() < 1e-2,
+            "the standard deviation of each channel is 1",
+            stds,
+            "Write the shape of what you divide by under the shape of the batch. And is it the standard deviation?",
+        )
+        right = (xb - xb.mean((0, 2, 3), keepdim=True)) / xb.std(
+            (0, 2, 3), keepdim=True
+        )
+        require(
+            torch.allclose(got, right, atol=0.05),
+            "one shift and one scale serve all the pictures of a channel",
+            got.mean((2, 3))[:2],
+            "Which axes do the mean and the deviation run over?",
+        )
 
 # %% ../nbs/practice.ipynb #f06e29bb
 @exercise("02.d")
@@ -473,27 +863,59 @@ def _check_02d(answer):
     "You have a tensor for each of the four layouts. So contiguous in one sense says nothing about the other."
     import torch
 
-    names = {"standard": (True, False), "channels last": (False, True), "both": (True, True), "neither": (False, False)}
+    names = {
+        "standard": (True, False),
+        "channels last": (False, True),
+        "both": (True, True),
+        "neither": (False, False),
+    }
     require(isinstance(answer, dict), "`layouts` is a dict", answer)
-    require(answer.keys() == names.keys(), f"its keys are {', '.join(map(repr, names))}", list(answer))
+    require(
+        answer.keys() == names.keys(),
+        f"its keys are {', '.join(map(repr, names))}",
+        list(answer),
+    )
     for name, x in answer.items():
         require(isinstance(x, torch.Tensor), f"under {name!r} stands a tensor", x)
-        require(x.dim() == 4, f"the tensor under {name!r} has four axes", tuple(x.shape))
-        require(x.numel() >= 12, f"the tensor under {name!r} has at least 12 numbers", tuple(x.shape))
+        require(
+            x.dim() == 4, f"the tensor under {name!r} has four axes", tuple(x.shape)
+        )
+        require(
+            x.numel() >= 12,
+            f"the tensor under {name!r} has at least 12 numbers",
+            tuple(x.shape),
+        )
     for name, x in answer.items():
         layout = x.is_contiguous(), x.is_contiguous(memory_format=torch.channels_last)
-        require(layout == names[name], f"the tensor under {name!r} has that layout and no other", {"shape": tuple(x.shape), "strides": x.stride()},
-                "`is_contiguous` answers for the standard order, and with `memory_format` for channels last. Which axes have size 1?")
+        require(
+            layout == names[name],
+            f"the tensor under {name!r} has that layout and no other",
+            {"shape": tuple(x.shape), "strides": x.stride()},
+            "`is_contiguous` answers for the standard order, and with `memory_format` for channels last. Which axes have size 1?",
+        )
 
 # %% ../nbs/practice.ipynb #252ec1c7
-def _copied(state): return {name: v.detach().clone() for name, v in state.items()}
+def _copied(state):
+    return {name: v.detach().clone() for name, v in state.items()}
+
 
 def _changed(before, after):
     "The names whose tensors differ."
-    def same(a, b): return a.shape == b.shape and a.dtype == b.dtype and a.equal(b)
-    return [name for name, v in before.items() if name not in after or not same(v, after[name])]
 
-def _n_hooks(model): return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+    def same(a, b):
+        return a.shape == b.shape and a.dtype == b.dtype and a.equal(b)
+
+    return [
+        name
+        for name, v in before.items()
+        if name not in after or not same(v, after[name])
+    ]
+
+
+def _n_hooks(model):
+    return sum(
+        len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()
+    )
 
 # %% ../nbs/practice.ipynb #b2d0adaf
 @exercise("04.a")
@@ -502,41 +924,87 @@ def _check_03a(answer):
     import torch
     from torch import nn
 
-    require(isinstance(answer, type) and issubclass(answer, nn.Module), "`Tiny` is a class, made from `nn.Module`", answer)
+    require(
+        isinstance(answer, type) and issubclass(answer, nn.Module),
+        "`Tiny` is a class, made from `nn.Module`",
+        answer,
+    )
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(31)
         net, few = answer(10), answer(3)
-        for model, n_out, (h, w) in (net, 10, (64, 64)), (few, 3, (32, 32)), (net, 10, (40, 56)):
+        for model, n_out, (h, w) in (
+            (net, 10, (64, 64)),
+            (few, 3, (32, 32)),
+            (net, 10, (40, 56)),
+        ):
             logits = model(torch.randn(4, 3, h, w))
-            require(isinstance(logits, torch.Tensor), "the network gives a tensor", logits)
-            require(logits.shape == (4, n_out), f"from images of shape {(4, 3, h, w)} and for {n_out} classes come logits of shape {(4, n_out)}",
-                    tuple(logits.shape))
+            require(
+                isinstance(logits, torch.Tensor), "the network gives a tensor", logits
+            )
+            require(
+                logits.shape == (4, n_out),
+                f"from images of shape {(4, 3, h, w)} and for {n_out} classes come logits of shape {(4, n_out)}",
+                tuple(logits.shape),
+            )
         n = sum(p.numel() for p in net.parameters())
-        require(0 < n < 10_000, "for 10 classes there are fewer than 10,000 parameters, and at least one", n,
-                "Count layer by layer. A linear layer behind many inputs costs most.")
+        require(
+            0 < n < 10_000,
+            "for 10 classes there are fewer than 10,000 parameters, and at least one",
+            n,
+            "Count layer by layer. A linear layer behind many inputs costs most.",
+        )
         x = torch.randn(4, 3, 48, 48)
-        for model in net, few: model.eval()
+        for model in net, few:
+            model.eval()
         logits = net(x)
         again, fewer = net(x), net(x[:2])
-        require(torch.allclose(logits, again, rtol=1e-3, atol=1e-6), "in evaluation mode the same images give the same logits twice",
-                (logits[0, :3], again[0, :3]), "Which calculation of yours has a mode, and does it know about `eval()`?")
-        require(torch.allclose(logits[:2], fewer, rtol=1e-3, atol=1e-5), "in evaluation mode the logits of an image do not depend on its neighbours",
-                (logits[0, :3], fewer[0, :3]), "Which calculation of yours looks at the whole batch?")
+        require(
+            torch.allclose(logits, again, rtol=1e-3, atol=1e-6),
+            "in evaluation mode the same images give the same logits twice",
+            (logits[0, :3], again[0, :3]),
+            "Which calculation of yours has a mode, and does it know about `eval()`?",
+        )
+        require(
+            torch.allclose(logits[:2], fewer, rtol=1e-3, atol=1e-5),
+            "in evaluation mode the logits of an image do not depend on its neighbours",
+            (logits[0, :3], fewer[0, :3]),
+            "Which calculation of yours looks at the whole batch?",
+        )
         twin = answer(10).eval()
         twin.load_state_dict(net.state_dict())
-        require(torch.allclose(logits, twin(x), rtol=1e-3, atol=1e-5), "two networks with the same state dict give the same logits",
-                list(net.state_dict()), "Are the names of all your layers in this list? A module does not notice a Python list of layers.")
-        probabilities = bool((logits >= 0).all()) and torch.allclose(logits.sum(1), torch.ones(4), atol=1e-3)
-        require(not probabilities, "the network gives logits, not probabilities", logits.sum(1), "What is the last thing that `forward` does?")
+        require(
+            torch.allclose(logits, twin(x), rtol=1e-3, atol=1e-5),
+            "two networks with the same state dict give the same logits",
+            list(net.state_dict()),
+            "Are the names of all your layers in this list? A module does not notice a Python list of layers.",
+        )
+        probabilities = bool((logits >= 0).all()) and torch.allclose(
+            logits.sum(1), torch.ones(4), atol=1e-3
+        )
+        require(
+            not probabilities,
+            "the network gives logits, not probabilities",
+            logits.sum(1),
+            "What is the last thing that `forward` does?",
+        )
         a, b, zero = x, torch.randn_like(x), torch.zeros_like(x)
         bend = (net(a) + net(b) - net(a + b) - net(zero)).abs().max()
-        require(bend > 1e-4 * (logits - net(zero)).abs().max(), "the network is more than one linear map", [type(m).__name__ for m in net.modules()],
-                "Two linear layers in a row are one. What has to stand between them?")
+        require(
+            bend > 1e-4 * (logits - net(zero)).abs().max(),
+            "the network is more than one linear map",
+            [type(m).__name__ for m in net.modules()],
+            "Two linear layers in a row are one. What has to stand between them?",
+        )
         with torch.enable_grad():
             net.train()
             nn.functional.cross_entropy(net(x), torch.tensor([0, 9, 4, 4])).backward()
         without = [name for name, p in net.named_parameters() if p.grad is None]
-        require(not without, "every parameter gets a gradient from the loss", without, "The value shows the parameters that `forward` does not use, or that are frozen.")
+        require(
+            not without,
+            "every parameter gets a gradient from the loss",
+            without,
+            "The value shows the parameters that `forward` does not use, or that are frozen.",
+        )
 
 # %% ../nbs/practice.ipynb #70b1a5c5
 @exercise("04.b")
@@ -546,68 +1014,156 @@ def _check_03b(answer):
     from torch import nn
 
     class Fails(nn.Module):
-        def __init__(self, error): super().__init__(); self.error = error
-        def forward(self, x): raise self.error
+        def __init__(self, error):
+            super().__init__()
+            self.error = error
+
+        def forward(self, x):
+            raise self.error
 
     class Turned(nn.Module):
         "Its layers are called in another order than they are made, and one of them twice."
+
         def __init__(self, *last):
             super().__init__()
             self.fc = nn.Linear(6, 4)
-            self.body = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU())
+            self.body = nn.Sequential(
+                nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU()
+            )
             self.pool = nn.MaxPool2d(2)
             self.end = nn.Sequential(*last)
 
-        def forward(self, x): return self.end(self.fc(self.pool(self.pool(self.body(x))).mean((2, 3))))
+        def forward(self, x):
+            return self.end(self.fc(self.pool(self.pool(self.body(x))).mean((2, 3))))
 
     require(callable(answer), "`shapes_so_far` is a function", answer)
-    on_purpose = RuntimeError("this layer fails on purpose"), KeyError("this layer fails on purpose")
+    on_purpose = (
+        RuntimeError("this layer fails on purpose"),
+        KeyError("this layer fails on purpose"),
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(32)
         xb = torch.randn(2, 3, 8, 12) + 1
-        called = [("body.0", (2, 6, 8, 12)), ("body.1", (2, 6, 8, 12)), ("body.2", (2, 6, 8, 12)),
-                  ("pool", (2, 6, 4, 6)), ("pool", (2, 6, 2, 3)), ("fc", (2, 4))]
-        cases = [(nn.Sequential(nn.Flatten(), nn.Linear(288, 5)), [("0", (2, 288)), ("1", (2, 5))]), (Turned(nn.ReLU()), [*called, ("end.0", (2, 4))]),
-                 *((Turned(nn.ReLU(), Fails(e), nn.ReLU()), [*called, ("end.0", (2, 4))]) for e in on_purpose),
-                 (nn.Sequential(Fails(on_purpose[0])), [])]
+        called = [
+            ("body.0", (2, 6, 8, 12)),
+            ("body.1", (2, 6, 8, 12)),
+            ("body.2", (2, 6, 8, 12)),
+            ("pool", (2, 6, 4, 6)),
+            ("pool", (2, 6, 2, 3)),
+            ("fc", (2, 4)),
+        ]
+        cases = [
+            (
+                nn.Sequential(nn.Flatten(), nn.Linear(288, 5)),
+                [("0", (2, 288)), ("1", (2, 5))],
+            ),
+            (Turned(nn.ReLU()), [*called, ("end.0", (2, 4))]),
+            *(
+                (Turned(nn.ReLU(), Fails(e), nn.ReLU()), [*called, ("end.0", (2, 4))])
+                for e in on_purpose
+            ),
+            (nn.Sequential(Fails(on_purpose[0])), []),
+        ]
         for model, rows in cases:
             list(model.modules())[-1].eval()
             calls = []
-            model.register_forward_pre_hook(lambda module, args, calls=calls: calls.append(args))
-            list(model.modules())[1].register_forward_hook(lambda module, args, output: None)
-            before, modes, hooks = _copied(model.state_dict()), [m.training for m in model.modules()], _n_hooks(model)
-            try: got = answer(model, xb)
+            model.register_forward_pre_hook(
+                lambda module, args, calls=calls: calls.append(args)
+            )
+            list(model.modules())[1].register_forward_hook(
+                lambda module, args, output: None
+            )
+            before, modes, hooks = (
+                _copied(model.state_dict()),
+                [m.training for m in model.modules()],
+                _n_hooks(model),
+            )
+            try:
+                got = answer(model, xb)
             except (RuntimeError, KeyError) as e:
-                if not any(e is error for error in on_purpose): raise
+                if not any(e is error for error in on_purpose):
+                    raise
                 got = e
-            require(not isinstance(got, Exception), "an error of the model, of whatever kind, ends the list and is not passed on", got,
-                    "Where does the call of the model stand, and what catches its error?")
+            require(
+                not isinstance(got, Exception),
+                "an error of the model, of whatever kind, ends the list and is not passed on",
+                got,
+                "Where does the call of the model stand, and what catches its error?",
+            )
             require(isinstance(got, list), "the result is a list", got)
-            require(len(calls) == 1, "the model is called once", {"calls": len(calls)}, "`model(xb)` runs the hooks of the model, and `model.forward(xb)` does not.")
-            require(all(isinstance(row, (tuple, list)) and len(row) == 2 for row in got), "every item of the list is a pair of a name and a shape", got)
-            containers = {name for name, m in model.named_modules() if list(m.children())}
-            require(not [row for row in got if row[0] in containers], "only layers, modules without children, have a row", got)
-            require([row[0] for row in got] == [name for name, _ in rows], "there is a row for every call of a layer that worked, in the order of the calls", got,
-                    f"The calls in the model of this check were: {', '.join(name for name, _ in rows) or 'none that worked'}.")
-            require([tuple(row) for row in got] == rows, "each shape is that of the layer's output, as a tuple", got)
-            require(_n_hooks(model) <= hooks, "no hook of yours is left, also after an error", {"hooks left": _n_hooks(model) - hooks},
-                    "What happens to the hooks when the line that calls the model raises?")
-            require(_n_hooks(model) == hooks, "the hooks of others are still there", {"hooks lost": hooks - _n_hooks(model)}, "Remove what you put there, and no more.")
-            require([m.training for m in model.modules()] == modes, "every module is in the mode that it was in, also after an error",
-                    [m.training for m in model.modules()], "Some modules were in training mode and some in evaluation mode. One word for the whole model does not bring that back.")
-            require(not _changed(before, model.state_dict()), "no parameter and no buffer has changed", _changed(before, model.state_dict()),
-                    "In which mode do the statistics of batch norm move?")
+            require(
+                len(calls) == 1,
+                "the model is called once",
+                {"calls": len(calls)},
+                "`model(xb)` runs the hooks of the model, and `model.forward(xb)` does not.",
+            )
+            require(
+                all(isinstance(row, (tuple, list)) and len(row) == 2 for row in got),
+                "every item of the list is a pair of a name and a shape",
+                got,
+            )
+            containers = {
+                name for name, m in model.named_modules() if list(m.children())
+            }
+            require(
+                not [row for row in got if row[0] in containers],
+                "only layers, modules without children, have a row",
+                got,
+            )
+            require(
+                [row[0] for row in got] == [name for name, _ in rows],
+                "there is a row for every call of a layer that worked, in the order of the calls",
+                got,
+                f"The calls in the model of this check were: {', '.join(name for name, _ in rows) or 'none that worked'}.",
+            )
+            require(
+                [tuple(row) for row in got] == rows,
+                "each shape is that of the layer's output, as a tuple",
+                got,
+            )
+            require(
+                _n_hooks(model) <= hooks,
+                "no hook of yours is left, also after an error",
+                {"hooks left": _n_hooks(model) - hooks},
+                "What happens to the hooks when the line that calls the model raises?",
+            )
+            require(
+                _n_hooks(model) == hooks,
+                "the hooks of others are still there",
+                {"hooks lost": hooks - _n_hooks(model)},
+                "Remove what you put there, and no more.",
+            )
+            require(
+                [m.training for m in model.modules()] == modes,
+                "every module is in the mode that it was in, also after an error",
+                [m.training for m in model.modules()],
+                "Some modules were in training mode and some in evaluation mode. One word for the whole model does not bring that back.",
+            )
+            require(
+                not _changed(before, model.state_dict()),
+                "no parameter and no buffer has changed",
+                _changed(before, model.state_dict()),
+                "In which mode do the statistics of batch norm move?",
+            )
 
 # %% ../nbs/practice.ipynb #48d75c2c
 def _theirs(net, epoch=3):
     "A checkpoint of a SmallNet under the names of exercise 04.c, sorted."
-    short = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "var", "num_batches_tracked": "count"}
+    short = {
+        "weight": "gamma",
+        "bias": "beta",
+        "running_mean": "mean",
+        "running_var": "var",
+        "num_batches_tracked": "count",
+    }
     part = {"conv": "features.c", "bn": "features.n", "fc": "classifier.l"}
     renamed = {}
     for name, v in net.state_dict().items():
         _, layer, what = name.split(".")
         kind, number = layer[:-1], layer[-1]
-        renamed[f"module.{part[kind]}{number}.{short[what] if kind == 'bn' else what}"] = v.clone()
+        renamed[
+            f"module.{part[kind]}{number}.{short[what] if kind == 'bn' else what}"
+        ] = v.clone()
     return {"epoch": epoch, "model": dict(sorted(renamed.items()))}
 
 # %% ../nbs/practice.ipynb #9191886f
@@ -617,6 +1173,7 @@ def _check_03c(answer):
     from contextlib import suppress
 
     import torch
+
     from tutorial_lib.modules import SmallNet
 
     require(callable(answer), "`load_theirs` is a function", answer)
@@ -625,30 +1182,77 @@ def _check_03c(answer):
         for n_out, n_in in (2, 3), (5, 1):
             trained, net = SmallNet(n_out, n_in), SmallNet(n_out, n_in)
             for m in (trained.body.bn1, trained.body.bn2):
-                for v in (m.weight, m.bias, m.running_mean, m.running_var): v.uniform_(0.2, 1.5)
+                for v in (m.weight, m.bias, m.running_mean, m.running_var):
+                    v.uniform_(0.2, 1.5)
                 m.num_batches_tracked.fill_(7)
             checkpoint, x = _theirs(trained), torch.rand(3, n_in, 24, 24)
             before = _copied(checkpoint["model"])
             got = answer(net, checkpoint)
-            require(got is net, "the result is `net` itself", got, "What does `load_state_dict` return?")
-            require(list(checkpoint) == ["epoch", "model"], "the checkpoint keeps its parts", list(checkpoint))
-            require(list(checkpoint["model"]) == list(before), "the checkpoint keeps its names", list(checkpoint["model"]))
+            require(
+                got is net,
+                "the result is `net` itself",
+                got,
+                "What does `load_state_dict` return?",
+            )
+            require(
+                list(checkpoint) == ["epoch", "model"],
+                "the checkpoint keeps its parts",
+                list(checkpoint),
+            )
+            require(
+                list(checkpoint["model"]) == list(before),
+                "the checkpoint keeps its names",
+                list(checkpoint["model"]),
+            )
             expected, logits = trained.eval()(x), net.eval()(x)
             differ = _changed(trained.state_dict(), net.state_dict())
-            require(len(differ) < len(trained.state_dict()), "the tensors of the checkpoint are in `net`", differ,
-                    "Not one of these tensors has arrived, and there was no error. Which argument of yours allows that?")
-            require(torch.allclose(expected, logits, rtol=1e-3, atol=1e-4), "`net` gives the logits that the checkpoint was saved with", differ,
-                    "The value shows which tensors of `net` are not right. Same shapes do not prove the right places.")
-            require(not differ, "every tensor of `net` is the one of the checkpoint", differ)
-            for v in net.state_dict().values(): v.add_(1)
-            require(not _changed(before, checkpoint["model"]), "the checkpoint stays as it was, also when `net` is trained", _changed(before, checkpoint["model"]))
+            require(
+                len(differ) < len(trained.state_dict()),
+                "the tensors of the checkpoint are in `net`",
+                differ,
+                "Not one of these tensors has arrived, and there was no error. Which argument of yours allows that?",
+            )
+            require(
+                torch.allclose(expected, logits, rtol=1e-3, atol=1e-4),
+                "`net` gives the logits that the checkpoint was saved with",
+                differ,
+                "The value shows which tensors of `net` are not right. Same shapes do not prove the right places.",
+            )
+            require(
+                not differ, "every tensor of `net` is the one of the checkpoint", differ
+            )
+            for v in net.state_dict().values():
+                v.add_(1)
+            require(
+                not _changed(before, checkpoint["model"]),
+                "the checkpoint stays as it was, also when `net` is trained",
+                _changed(before, checkpoint["model"]),
+            )
         name = "module.features.c2.weight"
-        lacking = {"epoch": 3, "model": {k: v for k, v in _theirs(trained)["model"].items() if k != name}}
-        extra = {"epoch": 3, "model": {**_theirs(trained)["model"], "module.features.c4.weight": torch.zeros(2)}}
-        for what, damaged in ("lacks a tensor", lacking), ("has a tensor too many", extra):
+        lacking = {
+            "epoch": 3,
+            "model": {k: v for k, v in _theirs(trained)["model"].items() if k != name},
+        }
+        extra = {
+            "epoch": 3,
+            "model": {
+                **_theirs(trained)["model"],
+                "module.features.c4.weight": torch.zeros(2),
+            },
+        }
+        for what, damaged in (
+            ("lacks a tensor", lacking),
+            ("has a tensor too many", extra),
+        ):
             got = None
-            with suppress(Exception): got = answer(SmallNet(n_out, n_in), damaged)
-            require(got is None, f"a checkpoint that {what} is refused with an error", type(got), "Who compares the names, and did you tell it not to?")
+            with suppress(Exception):
+                got = answer(SmallNet(n_out, n_in), damaged)
+            require(
+                got is None,
+                f"a checkpoint that {what} is refused with an error",
+                type(got),
+                "Who compares the names, and did you tell it not to?",
+            )
 
 # %% ../nbs/practice.ipynb #97a00271
 @exercise("04.d")
@@ -661,28 +1265,71 @@ def _check_03d(answer):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(34)
         for n_in, n_hidden, n_out in (6, 6, 6), (7, 11, 5), (128, 1024, 2):
-            fc1, fc2, x = nn.Linear(n_in, n_hidden), nn.Linear(n_hidden, n_out), torch.randn(9, n_in)
-            expected, before = fc2(fc1(x)).detach(), _copied({**fc1.state_dict(prefix="fc1."), **fc2.state_dict(prefix="fc2.")})
+            fc1, fc2, x = (
+                nn.Linear(n_in, n_hidden),
+                nn.Linear(n_hidden, n_out),
+                torch.randn(9, n_in),
+            )
+            expected, before = (
+                fc2(fc1(x)).detach(),
+                _copied(
+                    {**fc1.state_dict(prefix="fc1."), **fc2.state_dict(prefix="fc2.")}
+                ),
+            )
             fc = answer(fc1, fc2)
             require(isinstance(fc, nn.Linear), "the result is one `nn.Linear`", fc)
-            moved = _changed(before, {**fc1.state_dict(prefix="fc1."), **fc2.state_dict(prefix="fc2.")})
-            require(fc is not fc1 and fc is not fc2 and not moved, "the result is a new layer, and `fc1` and `fc2` stay as they were", moved or fc)
+            moved = _changed(
+                before,
+                {**fc1.state_dict(prefix="fc1."), **fc2.state_dict(prefix="fc2.")},
+            )
+            require(
+                fc is not fc1 and fc is not fc2 and not moved,
+                "the result is a new layer, and `fc1` and `fc2` stay as they were",
+                moved or fc,
+            )
             sizes = fc.in_features, fc.out_features, tuple(fc.weight.shape)
-            require(sizes == (n_in, n_out, (n_out, n_in)), f"for {n_in} inputs, {n_hidden} in the middle and {n_out} outputs, the layer goes from {n_in} to {n_out}", sizes,
-                    "Which sizes belong to `nn.Linear(n_in, n_out)`, and which shape does its weight have?")
+            require(
+                sizes == (n_in, n_out, (n_out, n_in)),
+                f"for {n_in} inputs, {n_hidden} in the middle and {n_out} outputs, the layer goes from {n_in} to {n_out}",
+                sizes,
+                "Which sizes belong to `nn.Linear(n_in, n_out)`, and which shape does its weight have?",
+            )
             require(fc.bias is not None, "the layer has a bias", fc)
             got, zero = fc(x).detach(), torch.zeros(1, n_in)
-            require(torch.allclose(fc(zero), fc2(fc1(zero)), rtol=1e-3, atol=1e-4), "an input of zeros gives what the two layers give", fc(zero)[0].detach(),
-                    "Follow an input of zeros through both layers. What meets the bias of the first?")
-            require(torch.allclose(got, expected, rtol=1e-3, atol=1e-4), "every input gives what the two layers give", got,
-                    "Write both layers as `x @ W.T + b`, one inside the other. In which order do the matrices stand?")
+            require(
+                torch.allclose(fc(zero), fc2(fc1(zero)), rtol=1e-3, atol=1e-4),
+                "an input of zeros gives what the two layers give",
+                fc(zero)[0].detach(),
+                "Follow an input of zeros through both layers. What meets the bias of the first?",
+            )
+            require(
+                torch.allclose(got, expected, rtol=1e-3, atol=1e-4),
+                "every input gives what the two layers give",
+                got,
+                "Write both layers as `x @ W.T + b`, one inside the other. In which order do the matrices stand?",
+            )
             learned = {"weight": fc.weight, "bias": fc.bias}
-            require(all(isinstance(p, nn.Parameter) for p in learned.values()), "weight and bias of the new layer are parameters",
-                    {name: type(p).__name__ for name, p in learned.items()}, "What tells an `nn.Module` that a tensor is to be learned?")
-            require(all(p.requires_grad for p in learned.values()), "the new layer can be trained", {name: p.requires_grad for name, p in learned.items()})
+            require(
+                all(isinstance(p, nn.Parameter) for p in learned.values()),
+                "weight and bias of the new layer are parameters",
+                {name: type(p).__name__ for name, p in learned.items()},
+                "What tells an `nn.Module` that a tensor is to be learned?",
+            )
+            require(
+                all(p.requires_grad for p in learned.values()),
+                "the new layer can be trained",
+                {name: p.requires_grad for name, p in learned.items()},
+            )
 
 # %% ../nbs/practice.ipynb #af0412f3
-_MISTAKES = "no mistake", "softmax before the loss", "dropout on while judging", "gradients never cleared", "labels shuffled"
+_MISTAKES = (
+    "no mistake",
+    "softmax before the loss",
+    "dropout on while judging",
+    "gradients never cleared",
+    "labels shuffled",
+)
+
 
 def _mystery_loops():
     "Loop -> its mistake, drawn from all of them."
@@ -697,16 +1344,25 @@ def _digits_history(mistake, n_epoch=12, seed=4):
     import torch
     from torch import nn
     from torch.nn.functional import cross_entropy
+
     from tutorial_lib.data import digits
 
     x, y = map(torch.from_numpy, digits())
     rows = []
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
-        train, valid = torch.randperm(len(x)).tensor_split([len(x)*4//5])
-        net = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 10))
-        if mistake == "softmax before the loss": net.append(nn.Softmax(1))
-        if mistake == "labels shuffled": y = y[torch.randperm(len(y))]
+        train, valid = torch.randperm(len(x)).tensor_split([len(x) * 4 // 5])
+        net = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(64, 64),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(64, 10),
+        )
+        if mistake == "softmax before the loss":
+            net.append(nn.Softmax(1))
+        if mistake == "labels shuffled":
+            y = y[torch.randperm(len(y))]
         opt = torch.optim.SGD(net.parameters(), lr=0.3)
         for epoch in range(n_epoch):
             net.train()
@@ -715,18 +1371,29 @@ def _digits_history(mistake, n_epoch=12, seed=4):
                 loss = cross_entropy(net(x[i]), y[i])
                 loss.backward()
                 opt.step()
-                if mistake != "gradients never cleared": opt.zero_grad()
+                if mistake != "gradients never cleared":
+                    opt.zero_grad()
                 losses.append(loss.item())
-            if mistake != "dropout on while judging": net.eval()
-            with torch.random.fork_rng(devices=[]), torch.no_grad(): logits = net(x[valid])
-            rows.append(dict(epoch=epoch + 1, train_loss=sum(losses)/len(losses), valid_loss=cross_entropy(logits, y[valid]).item(),
-                             accuracy=(logits.argmax(1) == y[valid]).float().mean().item()))
+            if mistake != "dropout on while judging":
+                net.eval()
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                logits = net(x[valid])
+            rows.append(
+                dict(
+                    epoch=epoch + 1,
+                    train_loss=sum(losses) / len(losses),
+                    valid_loss=cross_entropy(logits, y[valid]).item(),
+                    accuracy=(logits.argmax(1) == y[valid]).float().mean().item(),
+                )
+            )
     return pd.DataFrame(rows)
 
 # %% ../nbs/practice.ipynb #99e6d52e
 def mystery_runs():  # letter of the loop -> history, a data frame with the columns epoch, train_loss, valid_loss, accuracy
     "Train the loops of exercise 05.a anew, each with its mistake. Takes seconds. Read its code only after you have answered."
-    return {loop: _digits_history(mistake) for loop, mistake in _mystery_loops().items()}
+    return {
+        loop: _digits_history(mistake) for loop, mistake in _mystery_loops().items()
+    }
 
 # %% ../nbs/practice.ipynb #7c4d5c29
 @exercise("05.a")
@@ -741,12 +1408,31 @@ def _check_04a(answer):
     }
     loops = _mystery_loops()
     require(isinstance(answer, dict), "`mistakes` is a dict", answer)
-    require(set(answer) == set(loops), "its keys are the four loops, as strings: A, B, C and D", list(answer))
-    unknown = [name for name in answer.values() if not (isinstance(name, str) and name in traces)]
-    require(not unknown, "its values are names from the table, letter by letter", unknown)
-    require(len(set(answer.values())) == len(answer), "no two loops have the same name", answer)
+    require(
+        set(answer) == set(loops),
+        "its keys are the four loops, as strings: A, B, C and D",
+        list(answer),
+    )
+    unknown = [
+        name
+        for name in answer.values()
+        if not (isinstance(name, str) and name in traces)
+    ]
+    require(
+        not unknown, "its values are names from the table, letter by letter", unknown
+    )
+    require(
+        len(set(answer.values())) == len(answer),
+        "no two loops have the same name",
+        answer,
+    )
     for loop, mistake in loops.items():
-        require(answer[loop] == mistake, "the name that you give each loop fits its curves", {loop: answer[loop]}, traces[answer[loop]])
+        require(
+            answer[loop] == mistake,
+            "the name that you give each loop fits its curves",
+            {loop: answer[loop]},
+            traces[answer[loop]],
+        )
 
 # %% ../nbs/practice.ipynb #dbe58adb
 def _watched(n_in, n_hidden, n_out, fail_at=None):
@@ -757,14 +1443,28 @@ def _watched(n_in, n_hidden, n_out, fail_at=None):
     class Watched(nn.Sequential):
         def forward(self, x):
             logits = super().forward(x)
-            calls.append((tuple(x.shape), any(m.training for m in self.modules()), logits.requires_grad))
-            if len(calls) == fail_at: raise RuntimeError("this model fails on purpose")
+            calls.append(
+                (
+                    tuple(x.shape),
+                    any(m.training for m in self.modules()),
+                    logits.requires_grad,
+                )
+            )
+            if len(calls) == fail_at:
+                raise RuntimeError("this model fails on purpose")
             return logits
 
     calls = []
-    model = Watched(nn.Linear(n_in, n_hidden), nn.BatchNorm1d(n_hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(n_hidden, n_out))
+    model = Watched(
+        nn.Linear(n_in, n_hidden),
+        nn.BatchNorm1d(n_hidden),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(n_hidden, n_out),
+    )
     model[1].running_mean.normal_()
-    for p in model.parameters(): p.grad = torch.randn_like(p)
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
     return model, calls
 
 # %% ../nbs/practice.ipynb #ad6782c1
@@ -775,69 +1475,154 @@ def _check_04b(answer):
 
     import torch
     from torch.nn.functional import cross_entropy
+
     from tutorial_lib.classifier import PeakMemory
 
-    def number(v): return isinstance(v, (int, float)) or getattr(v, "shape", None) == ()
+    def number(v):
+        return isinstance(v, (int, float)) or getattr(v, "shape", None) == ()
 
-    def modes_of(model): return {name or "model": m.training for name, m in model.named_modules()}
+    def modes_of(model):
+        return {name or "model": m.training for name, m in model.named_modules()}
 
     require(callable(answer), "`evaluate` is a function", answer)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(43)
-        for sizes, frozen in ([40], [1]), ([40, 40, 40], []), ([40, 40, 7], [1, 3]), ([5, 30, 1], [1]):
+        for sizes, frozen in (
+            ([40], [1]),
+            ([40, 40, 40], []),
+            ([40, 40, 7], [1, 3]),
+            ([5, 30, 1], [1]),
+        ):
             model, calls = _watched(6, 9, 4)
             xs, ys = torch.randn(sum(sizes), 6), torch.randint(4, (sum(sizes),))
-            with torch.no_grad(): logits = model.eval()(xs)
-            ys[:sizes[0]] = logits[:sizes[0]].argmax(1)
-            loss, accuracy = cross_entropy(logits, ys).item(), (logits.argmax(1) == ys).float().mean().item()
+            with torch.no_grad():
+                logits = model.eval()(xs)
+            ys[: sizes[0]] = logits[: sizes[0]].argmax(1)
+            loss, accuracy = (
+                cross_entropy(logits, ys).item(),
+                (logits.argmax(1) == ys).float().mean().item(),
+            )
             model.train()
-            for i in frozen: model[i].eval()
+            for i in frozen:
+                model[i].eval()
             model[0].requires_grad_(not frozen)
-            state, grads, modes = _copied(model.state_dict()), _copied({k: p.grad for k, p in model.named_parameters()}), modes_of(model)
+            state, grads, modes = (
+                _copied(model.state_dict()),
+                _copied({k: p.grad for k, p in model.named_parameters()}),
+                modes_of(model),
+            )
             trainable = [p.requires_grad for p in model.parameters()]
             calls.clear()
             got = answer(model, zip(xs.split(sizes), ys.split(sizes)))
             grad_mode = torch.is_grad_enabled()
             torch.set_grad_enabled(True)
 
-            require(isinstance(got, (tuple, list)) and len(got) == 2 and all(map(number, got)), "the result is a pair of numbers, loss and accuracy", got)
-            require([shape for shape, *_ in calls] == [(n, 6) for n in sizes],
-                    "the model is called once for each batch, with that batch, also for the smaller last one",
-                    [shape for shape, *_ in calls], "The value shows the shape of `xb` in each call. Remember that an iterator can be read only once.")
-            require(not any(training for _, training, _ in calls), "in each call the whole model is in evaluation mode", {"training": [t for _, t, _ in calls]})
-            require(not any(recorded for *_, recorded in calls), "no gradients are recorded", {"recorded": [r for *_, r in calls]},
-                    "Evaluation mode alone does not stop this. What else does `evaluating` do?")
+            require(
+                isinstance(got, (tuple, list))
+                and len(got) == 2
+                and all(map(number, got)),
+                "the result is a pair of numbers, loss and accuracy",
+                got,
+            )
+            require(
+                [shape for shape, *_ in calls] == [(n, 6) for n in sizes],
+                "the model is called once for each batch, with that batch, also for the smaller last one",
+                [shape for shape, *_ in calls],
+                "The value shows the shape of `xb` in each call. Remember that an iterator can be read only once.",
+            )
+            require(
+                not any(training for _, training, _ in calls),
+                "in each call the whole model is in evaluation mode",
+                {"training": [t for _, t, _ in calls]},
+            )
+            require(
+                not any(recorded for *_, recorded in calls),
+                "no gradients are recorded",
+                {"recorded": [r for *_, r in calls]},
+                "Evaluation mode alone does not stop this. What else does `evaluating` do?",
+            )
             got_loss, got_accuracy = map(float, got)
-            require(len(sizes) > 1 or math.isclose(got_loss, loss, rel_tol=1e-3),
-                    "the loss of a single batch is the mean cross entropy of its pictures", got_loss)
-            require(len(sizes) > 1 or math.isclose(got_accuracy, accuracy, abs_tol=1e-4),
-                    "the accuracy is the share of pictures that are named right, from 0 to 1", got_accuracy)
-            close = math.isclose(got_loss, loss, rel_tol=1e-3) and math.isclose(got_accuracy, accuracy, abs_tol=1e-4)
-            require(close, "each picture counts the same, in whatever batch it is", (got_loss, got_accuracy),
-                    f"The batches of this check had the sizes {sizes}. What did you divide by, and when?")
-            require(modes_of(model) == modes, "every module is in the mode that it was in", modes_of(model),
-                    "Some modules were in training mode and some in evaluation mode. One word for the whole model does not bring that back.")
-            require([p.requires_grad for p in model.parameters()] == trainable, "what was frozen is frozen, and the rest can be trained",
-                    [p.requires_grad for p in model.parameters()])
-            require(grad_mode, "after the call gradients are recorded again for everybody else", {"recorded": grad_mode}, "Where does your switch go back?")
+            require(
+                len(sizes) > 1 or math.isclose(got_loss, loss, rel_tol=1e-3),
+                "the loss of a single batch is the mean cross entropy of its pictures",
+                got_loss,
+            )
+            require(
+                len(sizes) > 1 or math.isclose(got_accuracy, accuracy, abs_tol=1e-4),
+                "the accuracy is the share of pictures that are named right, from 0 to 1",
+                got_accuracy,
+            )
+            close = math.isclose(got_loss, loss, rel_tol=1e-3) and math.isclose(
+                got_accuracy, accuracy, abs_tol=1e-4
+            )
+            require(
+                close,
+                "each picture counts the same, in whatever batch it is",
+                (got_loss, got_accuracy),
+                f"The batches of this check had the sizes {sizes}. What did you divide by, and when?",
+            )
+            require(
+                modes_of(model) == modes,
+                "every module is in the mode that it was in",
+                modes_of(model),
+                "Some modules were in training mode and some in evaluation mode. One word for the whole model does not bring that back.",
+            )
+            require(
+                [p.requires_grad for p in model.parameters()] == trainable,
+                "what was frozen is frozen, and the rest can be trained",
+                [p.requires_grad for p in model.parameters()],
+            )
+            require(
+                grad_mode,
+                "after the call gradients are recorded again for everybody else",
+                {"recorded": grad_mode},
+                "Where does your switch go back?",
+            )
             now = {k: p.grad for k, p in model.named_parameters() if p.grad is not None}
-            require(not _changed(grads, now), "the gradients that the parameters held are still there", _changed(grads, now))
-            require(not _changed(state, model.state_dict()), "no parameter and no buffer has changed", _changed(state, model.state_dict()))
+            require(
+                not _changed(grads, now),
+                "the gradients that the parameters held are still there",
+                _changed(grads, now),
+            )
+            require(
+                not _changed(state, model.state_dict()),
+                "no parameter and no buffer has changed",
+                _changed(state, model.state_dict()),
+            )
 
         peaks = []
         for n_batch in 3, 23:
             model, calls = _watched(6, 9, 4)
-            with PeakMemory() as memory: answer(model, ((torch.randn(200, 6), torch.randint(4, (200,))) for _ in range(n_batch)))
+            with PeakMemory() as memory:
+                answer(
+                    model,
+                    (
+                        (torch.randn(200, 6), torch.randint(4, (200,)))
+                        for _ in range(n_batch)
+                    ),
+                )
             peaks.append(memory.peak)
-        require(peaks[1] - peaks[0] < 20*32, "the memory that is held does not grow with the number of batches",
-                dict(zip(("peak bytes, 3 batches", "peak bytes, 23 batches"), peaks)), "What do you keep of a batch that is done? Two numbers are enough.")
+        require(
+            peaks[1] - peaks[0] < 20 * 32,
+            "the memory that is held does not grow with the number of batches",
+            dict(zip(("peak bytes, 3 batches", "peak bytes, 23 batches"), peaks)),
+            "What do you keep of a batch that is done? Two numbers are enough.",
+        )
         model, calls = _watched(6, 9, 4, fail_at=2)
         model[1].eval()
         modes = modes_of(model)
-        try: answer(model, [(torch.randn(8, 6), torch.randint(4, (8,))) for _ in range(3)])
+        try:
+            answer(
+                model, [(torch.randn(8, 6), torch.randint(4, (8,))) for _ in range(3)]
+            )
         except RuntimeError as e:
-            if "on purpose" not in str(e): raise
-        require(modes_of(model) == modes, "every module is in the mode that it was in, also after an error", modes_of(model))
+            if "on purpose" not in str(e):
+                raise
+        require(
+            modes_of(model) == modes,
+            "every module is in the mode that it was in, also after an error",
+            modes_of(model),
+        )
 
 # %% ../nbs/practice.ipynb #d39f2ee0
 def _gradients(model, weights, xb, yb):
@@ -847,7 +1632,9 @@ def _gradients(model, weights, xb, yb):
 
     weights = [w.clone().requires_grad_() for w in weights]
     names = [name for name, _ in model.named_parameters()]
-    loss = cross_entropy(torch.func.functional_call(model, dict(zip(names, weights)), xb), yb)
+    loss = cross_entropy(
+        torch.func.functional_call(model, dict(zip(names, weights)), xb), yb
+    )
     return loss.item(), torch.autograd.grad(loss, weights)
 
 # %% ../nbs/practice.ipynb #f119fb6a
@@ -860,56 +1647,141 @@ def _check_04c(answer):
 
     class Linear(nn.Linear):
         def forward(self, x):
-            if watch: calls.append((self.training, x.clone()))
+            if watch:
+                calls.append((self.training, x.clone()))
             return super().forward(x)
 
     def watch_step(opt, args, kwargs):
         params = opt.param_groups[0]["params"]
-        steps.append(([p.detach().clone() for p in params], [None if p.grad is None else p.grad.clone() for p in params]))
+        steps.append(
+            (
+                [p.detach().clone() for p in params],
+                [None if p.grad is None else p.grad.clone() for p in params],
+            )
+        )
 
-    def same(a, b): return len(a) == len(b) and all(v is not None and torch.allclose(v, w, rtol=1e-3, atol=1e-5) for v, w in zip(a, b))
+    def same(a, b):
+        return len(a) == len(b) and all(
+            v is not None and torch.allclose(v, w, rtol=1e-3, atol=1e-5)
+            for v, w in zip(a, b)
+        )
 
     require(callable(answer), "`fit` is a function", answer)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(44)
-        sgd, rmsprop = (lambda ps: torch.optim.SGD(ps, lr=0.3)), (lambda ps: torch.optim.RMSprop(ps, lr=0.02))
-        for n_in, n_out, n_batch, n_epoch, opt_func, mode in (5, 3, 4, 2, sgd, False), (7, 4, 1, 3, rmsprop, True), (4, 2, 3, 4, rmsprop, False):
+        sgd, rmsprop = (
+            (lambda ps: torch.optim.SGD(ps, lr=0.3)),
+            (lambda ps: torch.optim.RMSprop(ps, lr=0.02)),
+        )
+        for n_in, n_out, n_batch, n_epoch, opt_func, mode in (
+            (5, 3, 4, 2, sgd, False),
+            (7, 4, 1, 3, rmsprop, True),
+            (4, 2, 3, 4, rmsprop, False),
+        ):
             watch, calls, steps = True, [], []
             model = Linear(n_in, n_out).train(mode)
             opt = opt_func(model.parameters())
             opt.register_step_pre_hook(watch_step)
-            batches = [(torch.randn(6, n_in), torch.randint(n_out, (6,))) for _ in range(n_batch)]
+            batches = [
+                (torch.randn(6, n_in), torch.randint(n_out, (6,)))
+                for _ in range(n_batch)
+            ]
             before = [(xb.clone(), yb.clone()) for xb, yb in batches]
             losses = answer(model, batches, opt, n_epoch)
-            watch, everything = False, before*n_epoch
+            watch, everything = False, before * n_epoch
 
-            require(isinstance(losses, list) and len(losses) == n_epoch, f"for {n_epoch} epochs the result is a list of {n_epoch} losses", losses)
-            require(all(isinstance(v, (int, float, np.floating)) for v in losses), "the losses are plain numbers", losses,
-                    "What does `item` do with a tensor of one number?")
-            in_order = len(calls) == len(everything) and all(torch.equal(x, xb) for (_, x), (xb, _) in zip(calls, everything))
-            require(in_order, "in each epoch the model is called with each batch once, in order", {"calls": len(calls), "batches": n_batch, "epochs": n_epoch})
-            require(len(steps) == len(everything), "there is one step for each batch", {"steps": len(steps), "batches": n_batch, "epochs": n_epoch})
-            require(all(training for training, _ in calls), "the model is in training mode in each call, in whatever mode it came",
-                    {"training": [t for t, _ in calls]}, "Is dropout on while your loop trains? Who calls what switches it on?")
-            right = [_gradients(model, weights, xb, yb) for (weights, _), (xb, yb) in zip(steps, everything)]
-            require(not any(g is None for g in steps[0][1]), "when the optimizer steps, there are gradients", steps[0][1],
-                    "In which order do you compute gradients, step and clear?")
-            require(same(steps[0][1], right[0][1]), "the first step follows the gradient of the mean cross entropy, which was given logits",
-                    {"size of your gradient": round(steps[0][1][0].norm().item(), 4)},
-                    "What does `F.cross_entropy` want, what does it get, and is its result a mean?")
-            wrong = [k + 1 for k, ((_, grads), (_, expected)) in enumerate(zip(steps, right)) if not same(grads, expected)]
-            require(not wrong, "each step follows the gradient of its own batch, and of no batch before", {"wrong steps": wrong},
-                    "Where does the gradient of the last batch go before the next `backward`?")
-            means = [sum(loss for loss, _ in right[k:k + n_batch])/n_batch for k in range(0, len(right), n_batch)]
-            require(np.allclose(losses, means, rtol=1e-3), "each loss is the mean over the batches of its epoch", losses,
-                    "Which batches does your number know about?")
-            require(all(torch.equal(a, b) for got, was in zip(batches, before) for a, b in zip(got, was)), "the batches stay as they were")
+            require(
+                isinstance(losses, list) and len(losses) == n_epoch,
+                f"for {n_epoch} epochs the result is a list of {n_epoch} losses",
+                losses,
+            )
+            require(
+                all(isinstance(v, (int, float, np.floating)) for v in losses),
+                "the losses are plain numbers",
+                losses,
+                "What does `item` do with a tensor of one number?",
+            )
+            in_order = len(calls) == len(everything) and all(
+                torch.equal(x, xb) for (_, x), (xb, _) in zip(calls, everything)
+            )
+            require(
+                in_order,
+                "in each epoch the model is called with each batch once, in order",
+                {"calls": len(calls), "batches": n_batch, "epochs": n_epoch},
+            )
+            require(
+                len(steps) == len(everything),
+                "there is one step for each batch",
+                {"steps": len(steps), "batches": n_batch, "epochs": n_epoch},
+            )
+            require(
+                all(training for training, _ in calls),
+                "the model is in training mode in each call, in whatever mode it came",
+                {"training": [t for t, _ in calls]},
+                "Is dropout on while your loop trains? Who calls what switches it on?",
+            )
+            right = [
+                _gradients(model, weights, xb, yb)
+                for (weights, _), (xb, yb) in zip(steps, everything)
+            ]
+            require(
+                not any(g is None for g in steps[0][1]),
+                "when the optimizer steps, there are gradients",
+                steps[0][1],
+                "In which order do you compute gradients, step and clear?",
+            )
+            require(
+                same(steps[0][1], right[0][1]),
+                "the first step follows the gradient of the mean cross entropy, which was given logits",
+                {"size of your gradient": round(steps[0][1][0].norm().item(), 4)},
+                "What does `F.cross_entropy` want, what does it get, and is its result a mean?",
+            )
+            wrong = [
+                k + 1
+                for k, ((_, grads), (_, expected)) in enumerate(zip(steps, right))
+                if not same(grads, expected)
+            ]
+            require(
+                not wrong,
+                "each step follows the gradient of its own batch, and of no batch before",
+                {"wrong steps": wrong},
+                "Where does the gradient of the last batch go before the next `backward`?",
+            )
+            means = [
+                sum(loss for loss, _ in right[k : k + n_batch]) / n_batch
+                for k in range(0, len(right), n_batch)
+            ]
+            require(
+                np.allclose(losses, means, rtol=1e-3),
+                "each loss is the mean over the batches of its epoch",
+                losses,
+                "Which batches does your number know about?",
+            )
+            require(
+                all(
+                    torch.equal(a, b)
+                    for got, was in zip(batches, before)
+                    for a, b in zip(got, was)
+                ),
+                "the batches stay as they were",
+            )
         yb = torch.arange(120) % 3
-        xb = torch.randn(120, 2)/4 + torch.tensor([[0., 2], [2, -1], [-2, -1]])[yb]
-        model = nn.Sequential(nn.Linear(2, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 3)).eval()
-        answer(model, list(zip(xb.split(20), yb.split(20))), torch.optim.SGD(model.parameters(), lr=0.1), 20)
+        xb = torch.randn(120, 2) / 4 + torch.tensor([[0.0, 2], [2, -1], [-2, -1]])[yb]
+        model = nn.Sequential(
+            nn.Linear(2, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 3)
+        ).eval()
+        answer(
+            model,
+            list(zip(xb.split(20), yb.split(20))),
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            20,
+        )
         accuracy = (model.eval()(xb).argmax(1) == yb).float().mean().item()
-        require(accuracy > 0.9, "three groups of points that lie apart are told apart after 20 epochs", {"accuracy": accuracy})
+        require(
+            accuracy > 0.9,
+            "three groups of points that lie apart are told apart after 20 epochs",
+            {"accuracy": accuracy},
+        )
 
 # %% ../nbs/practice.ipynb #p0501
 def _as_trained(model):
@@ -919,11 +1791,15 @@ def _as_trained(model):
 
     with torch.no_grad():
         for m in model.modules():
-            if not isinstance(m, nn.BatchNorm2d): continue
-            for v in m.weight, m.running_var: v.uniform_(0.5, 1.5)
-            for v in m.bias, m.running_mean: v.normal_(0, 0.3)
+            if not isinstance(m, nn.BatchNorm2d):
+                continue
+            for v in m.weight, m.running_var:
+                v.uniform_(0.5, 1.5)
+            for v in m.bias, m.running_mean:
+                v.normal_(0, 0.3)
             m.num_batches_tracked.fill_(7)
-        if hasattr(model, "classifier"): model.classifier.bias.normal_()
+        if hasattr(model, "classifier"):
+            model.classifier.bias.normal_()
     return model
 
 # %% ../nbs/practice.ipynb #p0502
@@ -931,37 +1807,82 @@ def _as_trained(model):
 def _check_05a(answer):
     "Your network is at least twice as deep as `densenet_tiny`, has at most half its parameters, ends with as many channels, and loses none on the way."
     import torch
-    from tutorial_lib.densenet import ARCHITECTURES, DenseNet, check_architecture, ledger
+
+    from tutorial_lib.densenet import (
+        ARCHITECTURES,
+        DenseNet,
+        check_architecture,
+        ledger,
+    )
     from tutorial_lib.modules import n_params
 
     def params(config):
         "The parameters of each part, which are only counted: a tensor on the device meta holds no numbers."
-        with torch.random.fork_rng(devices=[]), torch.device("meta"): model = DenseNet(**config)
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            model = DenseNet(**config)
         parts = model.features.named_children()
-        return {name: n for name, part in [*parts, ("classifier", model.classifier)] if (n := n_params(part))}
+        return {
+            name: n
+            for name, part in [*parts, ("classifier", model.classifier)]
+            if (n := n_params(part))
+        }
 
     tiny = ARCHITECTURES["densenet_tiny"]
-    budget, n_layers, n_end = sum(params(tiny).values())//2, 2*sum(tiny["block_config"]), int(ledger(**tiny).n_out.iloc[-1])
+    budget, n_layers, n_end = (
+        sum(params(tiny).values()) // 2,
+        2 * sum(tiny["block_config"]),
+        int(ledger(**tiny).n_out.iloc[-1]),
+    )
     require(isinstance(answer, dict), "`slim` is a dict", answer)
     problem = ""
-    try: check_architecture(answer, "slim")
-    except ValueError as e: problem = str(e)
+    try:
+        check_architecture(answer, "slim")
+    except ValueError as e:
+        problem = str(e)
     require(not problem, "`slim` is an architecture that `DenseNet` can build", problem)
-    require(answer.get("num_classes") == 10, "the network is for 10 classes", {"num_classes": answer.get("num_classes", "the default, 1000")})
-    require(answer.get("small_images"), "the network is for small pictures", {"small_images": answer.get("small_images", "the default, False")},
-            "Which first layer do pictures of 32 pixels need?")
+    require(
+        answer.get("num_classes") == 10,
+        "the network is for 10 classes",
+        {"num_classes": answer.get("num_classes", "the default, 1000")},
+    )
+    require(
+        answer.get("small_images"),
+        "the network is for small pictures",
+        {"small_images": answer.get("small_images", "the default, False")},
+        "Which first layer do pictures of 32 pixels need?",
+    )
     blocks = answer.get("block_config", (6, 12, 24, 16))
     require(len(blocks) == 3, "there are three blocks", blocks)
-    require(sum(blocks) >= n_layers, f"there are at least {n_layers} dense layers", {"layers": sum(blocks)})
+    require(
+        sum(blocks) >= n_layers,
+        f"there are at least {n_layers} dense layers",
+        {"layers": sum(blocks)},
+    )
     rows = ledger(**answer)
     ends = dict(zip(rows.part, rows.n_out.tolist()))
-    require(ends[rows.part.iloc[-1]] == n_end, f"the classifier meets {n_end} channels", ends,
-            "The value shows the channels after each part. What does one layer more in the last block change, and what in the first?")
-    odd = {row.part: row.n_in for row in rows.itertuples() if row.part.startswith("transition") and row.n_in % 2}
-    require(not odd, "each transition meets an even number of channels, so that it halves them exactly", odd)
+    require(
+        ends[rows.part.iloc[-1]] == n_end,
+        f"the classifier meets {n_end} channels",
+        ends,
+        "The value shows the channels after each part. What does one layer more in the last block change, and what in the first?",
+    )
+    odd = {
+        row.part: row.n_in
+        for row in rows.itertuples()
+        if row.part.startswith("transition") and row.n_in % 2
+    }
+    require(
+        not odd,
+        "each transition meets an even number of channels, so that it halves them exactly",
+        odd,
+    )
     counts = params(answer)
-    require(sum(counts.values()) <= budget, f"there are at most {budget:,} parameters", {"all": sum(counts.values())} | counts,
-            "A bottleneck of `bn_size*growth_rate` channels stands between two convolutions. Write down what each of them costs. Which of your numbers are in both?")
+    require(
+        sum(counts.values()) <= budget,
+        f"there are at most {budget:,} parameters",
+        {"all": sum(counts.values())} | counts,
+        "A bottleneck of `bn_size*growth_rate` channels stands between two convolutions. Write down what each of them costs. Which of your numbers are in both?",
+    )
 
 # %% ../nbs/practice.ipynb #p0503
 @exercise("06.b")
@@ -969,119 +1890,283 @@ def _check_05b(answer):
     "Three networks take grey pictures, with the logits of the same picture in three channels. Only one tensor is new, and the networks that you were given stay as they were."
     import torch
     from torch import nn
+
     from tutorial_lib.densenet import DenseNet
 
     require(callable(answer), "`grey` is a function", answer)
     conv0 = "features.conv0.weight"
-    small, large = dict(growth_rate=3, block_config=(2, 3), num_init_features=6, num_classes=5), dict(growth_rate=4, block_config=(2, 1, 1), num_init_features=8, num_classes=3)
+    small, large = (
+        dict(growth_rate=3, block_config=(2, 3), num_init_features=6, num_classes=5),
+        dict(growth_rate=4, block_config=(2, 1, 1), num_init_features=8, num_classes=3),
+    )
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(52)
-        for config, (h, w) in (small | dict(small_images=True), (16, 12)), (large, (64, 72)), (large | dict(bn_size=2, drop_rate=0.3), (67, 64)):
+        for config, (h, w) in (
+            (small | dict(small_images=True), (16, 12)),
+            (large, (64, 72)),
+            (large | dict(bn_size=2, drop_rate=0.3), (67, 64)),
+        ):
             model = _as_trained(DenseNet(**config))
             model.features.denseblock1.eval()
-            frozen = model.features.denseblock1 if "bn_size" in config else model.features.conv0 if "small_images" in config else model.classifier
+            frozen = (
+                model.features.denseblock1
+                if "bn_size" in config
+                else model.features.conv0
+                if "small_images" in config
+                else model.classifier
+            )
             frozen.requires_grad_(False)
             x = torch.randn(3, 1, h, w)
-            def modes(net): return {name or "model": m.training for name, m in net.named_modules()}
-            def learned(net): return {name: p.requires_grad for name, p in net.named_parameters()}
-            before, mode, learns = _copied(model.state_dict()), modes(model), learned(model)
+
+            def modes(net):
+                return {name or "model": m.training for name, m in net.named_modules()}
+
+            def learned(net):
+                return {name: p.requires_grad for name, p in net.named_parameters()}
+
+            before, mode, learns = (
+                _copied(model.state_dict()),
+                modes(model),
+                learned(model),
+            )
             got = answer(model)
 
             require(isinstance(got, nn.Module), "the result is a network", got)
-            require(got is not model, "the result is a new network", "the network that went in", "Change a copy of the network.")
+            require(
+                got is not model,
+                "the result is a new network",
+                "the network that went in",
+                "Change a copy of the network.",
+            )
             moved = _changed(before, model.state_dict())
-            require(not moved, "the network that you were given keeps its weights", moved, "The value shows what changed. Are two names of yours the same object?")
-            require(modes(model) == mode and learned(model) == learns, "the network that you were given keeps the mode and the frozen parts that it had")
+            require(
+                not moved,
+                "the network that you were given keeps its weights",
+                moved,
+                "The value shows what changed. Are two names of yours the same object?",
+            )
+            require(
+                modes(model) == mode and learned(model) == learns,
+                "the network that you were given keeps the mode and the frozen parts that it had",
+            )
             state = got.state_dict()
-            differ = [name for name in (*before, *state) if (name in before) != (name in state)]
-            require(not differ and list(state) == list(before), "its state dict has the names of the old one, in the same order", differ or list(state),
-                    "Which layer has to change? Nothing that stands before it or around it is needed.")
+            differ = [
+                name
+                for name in (*before, *state)
+                if (name in before) != (name in state)
+            ]
+            require(
+                not differ and list(state) == list(before),
+                "its state dict has the names of the old one, in the same order",
+                differ or list(state),
+                "Which layer has to change? Nothing that stands before it or around it is needed.",
+            )
             n, _, *kernel = before[conv0].shape
-            require(tuple(state[conv0].shape) == (n, 1, *kernel), f"{conv0} is of shape {n, 1, *kernel}: for one channel", tuple(state[conv0].shape))
+            require(
+                tuple(state[conv0].shape) == (n, 1, *kernel),
+                f"{conv0} is of shape {n, 1, *kernel}: for one channel",
+                tuple(state[conv0].shape),
+            )
             others = [name for name in _changed(before, state) if name != conv0]
-            require(not others, "all tensors but that of the first convolution are those of the old network", others)
+            require(
+                not others,
+                "all tensors but that of the first convolution are those of the old network",
+                others,
+            )
             first = got.features.conv0
-            require(first.in_channels == 1, "the first convolution says that it takes one channel", first, "What does it say when you show it, and where does it keep that?")
-            def parts(conv): return conv.stride, conv.padding, conv.bias is None
-            require(parts(first) == parts(model.features.conv0), "the first convolution keeps its stride and its padding, and has no bias", first)
+            require(
+                first.in_channels == 1,
+                "the first convolution says that it takes one channel",
+                first,
+                "What does it say when you show it, and where does it keep that?",
+            )
+
+            def parts(conv):
+                return conv.stride, conv.padding, conv.bias is None
+
+            require(
+                parts(first) == parts(model.features.conv0),
+                "the first convolution keeps its stride and its padding, and has no bias",
+                first,
+            )
             with torch.no_grad():
                 expected, logits = model.eval()(x.expand(-1, 3, -1, -1)), got.eval()(x)
             model.train().features.denseblock1.eval()
-            require(logits.shape == expected.shape and torch.allclose(logits, expected, rtol=1e-3, atol=1e-4),
-                    "the logits of a grey picture are those of the old network for the picture in three channels", logits[0],
-                    "Write the sum that the convolution makes over its three channels. What can you put outside a bracket when the three are equal?")
+            require(
+                logits.shape == expected.shape
+                and torch.allclose(logits, expected, rtol=1e-3, atol=1e-4),
+                "the logits of a grey picture are those of the old network for the picture in three channels",
+                logits[0],
+                "Write the sum that the convolution makes over its three channels. What can you put outside a bracket when the three are equal?",
+            )
             fresh = answer(model)
             wrong = {name: m for name, m in modes(fresh).items() if m != mode[name]}
-            require(not wrong, "each part of the new network is in the mode of the old one", {"training": wrong})
-            wrong = {name: learns for name, learns in learned(fresh).items() if learns != learned(model)[name]}
-            require(not wrong, "what was frozen is frozen, and the rest can be trained", {"requires_grad": wrong})
+            require(
+                not wrong,
+                "each part of the new network is in the mode of the old one",
+                {"training": wrong},
+            )
+            wrong = {
+                name: learns
+                for name, learns in learned(fresh).items()
+                if learns != learned(model)[name]
+            }
+            require(
+                not wrong,
+                "what was frozen is frozen, and the rest can be trained",
+                {"requires_grad": wrong},
+            )
             with torch.no_grad():
-                for v in fresh.state_dict().values(): v.add_(1)
+                for v in fresh.state_dict().values():
+                    v.add_(1)
             moved = _changed(before, model.state_dict())
-            require(not moved, "the two networks share no tensor, so that one can be trained and the other stays", moved, "The value shows the tensors that both use.")
+            require(
+                not moved,
+                "the two networks share no tensor, so that one can be trained and the other stays",
+                moved,
+                "The value shows the tensors that both use.",
+            )
 
 # %% ../nbs/practice.ipynb #p0504
 @exercise("06.c")
 def _check_05c(answer):
     "Four blocks gave what `DenseBlock` gives, from one buffer. No channel was copied to be read, and each layer's large tensor was gone before the next layer made its own."
     import torch
+
     from tutorial_lib.classifier import PeakMemory
     from tutorial_lib.densenet import DenseBlock
 
     class LargeTensors(PeakMemory):
         "Count the tensors of at least `size` bytes, and of the memory only theirs."
+
         def __init__(self, size):
             super().__init__()
             self.size, self.made = size, 0
 
         def add(self, storage):
-            if storage in self.known or storage.nbytes() < self.size: return
+            if storage in self.known or storage.nbytes() < self.size:
+                return
             self.made += 1
             super().add(storage)
 
     require(callable(answer), "`one_buffer` is a function", answer)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(53)
-        cases = [(5, 24, 4, dict(bn_size=2), (2, 9, 7), torch.float32), (1, 10, 3, dict(bn_size=2), (1, 5, 5), torch.float64),
-                 (7, 30, 5, dict(bn_size=4, drop_rate=0.4, memory_efficient=True), (3, 6, 11), torch.float32), (4, 40, 8, dict(bn_size=1), (4, 3, 5), torch.float32)]
+        cases = [
+            (5, 24, 4, dict(bn_size=2), (2, 9, 7), torch.float32),
+            (1, 10, 3, dict(bn_size=2), (1, 5, 5), torch.float64),
+            (
+                7,
+                30,
+                5,
+                dict(bn_size=4, drop_rate=0.4, memory_efficient=True),
+                (3, 6, 11),
+                torch.float32,
+            ),
+            (4, 40, 8, dict(bn_size=1), (4, 3, 5), torch.float32),
+        ]
         for n_layers, n_in, growth_rate, kwargs, (bs, h, w), dtype in cases:
-            block = _as_trained(DenseBlock(n_layers, n_in, growth_rate, **kwargs)).to(dtype).eval()
+            block = (
+                _as_trained(DenseBlock(n_layers, n_in, growth_rate, **kwargs))
+                .to(dtype)
+                .eval()
+            )
             x = torch.randn(bs, n_in + 2, h, w, dtype=dtype)[:, 2:]
-            if growth_rate == 5: x = x.contiguous(memory_format=torch.channels_last)
-            with torch.no_grad(): expected = block(x)
+            if growth_rate == 5:
+                x = x.contiguous(memory_format=torch.channels_last)
+            with torch.no_grad():
+                expected = block(x)
             before, came = _copied(block.state_dict()), x.clone()
-            n_out = n_in + n_layers*growth_rate
+            n_out = n_in + n_layers * growth_rate
             got = answer(block, x)
             grad_mode = torch.is_grad_enabled()
             torch.set_grad_enabled(True)
 
             require(isinstance(got, torch.Tensor), "the result is a tensor", got)
-            require(got.shape == expected.shape, f"from {n_in} channels, {n_layers} layers and a growth rate of {growth_rate} come {n_out} channels, of the same height and width", tuple(got.shape))
-            require(got.dtype == dtype, "the result has the dtype of `x`", got.dtype, "In which dtype, and on which device, is a buffer that you make from `x`?")
-            require(torch.equal(x, came), "`x` stays as it was", hint="Which line of yours writes in place, and into whose memory?")
-            require(not any(m.training for m in block.modules()), "the block stays in evaluation mode")
-            require(not _changed(before, block.state_dict()), "the block stays as it was", _changed(before, block.state_dict()), "In which mode do the statistics of batch norm move?")
-            require(not got.requires_grad, "no gradients are recorded", {"requires_grad": got.requires_grad},
-                    "A batch norm keeps its input for the gradient, and the next layer writes into the same buffer. What would `backward` say?")
-            require(grad_mode, "after the call gradients are recorded again for everybody else", {"recorded": grad_mode}, "Where does your switch go back?")
-            wrong = [c for c in range(n_out) if not torch.allclose(got[:, c], expected[:, c], rtol=1e-3, atol=1e-4)]
-            require(not [c for c in wrong if c < n_in], "the first channels of the result are those of `x`", {"wrong channels": wrong},
-                    "Is your buffer still what it was after a layer has read it? A ReLU may work in place.")
-            wrong = [1 + (c - n_in)//growth_rate for c in wrong]
-            require(not wrong, "the channels of each layer are those that `block(x)` gives", {"wrong layers": sorted(set(wrong))},
-                    f"{len(set(wrong))} of {n_layers} layers are wrong. What does the first of them read, in which mode, and where does it write?")
+            require(
+                got.shape == expected.shape,
+                f"from {n_in} channels, {n_layers} layers and a growth rate of {growth_rate} come {n_out} channels, of the same height and width",
+                tuple(got.shape),
+            )
+            require(
+                got.dtype == dtype,
+                "the result has the dtype of `x`",
+                got.dtype,
+                "In which dtype, and on which device, is a buffer that you make from `x`?",
+            )
+            require(
+                torch.equal(x, came),
+                "`x` stays as it was",
+                hint="Which line of yours writes in place, and into whose memory?",
+            )
+            require(
+                not any(m.training for m in block.modules()),
+                "the block stays in evaluation mode",
+            )
+            require(
+                not _changed(before, block.state_dict()),
+                "the block stays as it was",
+                _changed(before, block.state_dict()),
+                "In which mode do the statistics of batch norm move?",
+            )
+            require(
+                not got.requires_grad,
+                "no gradients are recorded",
+                {"requires_grad": got.requires_grad},
+                "A batch norm keeps its input for the gradient, and the next layer writes into the same buffer. What would `backward` say?",
+            )
+            require(
+                grad_mode,
+                "after the call gradients are recorded again for everybody else",
+                {"recorded": grad_mode},
+                "Where does your switch go back?",
+            )
+            wrong = [
+                c
+                for c in range(n_out)
+                if not torch.allclose(got[:, c], expected[:, c], rtol=1e-3, atol=1e-4)
+            ]
+            require(
+                not [c for c in wrong if c < n_in],
+                "the first channels of the result are those of `x`",
+                {"wrong channels": wrong},
+                "Is your buffer still what it was after a layer has read it? A ReLU may work in place.",
+            )
+            wrong = [1 + (c - n_in) // growth_rate for c in wrong]
+            require(
+                not wrong,
+                "the channels of each layer are those that `block(x)` gives",
+                {"wrong layers": sorted(set(wrong))},
+                f"{len(set(wrong))} of {n_layers} layers are wrong. What does the first of them read, in which mode, and where does it write?",
+            )
 
             now = x.clone()
-            with LargeTensors(now.nbytes) as memory: answer(block, now)
+            with LargeTensors(now.nbytes) as memory:
+                answer(block, now)
             torch.set_grad_enabled(True)
-            require(memory.made <= n_layers + 1, "beside the buffer, each layer makes one large tensor at most", {"layers": n_layers, "large tensors": memory.made},
-                    "A tensor is large if it is no smaller than `x`. Which functions of yours give a new one? Look also into `forward` of `DenseLayer`: what does `torch.cat` do with a single tensor?")
-            require(memory.peak <= 2*expected.nbytes, "a layer's large tensor is gone before the next layer makes its own",
-                    {"bytes of the result": expected.nbytes, "bytes of large tensors at once": memory.peak}, "Which names, or lists, of yours still hold it? In a loop a name holds what it has until it gets another value.")
+            require(
+                memory.made <= n_layers + 1,
+                "beside the buffer, each layer makes one large tensor at most",
+                {"layers": n_layers, "large tensors": memory.made},
+                "A tensor is large if it is no smaller than `x`. Which functions of yours give a new one? Look also into `forward` of `DenseLayer`: what does `torch.cat` do with a single tensor?",
+            )
+            require(
+                memory.peak <= 2 * expected.nbytes,
+                "a layer's large tensor is gone before the next layer makes its own",
+                {
+                    "bytes of the result": expected.nbytes,
+                    "bytes of large tensors at once": memory.peak,
+                },
+                "Which names, or lists, of yours still hold it? In a loop a name holds what it has until it gets another value.",
+            )
             first = got.clone()
             answer(block, x.flip(0) + 1)
             torch.set_grad_enabled(True)
-            require(torch.equal(got, first), "a second call leaves the result of the first as it was", hint="How long does your buffer live?")
+            require(
+                torch.equal(got, first),
+                "a second call leaves the result of the first as it was",
+                hint="How long does your buffer live?",
+            )
 
 # %% ../nbs/practice.ipynb #p0505
 @exercise("06.d")
@@ -1092,65 +2177,145 @@ def _check_05d(answer):
     import torch
     from torch import nn
     from torch.nn.functional import cross_entropy
+
     from tutorial_lib.densenet import DenseNet
 
     def added(new, old):
         "The numbers of `new` that stand outside the place of `old`; all of them where there is no old tensor."
         outside = torch.ones_like(new, dtype=torch.bool)
-        if old is not None: outside[tuple(map(slice, old.shape))] = False
+        if old is not None:
+            outside[tuple(map(slice, old.shape))] = False
         return new[outside]
 
     require(callable(answer), "`deepen` is a function", answer)
     few = dict(growth_rate=4, num_init_features=8, num_classes=5, small_images=True)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(54)
-        for config, n, size in (few | dict(block_config=(2, 3)), 1, 12), (few | dict(block_config=(1, 2, 1), bn_size=2, growth_rate=3), 2, 17), \
-                               (dict(growth_rate=5, block_config=(2,), num_init_features=10, num_classes=4, drop_rate=0.2), 3, 33):
-            model, x = _as_trained(DenseNet(**config)).eval(), torch.randn(8, 3, size, size)
+        for config, n, size in (
+            (few | dict(block_config=(2, 3)), 1, 12),
+            (few | dict(block_config=(1, 2, 1), bn_size=2, growth_rate=3), 2, 17),
+            (
+                dict(
+                    growth_rate=5,
+                    block_config=(2,),
+                    num_init_features=10,
+                    num_classes=4,
+                    drop_rate=0.2,
+                ),
+                3,
+                33,
+            ),
+        ):
+            model, x = (
+                _as_trained(DenseNet(**config)).eval(),
+                torch.randn(8, 3, size, size),
+            )
             before, was = _copied(model.state_dict()), dict(model.config)
             *first, last = was["block_config"]
             wanted = was | dict(block_config=(*first, last + n))
             got = answer(model, n)
 
             require(isinstance(got, nn.Module), "the result is a network", got)
-            require(got is not model, "the result is a new network", "the network that went in", "Make a second network, and copy into it.")
-            moved = _changed(before, model.state_dict()) + [name for name in model.state_dict() if name not in before]
-            require(not moved and model.config == was, "the network that you were given stays as it was", moved or model.config)
-            require(not any(m.training for m in model.modules()), "the network that you were given stays in evaluation mode")
-            require(getattr(got, "config", None) == wanted, f"its `config` says what it is: for block_config={was['block_config']} and n={n} the new one is {wanted['block_config']}, and the rest stays",
-                    getattr(got, "config", None), "A file of weights is worth little without the architecture that it fits.")
+            require(
+                got is not model,
+                "the result is a new network",
+                "the network that went in",
+                "Make a second network, and copy into it.",
+            )
+            moved = _changed(before, model.state_dict()) + [
+                name for name in model.state_dict() if name not in before
+            ]
+            require(
+                not moved and model.config == was,
+                "the network that you were given stays as it was",
+                moved or model.config,
+            )
+            require(
+                not any(m.training for m in model.modules()),
+                "the network that you were given stays in evaluation mode",
+            )
+            require(
+                getattr(got, "config", None) == wanted,
+                f"its `config` says what it is: for block_config={was['block_config']} and n={n} the new one is {wanted['block_config']}, and the rest stays",
+                getattr(got, "config", None),
+                "A file of weights is worth little without the architecture that it fits.",
+            )
             twin, state = DenseNet(**wanted), got.state_dict()
             fits = {name: tuple(v.shape) for name, v in twin.state_dict().items()}
-            differ = {name: tuple(state[name].shape) if name in state else "missing" for name in [*fits, *(k for k in state if k not in fits)]
-                      if name not in state or tuple(state[name].shape) != fits.get(name)}
-            require(not differ, "its state dict has the names and shapes of a `DenseNet` made from its config", differ,
-                    "Follow the new channels to the end of the network. Who reads them, and who normalises them before?")
-            lost = [name for name, v in before.items() if not torch.equal(state[name][tuple(map(slice, v.shape))], v)]
-            require(not lost, "the numbers of the old network stand where they stood, first in each tensor", lost,
-                    "The value shows the tensors that are not right. Remember that a state dict also holds what is not learned, and that new channels come last.")
-            with torch.no_grad(): expected, logits = model(x), got.eval()(x)
-            require(logits.shape == expected.shape and torch.allclose(logits, expected, rtol=1e-3, atol=1e-4),
-                    "in evaluation mode the logits are those of the old network", {"yours": logits[0].tolist(), "old": expected[0].tolist()},
-                    "What do the new channels add to the logits, and by which numbers is it multiplied?")
+            differ = {
+                name: tuple(state[name].shape) if name in state else "missing"
+                for name in [*fits, *(k for k in state if k not in fits)]
+                if name not in state or tuple(state[name].shape) != fits.get(name)
+            }
+            require(
+                not differ,
+                "its state dict has the names and shapes of a `DenseNet` made from its config",
+                differ,
+                "Follow the new channels to the end of the network. Who reads them, and who normalises them before?",
+            )
+            lost = [
+                name
+                for name, v in before.items()
+                if not torch.equal(state[name][tuple(map(slice, v.shape))], v)
+            ]
+            require(
+                not lost,
+                "the numbers of the old network stand where they stood, first in each tensor",
+                lost,
+                "The value shows the tensors that are not right. Remember that a state dict also holds what is not learned, and that new channels come last.",
+            )
+            with torch.no_grad():
+                expected, logits = model(x), got.eval()(x)
+            require(
+                logits.shape == expected.shape
+                and torch.allclose(logits, expected, rtol=1e-3, atol=1e-4),
+                "in evaluation mode the logits are those of the old network",
+                {"yours": logits[0].tolist(), "old": expected[0].tolist()},
+                "What do the new channels add to the logits, and by which numbers is it multiplied?",
+            )
             twin.load_state_dict(state)
-            with torch.no_grad(): again = twin.eval()(x)
-            require(torch.allclose(again, logits, rtol=1e-3, atol=1e-4), "a `DenseNet` made from its config, with its state dict, gives the same logits", again[0],
-                    "Is there anything in your network that its file of weights does not hold?")
+            with torch.no_grad():
+                again = twin.eval()(x)
+            require(
+                torch.allclose(again, logits, rtol=1e-3, atol=1e-4),
+                "a `DenseNet` made from its config, with its state dict, gives the same logits",
+                again[0],
+                "Is there anything in your network that its file of weights does not hold?",
+            )
 
             deeper, y = deepcopy(got).train(), torch.arange(8) % config["num_classes"]
             opt = torch.optim.SGD(deeper.parameters(), lr=0.1)
             for step in range(2):
                 opt.zero_grad()
                 cross_entropy(deeper(x), y).backward()
-                if not step: opt.step()
-            grads = {name: p.grad for name, p in deeper.named_parameters() if name not in before or p.shape != before[name].shape}
-            still = [name for name, grad in grads.items() if grad is None or not added(grad, before.get(name)).any()]
-            require(not still, "from the second step on, gradients reach all that is new", still,
-                    "The value shows what never learns. If a product of two numbers is 0, one of them has to be another number, or neither gets a gradient.")
+                if not step:
+                    opt.step()
+            grads = {
+                name: p.grad
+                for name, p in deeper.named_parameters()
+                if name not in before or p.shape != before[name].shape
+            }
+            still = [
+                name
+                for name, grad in grads.items()
+                if grad is None or not added(grad, before.get(name)).any()
+            ]
+            require(
+                not still,
+                "from the second step on, gradients reach all that is new",
+                still,
+                "The value shows what never learns. If a product of two numbers is 0, one of them has to be another number, or neither gets a gradient.",
+            )
             with torch.no_grad():
-                for v in got.state_dict().values(): v.add_(1)
+                for v in got.state_dict().values():
+                    v.add_(1)
             moved = _changed(before, model.state_dict())
-            require(not moved, "the two networks share no tensor, so that one can be trained and the other stays", moved, "The value shows the tensors that both use.")
+            require(
+                not moved,
+                "the two networks share no tensor, so that one can be trained and the other stays",
+                moved,
+                "The value shows the tensors that both use.",
+            )
 
 # %% ../nbs/practice.ipynb #dbp001
 @exercise("07.a")
@@ -1164,28 +2329,56 @@ def _check_06a(calls):
     from fastai.torch_core import TensorImage
     from fastai.vision.augment import RandTransform
 
-    hints = {"get_y": "An item that is prepared needs its label once. Are the items of a dropped batch prepared?",
-             "item": "Which items are prepared: all of them, or only those of full batches?",
-             "batch": "How many full batches of 16 do 50 items give? What becomes of the rest, in training and in validation?",
-             "mirror": "In which of the two kinds of batches may a random transform act?"}
+    hints = {
+        "get_y": "An item that is prepared needs its label once. Are the items of a dropped batch prepared?",
+        "item": "Which items are prepared: all of them, or only those of full batches?",
+        "batch": "How many full batches of 16 do 50 items give? What becomes of the rest, in training and in validation?",
+        "mirror": "In which of the two kinds of batches may a random transform act?",
+    }
     require(isinstance(calls, dict), "`calls` is a dict", calls)
     require(set(calls) == set(hints), f"its keys are {', '.join(hints)}", list(calls))
-    require(all(isinstance(n, int) for n in calls.values()), "its values are whole numbers", calls)
+    require(
+        all(isinstance(n, int) for n in calls.values()),
+        "its values are whole numbers",
+        calls,
+    )
 
     counts = Counter()
-    def count(name, x): counts[name] += 1; return x
-    def item(x:TensorImage): return count("item", x)
-    def batch(x:TensorImage): return count("batch", x)
+
+    def count(name, x):
+        counts[name] += 1
+        return x
+
+    def item(x: TensorImage):
+        return count("item", x)
+
+    def batch(x: TensorImage):
+        return count("batch", x)
+
     class Mirror(RandTransform):
-        def encodes(self, x:TensorImage): return count("mirror", x.flip(-1))
-    block = DataBlock(blocks=(TransformBlock, CategoryBlock), get_x=lambda o: TensorImage(torch.zeros(3, 4, 4)), get_y=lambda o: count("get_y", o) % 3,
-                      splitter=IndexSplitter(range(50, 60)), item_tfms=[item], batch_tfms=[batch, Mirror(p=1)])
+        def encodes(self, x: TensorImage):
+            return count("mirror", x.flip(-1))
+
+    block = DataBlock(
+        blocks=(TransformBlock, CategoryBlock),
+        get_x=lambda o: TensorImage(torch.zeros(3, 4, 4)),
+        get_y=lambda o: count("get_y", o) % 3,
+        splitter=IndexSplitter(range(50, 60)),
+        item_tfms=[item],
+        batch_tfms=[batch, Mirror(p=1)],
+    )
     dls = block.dataloaders(list(range(60)), bs=16, num_workers=0)
     counts.clear()
     for dl in dls.train, dls.valid:
-        for _ in dl: pass
+        for _ in dl:
+            pass
     for name, hint in hints.items():
-        require(calls[name] == counts[name], f"`{name}` is called as often as you say", {name: calls[name]}, hint)
+        require(
+            calls[name] == counts[name],
+            f"`{name}` is called as often as you say",
+            {name: calls[name]},
+            hint,
+        )
 
 # %% ../nbs/practice.ipynb #dbp002
 @exercise("07.b")
@@ -1197,26 +2390,59 @@ def _check_06b(pad_square):
 
     require(callable(pad_square), "`pad_square` is a function", pad_square)
     rng = np.random.default_rng(62)
-    def picture(w, h): return rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
+
+    def picture(w, h):
+        return rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
+
     for w, h in (40, 25), (25, 40), (31, 30), (30, 31), (1, 8), (33, 33):
         x = picture(w, h)
         im = PILImage.create(x)
         got = pad_square(im)
-        require(isinstance(got, PILImage), "the result is a `PILImage`", type(got).__name__)
-        require(got is not im, "the result is a new picture, also when the one that goes in is square")
-        require(np.array_equal(np.array(im), x), "the picture that goes in stays as it was")
+        require(
+            isinstance(got, PILImage), "the result is a `PILImage`", type(got).__name__
+        )
+        require(
+            got is not im,
+            "the result is a new picture, also when the one that goes in is square",
+        )
+        require(
+            np.array_equal(np.array(im), x), "the picture that goes in stays as it was"
+        )
         require(got.mode == "RGB", "the result has mode RGB", got.mode)
-        side, (left, top) = max(w, h), ((max(w, h) - n)//2 for n in (w, h))
-        require(tuple(got.size) == (side, side), f"a picture of {w}x{h} pixels becomes one of {side}x{side}", tuple(got.size))
+        side, (left, top) = max(w, h), ((max(w, h) - n) // 2 for n in (w, h))
+        require(
+            tuple(got.size) == (side, side),
+            f"a picture of {w}x{h} pixels becomes one of {side}x{side}",
+            tuple(got.size),
+        )
         out, inside = np.array(got), np.zeros((side, side), bool)
-        inside[top:top + h, left:left + w] = True
-        require(np.array_equal(out[inside].reshape(x.shape), x), "the picture stands in the middle, pixel for pixel", hint="Half a pixel is rounded down. And nothing is scaled.")
-        require((out[~inside] == 128).all(), "all other pixels have the colour (128, 128, 128)", out[~inside][:1].tolist())
+        inside[top : top + h, left : left + w] = True
+        require(
+            np.array_equal(out[inside].reshape(x.shape), x),
+            "the picture stands in the middle, pixel for pixel",
+            hint="Half a pixel is rounded down. And nothing is scaled.",
+        )
+        require(
+            (out[~inside] == 128).all(),
+            "all other pixels have the colour (128, 128, 128)",
+            out[~inside][:1].tolist(),
+        )
     x, label = picture(20, 12), TensorCategory(3)
-    try: im, y = Pipeline([pad_square])((PILImage.create(x), label))
-    except Exception as e: im, y = None, e
-    require(isinstance(y, TensorCategory) and y == label, "in `item_tfms` a label passes as it is", y, "What says that your function is for pictures only?")
-    require(isinstance(im, PILImage) and tuple(im.size) == (20, 20), "in `item_tfms` it changes the picture", im)
+    try:
+        im, y = Pipeline([pad_square])((PILImage.create(x), label))
+    except Exception as e:
+        im, y = None, e
+    require(
+        isinstance(y, TensorCategory) and y == label,
+        "in `item_tfms` a label passes as it is",
+        y,
+        "What says that your function is for pictures only?",
+    )
+    require(
+        isinstance(im, PILImage) and tuple(im.size) == (20, 20),
+        "in `item_tfms` it changes the picture",
+        im,
+    )
 
 # %% ../nbs/practice.ipynb #dbp003
 @exercise("07.c")
@@ -1226,28 +2452,72 @@ def _check_06c(pad_collate):
 
     require(callable(pad_collate), "`pad_collate` is a function", pad_collate)
     generator = torch.Generator().manual_seed(63)
-    for sizes in [(9, 5), (4, 8), (3, 3)], [(3, 3), (5, 9), (6, 2)], [(7, 2)], [(4, 4), (4, 4)], [(2, 10), (12, 3), (6, 6), (1, 1)]:
-        items = [(torch.randint(1, 256, (3, h, w), dtype=torch.uint8, generator=generator), 7*i + len(sizes)) for i, (h, w) in enumerate(sizes)]
+    for sizes in (
+        [(9, 5), (4, 8), (3, 3)],
+        [(3, 3), (5, 9), (6, 2)],
+        [(7, 2)],
+        [(4, 4), (4, 4)],
+        [(2, 10), (12, 3), (6, 6), (1, 1)],
+    ):
+        items = [
+            (
+                torch.randint(
+                    1, 256, (3, h, w), dtype=torch.uint8, generator=generator
+                ),
+                7 * i + len(sizes),
+            )
+            for i, (h, w) in enumerate(sizes)
+        ]
         kept, labels = [x.clone() for x, y in items], [y for x, y in items]
         height, width = (max(size[i] for size in sizes) for i in (0, 1))
-        try: got = pad_collate(list(items))
+        try:
+            got = pad_collate(list(items))
         except RuntimeError as e:
-            if "stack expects" not in str(e): raise
+            if "stack expects" not in str(e):
+                raise
             require(False, "pictures of unequal sizes are collated", str(e))
-        require(isinstance(got, (tuple, list)) and len(got) == 2 and all(isinstance(t, torch.Tensor) for t in got), "the result is a pair of tensors", got)
+        require(
+            isinstance(got, (tuple, list))
+            and len(got) == 2
+            and all(isinstance(t, torch.Tensor) for t in got),
+            "the result is a pair of tensors",
+            got,
+        )
         xb, yb = got
         require(xb.dtype == torch.uint8, "the pictures are uint8", xb.dtype)
         require(yb.dtype == torch.int64, "the labels are int64", yb.dtype)
-        require(tuple(xb.shape) == (len(items), 3, height, width),
-                f"pictures of the sizes {', '.join(f'{h}x{w}' for h, w in sizes)} (height first) make a tensor of shape {len(items), 3, height, width}", tuple(xb.shape))
-        require(tuple(yb.shape) == (len(items),) and yb.tolist() == labels, "the labels are those of the items, in their order", yb)
+        require(
+            tuple(xb.shape) == (len(items), 3, height, width),
+            f"pictures of the sizes {', '.join(f'{h}x{w}' for h, w in sizes)} (height first) make a tensor of shape {len(items), 3, height, width}",
+            tuple(xb.shape),
+        )
+        require(
+            tuple(yb.shape) == (len(items),) and yb.tolist() == labels,
+            "the labels are those of the items, in their order",
+            yb,
+        )
         for place, x in zip(xb, kept):
             _, h, w = x.shape
-            require(torch.equal(place[:, :h, :w], x), "each picture stands in the top left corner of its place, pixel for pixel")
-            require(not place[:, h:].any() and not place[:, :, w:].any(), "the rest of each place is 0", sorted({*place[:, h:].flatten().tolist(), *place[:, :, w:].flatten().tolist()})[-3:])
+            require(
+                torch.equal(place[:, :h, :w], x),
+                "each picture stands in the top left corner of its place, pixel for pixel",
+            )
+            require(
+                not place[:, h:].any() and not place[:, :, w:].any(),
+                "the rest of each place is 0",
+                sorted(
+                    {
+                        *place[:, h:].flatten().tolist(),
+                        *place[:, :, w:].flatten().tolist(),
+                    }
+                )[-3:],
+            )
         xb.fill_(255)
-        require(all(torch.equal(x, before) for (x, y), before in zip(items, kept)), "the items stay as they were, and share no memory with the batch",
-                hint="A view is not a copy. Think of a batch with one item, too.")
+        require(
+            all(torch.equal(x, before) for (x, y), before in zip(items, kept)),
+            "the items stay as they were, and share no memory with the batch",
+            hint="A view is not a copy. Think of a batch with one item, too.",
+        )
 
 # %% ../nbs/practice.ipynb #dbp004
 def _named_folder(
@@ -1259,12 +2529,17 @@ def _named_folder(
 
     breeds, groups = ("masked_long", "spotted_floppy", "striped_pointy"), []
     for breed in breeds:
-        for i in range(n): draw(breed, 32, f"block {i}").save(folder/f"{breed}_{i}.jpg")
+        for i in range(n):
+            draw(breed, 32, f"block {i}").save(folder / f"{breed}_{i}.jpg")
         for i, copies in enumerate((1, 1, 2)):
-            names = [f"{breed}_{i}.jpg", *(f"{breed}_{100 + 10*i + k}.jpg" for k in range(copies))]
-            for name in names[1:]: (folder/name).write_bytes((folder/names[0]).read_bytes())
+            names = [
+                f"{breed}_{i}.jpg",
+                *(f"{breed}_{100 + 10 * i + k}.jpg" for k in range(copies)),
+            ]
+            for name in names[1:]:
+                (folder / name).write_bytes((folder / names[0]).read_bytes())
             groups.append(set(names))
-    (folder/"spotted_floppy_99.jpg").write_text("<!DOCTYPE html><html>404</html>")
+    (folder / "spotted_floppy_99.jpg").write_text("<!DOCTYPE html><html>404</html>")
     return breeds, groups
 
 # %% ../nbs/practice.ipynb #dbp005
@@ -1283,44 +2558,103 @@ def _check_06d(mended_block):
     web_page = "a web page is no item, whatever its name ends with"
     require(callable(mended_block), "`mended_block` is a function", mended_block)
     with TemporaryDirectory() as tmp:
-        folder = Path(tmp)/"pets"
+        folder = Path(tmp) / "pets"
         folder.mkdir()
         breeds, groups = _named_folder(folder, 16)
+
         def datasets():
             block = mended_block()
             require(isinstance(block, DataBlock), "the result is a `DataBlock`", block)
-            try: return block.datasets(folder)
-            except UnidentifiedImageError: require(False, web_page, hint="Who looks into the file?")
+            try:
+                return block.datasets(folder)
+            except UnidentifiedImageError:
+                require(False, web_page, hint="Who looks into the file?")
+
         state, dsets = _global_generators(), datasets()
         moved = state != _global_generators()
         names = [Path(f).name for f in dsets.items]
-        require("spotted_floppy_99.jpg" not in names, web_page, hint="Who looks into the file?")
-        require(sorted(names) == sorted(f.name for f in folder.iterdir() if f.name != "spotted_floppy_99.jpg"), "every picture of the folder is an item, once", f"{len(names)} items")
-        require(sorted(map(str, dsets.vocab)) == list(breeds), "the vocabulary has the names of the breeds", [str(v).replace(tmp, "...") for v in dsets.vocab],
-                "From what is the label read: from a name, or from a whole path?")
-        require(not moved, "no global generator of random numbers is moved", hint="Setting a seed moves it, too.")
+        require(
+            "spotted_floppy_99.jpg" not in names,
+            web_page,
+            hint="Who looks into the file?",
+        )
+        require(
+            sorted(names)
+            == sorted(
+                f.name for f in folder.iterdir() if f.name != "spotted_floppy_99.jpg"
+            ),
+            "every picture of the folder is an item, once",
+            f"{len(names)} items",
+        )
+        require(
+            sorted(map(str, dsets.vocab)) == list(breeds),
+            "the vocabulary has the names of the breeds",
+            [str(v).replace(tmp, "...") for v in dsets.vocab],
+            "From what is the label read: from a name, or from a whole path?",
+        )
+        require(
+            not moved,
+            "no global generator of random numbers is moved",
+            hint="Setting a seed moves it, too.",
+        )
         train, valid = ({names[int(i)] for i in side} for side in dsets.splits)
-        require(not train & valid and train | valid == set(names), "every item is on one of the two sides")
-        require({names[int(i)] for i in datasets().splits[1]} == valid, "the split is the same each time")
-        of, held = (Counter(name.rpartition("_")[0] for name in side) for side in (names, valid))
-        shares = {breed: round(held[breed]/of[breed], 2) for breed in breeds}
-        require(all(.1 <= share <= .3 for share in shares.values()), "about a fifth of each breed is held out", shares)
+        require(
+            not train & valid and train | valid == set(names),
+            "every item is on one of the two sides",
+        )
+        require(
+            {names[int(i)] for i in datasets().splits[1]} == valid,
+            "the split is the same each time",
+        )
+        of, held = (
+            Counter(name.rpartition("_")[0] for name in side) for side in (names, valid)
+        )
+        shares = {breed: round(held[breed] / of[breed], 2) for breed in breeds}
+        require(
+            all(0.1 <= share <= 0.3 for share in shares.values()),
+            "about a fifth of each breed is held out",
+            shares,
+        )
         cut = [sorted(group) for group in groups if group & train and group & valid]
-        require(not cut, "twins stay on one side", cut[:1], "Files that are the same byte for byte have to be found before you split.")
+        require(
+            not cut,
+            "twins stay on one side",
+            cut[:1],
+            "Files that are the same byte for byte have to be found before you split.",
+        )
 
-        plain = Path(tmp)/"plain"
+        plain = Path(tmp) / "plain"
         plain.mkdir()
-        for i, colour in enumerate(np.random.default_rng(64).integers(0, 256, (12, 3)).tolist()):
-            Image.new("RGB", (70 + 9*i, 80), tuple(colour)).save(plain/f"plain_{i}.jpg", "PNG")
+        for i, colour in enumerate(
+            np.random.default_rng(64).integers(0, 256, (12, 3)).tolist()
+        ):
+            Image.new("RGB", (70 + 9 * i, 80), tuple(colour)).save(
+                plain / f"plain_{i}.jpg", "PNG"
+            )
         dls = mended_block().dataloaders(plain, bs=4, num_workers=0, device="cpu")
-        try: xb = dls.valid.one_batch()[0]
-        except RuntimeError as e: require(False, "items of unequal sizes fit into a batch", str(e).splitlines()[0])
-        require(tuple(xb.shape[1:]) == (3, 64, 64), "batches hold pictures of 64x64 pixels", tuple(xb.shape))
+        try:
+            xb = dls.valid.one_batch()[0]
+        except RuntimeError as e:
+            require(
+                False, "items of unequal sizes fit into a batch", str(e).splitlines()[0]
+            )
+        require(
+            tuple(xb.shape[1:]) == (3, 64, 64),
+            "batches hold pictures of 64x64 pixels",
+            tuple(xb.shape),
+        )
         mean, std = map(np.array, imagenet_stats)
         colours = np.array([np.array(Image.open(f))[0, 0] for f in dls.valid_ds.items])
-        got, right = np.array(xb.float().mean((2, 3))), (colours[:len(xb)]/255 - mean)/std
-        require(np.allclose(got, right, atol=.05), "batches are normalised with `imagenet_stats`", np.round(got[0], 2).tolist(),
-                "A picture of the mean colour of ImageNet becomes 0. What becomes of it in your block?")
+        got, right = (
+            np.array(xb.float().mean((2, 3))),
+            (colours[: len(xb)] / 255 - mean) / std,
+        )
+        require(
+            np.allclose(got, right, atol=0.05),
+            "batches are normalised with `imagenet_stats`",
+            np.round(got[0], 2).tolist(),
+            "A picture of the mean colour of ImageNet becomes 0. What becomes of it in your block?",
+        )
 
 # %% ../nbs/practice.ipynb #px701
 @exercise("08.a")
@@ -1329,10 +2663,12 @@ def _check_07a(answer):
     from random import Random
 
     rules = "itself", "twins", "crosses", "label"
-    hints = {"itself": "Which two numbers of a pair tell you that it is one image?",
-             "twins": "Twins are two images. What do they share, and what do they not share?",
-             "crosses": "What does `part` say of the first image, and of the second?",
-             "label": "There are two ways in which this can be wrong. Is a pair of two classes that is called \"different\" wrong?"}
+    hints = {
+        "itself": "Which two numbers of a pair tell you that it is one image?",
+        "twins": "Twins are two images. What do they share, and what do they not share?",
+        "crosses": "What does `part` say of the first image, and of the second?",
+        "label": 'There are two ways in which this can be wrong. Is a pair of two classes that is called "different" wrong?',
+    }
     require(callable(answer), "`broken` is a function", answer)
     draw = Random(7)
     for n in 3, 5, 9, 30:
@@ -1346,19 +2682,59 @@ def _check_07a(answer):
         draw.shuffle(pairs)
         given = [list(pairs), list(labels), list(contents), list(part)]
         got = answer(pairs, labels, contents, part)
-        require(isinstance(got, list) and len(got) == len(pairs), f"for {len(pairs)} pairs the result is a list of {len(pairs)} sets", got)
-        require(all(isinstance(s, set) for s in got), "each entry of the list is a set, which is empty for a good pair", got)
+        require(
+            isinstance(got, list) and len(got) == len(pairs),
+            f"for {len(pairs)} pairs the result is a list of {len(pairs)} sets",
+            got,
+        )
+        require(
+            all(isinstance(s, set) for s in got),
+            "each entry of the list is a set, which is empty for a good pair",
+            got,
+        )
         unknown = set().union(*got) - set(rules)
-        require(not unknown, "the sets hold names from the table, letter by letter", unknown)
+        require(
+            not unknown, "the sets hold names from the table, letter by letter", unknown
+        )
         for (i, j, same), found in zip(given[0], got):
-            (label, content, side), (label2, content2, side2) = ([values[k] for values in given[1:]] for k in (i, j))
-            truth = {"itself": i == j, "twins": i != j and content == content2, "crosses": side != side2, "label": same != (label == label2)}
-            shown = {"pair": (i, j, same), "labels": (label, label2), "contents": (content, content2), "part": (side, side2), "your set": found}
+            (label, content, side), (label2, content2, side2) = (
+                [values[k] for values in given[1:]] for k in (i, j)
+            )
+            truth = {
+                "itself": i == j,
+                "twins": i != j and content == content2,
+                "crosses": side != side2,
+                "label": same != (label == label2),
+            }
+            shown = {
+                "pair": (i, j, same),
+                "labels": (label, label2),
+                "contents": (content, content2),
+                "part": (side, side2),
+                "your set": found,
+            }
             for rule in rules:
-                require(truth[rule] or rule not in found, f'the set holds "{rule}" only where the pair breaks this rule', shown, hints[rule])
-                require(not truth[rule] or rule in found, f'the set holds "{rule}" wherever the pair breaks this rule', shown, hints[rule])
-        require([pairs, labels, contents, part] == given, "the lists that you were given stay as they were")
-    require(answer([], [], [], []) == [], "no pairs give an empty list", answer([], [], [], []))
+                require(
+                    truth[rule] or rule not in found,
+                    f'the set holds "{rule}" only where the pair breaks this rule',
+                    shown,
+                    hints[rule],
+                )
+                require(
+                    not truth[rule] or rule in found,
+                    f'the set holds "{rule}" wherever the pair breaks this rule',
+                    shown,
+                    hints[rule],
+                )
+        require(
+            [pairs, labels, contents, part] == given,
+            "the lists that you were given stay as they were",
+        )
+    require(
+        answer([], [], [], []) == [],
+        "no pairs give an empty list",
+        answer([], [], [], []),
+    )
 
 # %% ../nbs/practice.ipynb #px702
 @exercise("08.b")
@@ -1366,32 +2742,72 @@ def _check_07b(answer):
     "Every allowed place came from exactly one number, for single numbers and for arrays."
     import numpy as np
 
-    def whole(v): return isinstance(v, (int, np.integer)) or (isinstance(v, np.ndarray) and v.shape == () and np.issubdtype(v.dtype, np.integer))
+    def whole(v):
+        return isinstance(v, (int, np.integer)) or (
+            isinstance(v, np.ndarray)
+            and v.shape == ()
+            and np.issubdtype(v.dtype, np.integer)
+        )
 
     require(callable(answer), "`allowed_place` is a function", answer)
-    cases = [(start, size, start + before, n_twin) for start in (0, 10, 7) for size in (2, 5, 6)
-             for n_twin in (1, 2, 4) for before in range(size - n_twin + 1) if n_twin < size]
+    cases = [
+        (start, size, start + before, n_twin)
+        for start in (0, 10, 7)
+        for size in (2, 5, 6)
+        for n_twin in (1, 2, 4)
+        for before in range(size - n_twin + 1)
+        if n_twin < size
+    ]
     for start, size, first, n_twin in cases:
         shown = dict(start=start, first=first, n_twin=n_twin)
         numbers = range(size - n_twin)
         places = [answer(r, start, first, n_twin) for r in numbers]
-        require(all(map(whole, places)), "for four numbers the result is a whole number", places[0])
+        require(
+            all(map(whole, places)),
+            "for four numbers the result is a whole number",
+            places[0],
+        )
         places = list(map(int, places))
         outside = [k for k in places if not start <= k < start + size]
-        require(not outside, f"all places lie in the class: here from {start} to {start + size - 1}", {**shown, "your places": places},
-                "Where does the class begin? Does each number say a place, or how far it is from the first place?")
+        require(
+            not outside,
+            f"all places lie in the class: here from {start} to {start + size - 1}",
+            {**shown, "your places": places},
+            "Where does the class begin? Does each number say a place, or how far it is from the first place?",
+        )
         hit = [k for k in places if first <= k < first + n_twin]
-        require(not hit, "no place is one of the twins'", {**shown, "your places": places}, "From which place on do you jump, and how far?")
-        require(len(set(places)) == len(places), "different numbers give different places", {**shown, "your places": places},
-                "If two numbers share a place, another place is never drawn.")
+        require(
+            not hit,
+            "no place is one of the twins'",
+            {**shown, "your places": places},
+            "From which place on do you jump, and how far?",
+        )
+        require(
+            len(set(places)) == len(places),
+            "different numbers give different places",
+            {**shown, "your places": places},
+            "If two numbers share a place, another place is never drawn.",
+        )
     start, size, first, n_twin = (np.array(column) for column in zip(*cases))
     r = np.random.default_rng(7).integers(size - n_twin)
     given = [a.copy() for a in (r, start, first, n_twin)]
     got = answer(r, start, first, n_twin)
-    require(isinstance(got, np.ndarray) and got.shape == r.shape, "for arrays of one length the result is an array of that length", got)
+    require(
+        isinstance(got, np.ndarray) and got.shape == r.shape,
+        "for arrays of one length the result is an array of that length",
+        got,
+    )
     one_by_one = [int(answer(*map(int, row))) for row in zip(*given)]
-    require(np.array_equal(got, one_by_one), "arrays give the same places as their numbers one by one", got)
-    require(all(map(np.array_equal, (r, start, first, n_twin), given)), "the arrays that you were given stay as they were", hint="`+=` changes an array.")
+    require(
+        np.array_equal(got, one_by_one),
+        "arrays give the same places as their numbers one by one",
+        got,
+    )
+    require(
+        all(map(np.array_equal, (r, start, first, n_twin), given)),
+        "the arrays that you were given stay as they were",
+        hint="`+=` changes an array.",
+    )
 
 # %% ../nbs/practice.ipynb #px703
 @exercise("08.c")
@@ -1403,31 +2819,89 @@ def _check_07c(answer):
         "Add up the chances of every image, pair of classes by pair of classes."
         n_other, out = len(sizes) - 1, []
         for k, size in enumerate(sizes):
-            own = p_same if size > 1 else 0     # size - 1 images draw this one, each with p_same/(size - 1)
-            out.append(own + sum(m*(1 - p_same if m > 1 else 1)/n_other/size for c, m in enumerate(sizes) if c != k))
+            own = (
+                p_same if size > 1 else 0
+            )  # size - 1 images draw this one, each with p_same/(size - 1)
+            out.append(
+                own
+                + sum(
+                    m * (1 - p_same if m > 1 else 1) / n_other / size
+                    for c, m in enumerate(sizes)
+                    if c != k
+                )
+            )
         return np.array(out)
 
     require(callable(answer), "`expected_uses` is a function", answer)
     for sizes, p_same, what in (
-            ([5, 5], 0.5, "if all classes have one size, each image is a partner once on average"),
-            ([4, 4, 4, 4], 0.25, "if all classes have one size, each image is a partner once on average"),
-            ([8, 2], 1.0, "if all pairs are \"same\", each image is a partner once on average, whatever the sizes are"),
-            ([8, 2], 0.0, "if all pairs are \"different\", two classes draw from each other: each of the larger one's images from the smaller one"),
-            ([90, 30, 60], 0.0, "if all pairs are \"different\", an image is drawn by the images of all other classes, which choose among all classes but their own"),
-            ([90, 30, 60], 0.5, "both kinds of pairs count, each with its probability"),
-            ([90, 30, 60, 7, 7], 0.8, "both kinds of pairs count, each with its probability"),
-            ([6, 1], 0.5, "an image that is alone in its class is never drawn by its own class"),
-            ([100, 10, 1], 0.5, "an image that is alone in its class is always the first of a \"different\" pair"),
-            ([3, 1, 1, 4], 0.3, "an image that is alone in its class is always the first of a \"different\" pair")):
+        (
+            [5, 5],
+            0.5,
+            "if all classes have one size, each image is a partner once on average",
+        ),
+        (
+            [4, 4, 4, 4],
+            0.25,
+            "if all classes have one size, each image is a partner once on average",
+        ),
+        (
+            [8, 2],
+            1.0,
+            'if all pairs are "same", each image is a partner once on average, whatever the sizes are',
+        ),
+        (
+            [8, 2],
+            0.0,
+            'if all pairs are "different", two classes draw from each other: each of the larger one\'s images from the smaller one',
+        ),
+        (
+            [90, 30, 60],
+            0.0,
+            'if all pairs are "different", an image is drawn by the images of all other classes, which choose among all classes but their own',
+        ),
+        ([90, 30, 60], 0.5, "both kinds of pairs count, each with its probability"),
+        (
+            [90, 30, 60, 7, 7],
+            0.8,
+            "both kinds of pairs count, each with its probability",
+        ),
+        (
+            [6, 1],
+            0.5,
+            "an image that is alone in its class is never drawn by its own class",
+        ),
+        (
+            [100, 10, 1],
+            0.5,
+            'an image that is alone in its class is always the first of a "different" pair',
+        ),
+        (
+            [3, 1, 1, 4],
+            0.3,
+            'an image that is alone in its class is always the first of a "different" pair',
+        ),
+    ):
         for given in list(sizes), np.array(sizes):
             got = answer(given, p_same)
             shape = getattr(got, "shape", None)
-            require(isinstance(got, np.ndarray) and shape == (len(sizes),), f"for {len(sizes)} classes the result is an array of {len(sizes)} numbers", got,
-                    "`sizes` may come as a list. What does `np.asarray` do with it?")
+            require(
+                isinstance(got, np.ndarray) and shape == (len(sizes),),
+                f"for {len(sizes)} classes the result is an array of {len(sizes)} numbers",
+                got,
+                "`sizes` may come as a list. What does `np.asarray` do with it?",
+            )
             shown = {"sizes": sizes, "p_same": p_same, "your result": got}
-            require(np.allclose(got, uses(sizes, p_same)), what, shown,
-                    f"All images together are partners {np.round(np.dot(sizes, got), 3)} times. How many pairs are there in an epoch?")
-            require(list(given) == sizes, "the sizes that you were given stay as they were", given)
+            require(
+                np.allclose(got, uses(sizes, p_same)),
+                what,
+                shown,
+                f"All images together are partners {np.round(np.dot(sizes, got), 3)} times. How many pairs are there in an epoch?",
+            )
+            require(
+                list(given) == sizes,
+                "the sizes that you were given stay as they were",
+                given,
+            )
 
 # %% ../nbs/practice.ipynb #px801
 @exercise("09.a")
@@ -1435,43 +2909,119 @@ def _check_08a(answer):
     "Each pair paid what its kind has to pay, for one pair and for many, and the gradients pull and push as they should."
     import torch
 
-    def pays(d, same, margin): return d**2 if same else max(0, margin - d)**2
+    def pays(d, same, margin):
+        return d**2 if same else max(0, margin - d) ** 2
 
-    def pulls(d, same, margin): return 2*d if same else -2*max(0, margin - d)
+    def pulls(d, same, margin):
+        return 2 * d if same else -2 * max(0, margin - d)
 
     require(callable(answer), "`contrastive_loss` is a function", answer)
-    equal, other = "a \"same\" pair pays the square of its distance", "a \"different\" pair pays the square of what its distance lacks to the margin"
+    equal, other = (
+        'a "same" pair pays the square of its distance',
+        'a "different" pair pays the square of what its distance lacks to the margin',
+    )
     mean = "the loss is the mean of what the pairs pay, each pair with the same weight"
-    cases = [(equal, [0.5], [True], 1.0), (equal, [3.0], [True], 1.5), ("a \"same\" pair without distance pays nothing", [0.0], [True], 2.0),
-             (other, [0.5], [False], 2.0), (other, [0.0], [False], 0.6), (other, [0.75], [False], 1.0),
-             ("a \"different\" pair that lacks nothing to the margin pays nothing", [2.5], [False], 1.5),
-             ("a \"different\" pair that lacks nothing to the margin pays nothing", [4.0, 1.5, 9.0], [False]*3, 1.5),
-             (mean, [0.5, 2.0, 1.0], [True]*3, 1.0), (mean, [0.5, 0.25], [False]*2, 1.0), (mean, [0.5, 1.0], [True, False], 3.0),
-             (mean, [0.2, 1.5, 0.4, 2.5], [True, True, False, False], 1.0), (mean, [0.2, 3.0, 0.4, 2.5, 0.1], [True, False, False, False, False], 2.0)]
+    cases = [
+        (equal, [0.5], [True], 1.0),
+        (equal, [3.0], [True], 1.5),
+        ('a "same" pair without distance pays nothing', [0.0], [True], 2.0),
+        (other, [0.5], [False], 2.0),
+        (other, [0.0], [False], 0.6),
+        (other, [0.75], [False], 1.0),
+        (
+            'a "different" pair that lacks nothing to the margin pays nothing',
+            [2.5],
+            [False],
+            1.5,
+        ),
+        (
+            'a "different" pair that lacks nothing to the margin pays nothing',
+            [4.0, 1.5, 9.0],
+            [False] * 3,
+            1.5,
+        ),
+        (mean, [0.5, 2.0, 1.0], [True] * 3, 1.0),
+        (mean, [0.5, 0.25], [False] * 2, 1.0),
+        (mean, [0.5, 1.0], [True, False], 3.0),
+        (mean, [0.2, 1.5, 0.4, 2.5], [True, True, False, False], 1.0),
+        (mean, [0.2, 3.0, 0.4, 2.5, 0.1], [True, False, False, False, False], 2.0),
+    ]
     draw = torch.Generator().manual_seed(81)
-    cases += [(mean, (3*torch.rand(n, generator=draw)).tolist(), (torch.rand(n, generator=draw) < 0.3).tolist(), margin) for n, margin in ((7, 1.5), (64, 0.7), (200, 2.5))]
+    cases += [
+        (
+            mean,
+            (3 * torch.rand(n, generator=draw)).tolist(),
+            (torch.rand(n, generator=draw) < 0.3).tolist(),
+            margin,
+        )
+        for n, margin in ((7, 1.5), (64, 0.7), (200, 2.5))
+    ]
     for what, ds, kinds, margin in cases:
         n, distance, same = len(ds), torch.tensor(ds), torch.tensor(kinds)
         given = distance.clone(), same.clone()
-        shown = {"distance": ds, "same": kinds, "margin": margin} if n < 8 else {"pairs": n, "margin": margin}
+        shown = (
+            {"distance": ds, "same": kinds, "margin": margin}
+            if n < 8
+            else {"pairs": n, "margin": margin}
+        )
         got = answer(distance, same, margin)
-        require(isinstance(got, torch.Tensor) and got.is_floating_point(), "the loss is a tensor of floats", got)
-        require(got.shape == (), "the loss is a tensor without dimensions", tuple(got.shape), "How many losses does a step of training need?")
-        require(torch.equal(distance, given[0]) and torch.equal(same, given[1]), "`distance` and `same` stay as they were", hint="Which line of yours writes in place?")
-        require(not got.isnan(), "the loss is a number, also where all pairs are of one kind", {**shown, "your loss": got.item()}, "What is the mean of no numbers?")
-        right = sum(pays(d, k, margin) for d, k in zip(ds, kinds))/n
-        hint = {equal: "The rule for this pair has one number in it. What does your code do with it?", other: "How far is it from this distance to the margin? And what do you square?",
-                mean: "What does each of these pairs pay? And by how many pairs do you divide?"}
-        require(abs(got.item() - right) < 1e-4*max(1, right), what, {**shown, "your loss": round(got.item(), 4)}, hint.get(what, "On which side of the margin is this pair?"))
+        require(
+            isinstance(got, torch.Tensor) and got.is_floating_point(),
+            "the loss is a tensor of floats",
+            got,
+        )
+        require(
+            got.shape == (),
+            "the loss is a tensor without dimensions",
+            tuple(got.shape),
+            "How many losses does a step of training need?",
+        )
+        require(
+            torch.equal(distance, given[0]) and torch.equal(same, given[1]),
+            "`distance` and `same` stay as they were",
+            hint="Which line of yours writes in place?",
+        )
+        require(
+            not got.isnan(),
+            "the loss is a number, also where all pairs are of one kind",
+            {**shown, "your loss": got.item()},
+            "What is the mean of no numbers?",
+        )
+        right = sum(pays(d, k, margin) for d, k in zip(ds, kinds)) / n
+        hint = {
+            equal: "The rule for this pair has one number in it. What does your code do with it?",
+            other: "How far is it from this distance to the margin? And what do you square?",
+            mean: "What does each of these pairs pay? And by how many pairs do you divide?",
+        }
+        require(
+            abs(got.item() - right) < 1e-4 * max(1, right),
+            what,
+            {**shown, "your loss": round(got.item(), 4)},
+            hint.get(what, "On which side of the margin is this pair?"),
+        )
     for what, ds, kinds, margin in cases:
         with torch.enable_grad():
             distance = torch.tensor(ds, requires_grad=True)
             loss = answer(distance, torch.tensor(kinds), margin)
-            require(loss.requires_grad, "gradients reach `distance`", loss, "Where do your numbers leave the tensors, or the record of what was done with them?")
-            grad, = torch.autograd.grad(loss, distance)
-        right = torch.tensor([pulls(d, k, margin) for d, k in zip(ds, kinds)])/len(ds)
-        shown = {"distance": ds, "same": kinds, "margin": margin, "your gradient": grad} if len(ds) < 8 else {"your gradient": grad}
-        require(torch.allclose(grad, right, atol=1e-5), "each distance gets the gradient of what its pair pays", shown, "Which of your steps do the gradients not pass?")
+            require(
+                loss.requires_grad,
+                "gradients reach `distance`",
+                loss,
+                "Where do your numbers leave the tensors, or the record of what was done with them?",
+            )
+            (grad,) = torch.autograd.grad(loss, distance)
+        right = torch.tensor([pulls(d, k, margin) for d, k in zip(ds, kinds)]) / len(ds)
+        shown = (
+            {"distance": ds, "same": kinds, "margin": margin, "your gradient": grad}
+            if len(ds) < 8
+            else {"your gradient": grad}
+        )
+        require(
+            torch.allclose(grad, right, atol=1e-5),
+            "each distance gets the gradient of what its pair pays",
+            shown,
+            "Which of your steps do the gradients not pass?",
+        )
 
 # %% ../nbs/practice.ipynb #px802
 @exercise("09.b")
@@ -1483,34 +3033,71 @@ def _check_08b(answer):
     class Joined(nn.Module):
         def __init__(self, n_in, n_out):
             super().__init__()
-            self.layers = nn.Sequential(nn.BatchNorm1d(2*n_in), nn.Linear(2*n_in, 24), nn.ReLU(), nn.Dropout(0.5), nn.Linear(24, n_out))
-        def forward(self, e1, e2): return self.layers(torch.cat([e1, e2], 1))
+            self.layers = nn.Sequential(
+                nn.BatchNorm1d(2 * n_in),
+                nn.Linear(2 * n_in, 24),
+                nn.ReLU(),
+                nn.Dropout(0.5),
+                nn.Linear(24, n_out),
+            )
+
+        def forward(self, e1, e2):
+            return self.layers(torch.cat([e1, e2], 1))
 
     class Alike(Joined):
-        def forward(self, e1, e2): return super().forward((e1 - e2).abs(), e1*e2)
+        def forward(self, e1, e2):
+            return super().forward((e1 - e2).abs(), e1 * e2)
 
     def listening(head):
         "The head as a function, and what it was asked so far."
         calls = []
+
         def listen(e1, e2):
             calls.append((e1.detach().clone(), e2.detach().clone()))
             return head(e1, e2)
+
         return listen, calls
 
-    def same(pair, other): return all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(pair, other))
+    def same(pair, other):
+        return all(
+            a.shape == b.shape and torch.equal(a, b) for a, b in zip(pair, other)
+        )
 
     require(callable(answer), "`symmetric` is a function", answer)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(82)
-        heads = [Joined(6, 2).eval(), Joined(9, 3).eval(), lambda e1, e2: 5*e1.sin().sum(1) - e2.sum(1), Alike(6, 2).eval()]
-        n_ins, before = (6, 9, 4, 6), [_copied(h.state_dict()) if isinstance(h, nn.Module) else {} for h in heads]
+        heads = [
+            Joined(6, 2).eval(),
+            Joined(9, 3).eval(),
+            lambda e1, e2: 5 * e1.sin().sum(1) - e2.sum(1),
+            Alike(6, 2).eval(),
+        ]
+        n_ins, before = (
+            (6, 9, 4, 6),
+            [
+                _copied(h.state_dict()) if isinstance(h, nn.Module) else {}
+                for h in heads
+            ],
+        )
         listeners = [listening(h) for h in heads]
         results = []
         for listen, calls in listeners:
             results.append(result := answer(listen))
-            require(not calls, "`symmetric` itself does not call the head", f"{len(calls)} calls of the head", "When are there encodings to call it with?")
-            require(callable(result), "the result is a function", result, "What does `symmetric` return: a function, or what a function gives?")
-        for k, (head, n_in, result, (_, calls)) in enumerate(zip(heads, n_ins, results, listeners)):
+            require(
+                not calls,
+                "`symmetric` itself does not call the head",
+                f"{len(calls)} calls of the head",
+                "When are there encodings to call it with?",
+            )
+            require(
+                callable(result),
+                "the result is a function",
+                result,
+                "What does `symmetric` return: a function, or what a function gives?",
+            )
+        for k, (head, n_in, result, (_, calls)) in enumerate(
+            zip(heads, n_ins, results, listeners)
+        ):
             for bs in 1, 256:
                 e1, e2 = torch.randn(bs, n_in), torch.randn(bs, n_in)
                 given = e1.clone(), e2.clone()
@@ -1518,36 +3105,96 @@ def _check_08b(answer):
                 calls.clear()
                 got = result(e1, e2)
                 asked = list(calls)
-                require(isinstance(got, torch.Tensor), "the result gives a tensor of logits", got)
-                require(got.shape == expected[0].shape, "the logits have the shape that those of the head have", tuple(got.shape))
-                require(same((e1, e2), given), "the encodings stay as they were", hint="Which line of yours writes in place?")
-                orders = sum(same(call, given) for call in asked), sum(same(call, given[::-1]) for call in asked)
-                require(len(asked) == 2 and orders == (1, 1), "in a call of the result the head is called twice, once for each order, with the encodings as they are",
-                        {"calls": len(asked), "(e1, e2)": orders[0], "(e2, e1)": orders[1]}, "Which question do you ask the head too often, or not at all?")
-                mean = (expected[0] + expected[1])/2
-                require(torch.allclose(got, mean, rtol=1e-4, atol=1e-5), "the logits are the mean of the head's logits for both orders",
-                        {"head(e1, e2)": expected[0][0].detach(), "head(e2, e1)": expected[1][0].detach(), "your logits": got[0].detach()},
-                        "Of what do you take the mean, and over which numbers?")
+                require(
+                    isinstance(got, torch.Tensor),
+                    "the result gives a tensor of logits",
+                    got,
+                )
+                require(
+                    got.shape == expected[0].shape,
+                    "the logits have the shape that those of the head have",
+                    tuple(got.shape),
+                )
+                require(
+                    same((e1, e2), given),
+                    "the encodings stay as they were",
+                    hint="Which line of yours writes in place?",
+                )
+                orders = (
+                    sum(same(call, given) for call in asked),
+                    sum(same(call, given[::-1]) for call in asked),
+                )
+                require(
+                    len(asked) == 2 and orders == (1, 1),
+                    "in a call of the result the head is called twice, once for each order, with the encodings as they are",
+                    {"calls": len(asked), "(e1, e2)": orders[0], "(e2, e1)": orders[1]},
+                    "Which question do you ask the head too often, or not at all?",
+                )
+                mean = (expected[0] + expected[1]) / 2
+                require(
+                    torch.allclose(got, mean, rtol=1e-4, atol=1e-5),
+                    "the logits are the mean of the head's logits for both orders",
+                    {
+                        "head(e1, e2)": expected[0][0].detach(),
+                        "head(e2, e1)": expected[1][0].detach(),
+                        "your logits": got[0].detach(),
+                    },
+                    "Of what do you take the mean, and over which numbers?",
+                )
                 differ = (result(e2, e1) != got).sum().item()
-                require(not differ, "swapped encodings give the same logits, bit for bit", f"{differ} of {got.numel()} logits differ, if only in the last bit",
-                        "Computers round after each step. Which of your steps treats one order in another way than the other?")
+                require(
+                    not differ,
+                    "swapped encodings give the same logits, bit for bit",
+                    f"{differ} of {got.numel()} logits differ, if only in the last bit",
+                    "Computers round after each step. Which of your steps treats one order in another way than the other?",
+                )
                 if isinstance(head, Alike):
-                    require(torch.equal(got, expected[0]), "for a head that is symmetric already the result gives the logits of the head, bit for bit",
-                            f"the largest difference is {(got - expected[0]).abs().max().item():.1e}", "What does each of your steps do with two numbers that are equal?")
+                    require(
+                        torch.equal(got, expected[0]),
+                        "for a head that is symmetric already the result gives the logits of the head, bit for bit",
+                        f"the largest difference is {(got - expected[0]).abs().max().item():.1e}",
+                        "What does each of your steps do with two numbers that are equal?",
+                    )
             leaves = [torch.randn(8, n_in, requires_grad=True) for _ in range(2)]
             weights = list(head.parameters()) if isinstance(head, nn.Module) else []
-            got, right = result(*leaves).square().sum(), ((head(*leaves) + head(*leaves[::-1]))/2).square().sum()
-            require(got.requires_grad, "gradients reach the encodings and the weights of the head", hint="Where does the record of what was done end?")
-            grads, right = (torch.autograd.grad(v, [*leaves, *weights], allow_unused=True, materialize_grads=True) for v in (got, right))
-            require(all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(grads, right)), "gradients pass through both orders",
-                    hint="For which of the two orders does the record of what was done end?")
+            got, right = (
+                result(*leaves).square().sum(),
+                ((head(*leaves) + head(*leaves[::-1])) / 2).square().sum(),
+            )
+            require(
+                got.requires_grad,
+                "gradients reach the encodings and the weights of the head",
+                hint="Where does the record of what was done end?",
+            )
+            grads, right = (
+                torch.autograd.grad(
+                    v, [*leaves, *weights], allow_unused=True, materialize_grads=True
+                )
+                for v in (got, right)
+            )
+            require(
+                all(
+                    torch.allclose(a, b, rtol=1e-3, atol=1e-3)
+                    for a, b in zip(grads, right)
+                ),
+                "gradients pass through both orders",
+                hint="For which of the two orders does the record of what was done end?",
+            )
         for head, state in zip(heads, before):
-            if not isinstance(head, nn.Module): continue
+            if not isinstance(head, nn.Module):
+                continue
             for mode in False, True:
                 head.train(mode)
                 result = answer(head)
-                result(torch.randn(4, head.layers[0].num_features//2), torch.randn(4, head.layers[0].num_features//2))
-                require(head.training == mode and head.layers.training == mode, "the head stays in its mode", {"training": head.training})
+                result(
+                    torch.randn(4, head.layers[0].num_features // 2),
+                    torch.randn(4, head.layers[0].num_features // 2),
+                )
+                require(
+                    head.training == mode and head.layers.training == mode,
+                    "the head stays in its mode",
+                    {"training": head.training},
+                )
                 moved = [] if mode else _changed(state, head.state_dict())
                 require(not moved, "the weights of the head stay as they were", moved)
 
@@ -1557,38 +3204,103 @@ def _check_08c(answer):
     "Your threshold kept the rule each time, and no lower score would have kept it. Equal scores and a rule that no score can keep were among the cases."
     import numpy as np
 
-    def share(t, scores, same): return float((scores[~same] >= t).mean())
+    def share(t, scores, same):
+        return float((scores[~same] >= t).mean())
 
     require(callable(answer), "`threshold_for` is a function", answer)
     yes, no = True, False
-    cases = [([.9, .8, .7, .6, .4, .3, .2, .1], [yes, yes, no, yes, no, yes, no, no], .25), ([.9, .8, .7, .6, .4, .3, .2, .1], [yes, yes, no, yes, no, yes, no, no], .5),
-             ([.1, .9, .2, .8, .3, .7], [no, yes, no, yes, no, yes], 0), ([.1, .9, .2, .8, .3, .7], [no, yes, no, yes, no, yes], 1),
-             ([.6, .2, .7], [yes, yes, no], 0), ([.7, .2, .7], [yes, yes, no], 0), ([.5, .5, .5, .5], [no, yes, no, yes], .5), ([.5, .5, .5, .5], [no, yes, no, yes], 1),
-             ([.8, .6, .6, .6, .3, .2], [yes, no, no, yes, no, no], .3), ([.8, .6, .6, .6, .3, .2], [yes, no, no, yes, no, no], .5), ([.4, .2, .9], [no]*3, .4), ([.4], [no], 0)]
+    cases = [
+        (
+            [0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1],
+            [yes, yes, no, yes, no, yes, no, no],
+            0.25,
+        ),
+        (
+            [0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1],
+            [yes, yes, no, yes, no, yes, no, no],
+            0.5,
+        ),
+        ([0.1, 0.9, 0.2, 0.8, 0.3, 0.7], [no, yes, no, yes, no, yes], 0),
+        ([0.1, 0.9, 0.2, 0.8, 0.3, 0.7], [no, yes, no, yes, no, yes], 1),
+        ([0.6, 0.2, 0.7], [yes, yes, no], 0),
+        ([0.7, 0.2, 0.7], [yes, yes, no], 0),
+        ([0.5, 0.5, 0.5, 0.5], [no, yes, no, yes], 0.5),
+        ([0.5, 0.5, 0.5, 0.5], [no, yes, no, yes], 1),
+        ([0.8, 0.6, 0.6, 0.6, 0.3, 0.2], [yes, no, no, yes, no, no], 0.3),
+        ([0.8, 0.6, 0.6, 0.6, 0.3, 0.2], [yes, no, no, yes, no, no], 0.5),
+        ([0.4, 0.2, 0.9], [no] * 3, 0.4),
+        ([0.4], [no], 0),
+    ]
     rng = np.random.default_rng(83)
-    for n, step, max_false in (40, 0, .25), (40, 0, .1), (60, .1, .3), (60, .25, .05), (300, .01, .05), (300, 0, .01), (300, .01, .6):
-        same = rng.permutation(np.arange(n) < n//3)
-        scores = rng.random(n)*.7 + same*.3
-        cases.append((np.round(scores/step)*step if step else scores, same, max_false))
+    for n, step, max_false in (
+        (40, 0, 0.25),
+        (40, 0, 0.1),
+        (60, 0.1, 0.3),
+        (60, 0.25, 0.05),
+        (300, 0.01, 0.05),
+        (300, 0, 0.01),
+        (300, 0.01, 0.6),
+    ):
+        same = rng.permutation(np.arange(n) < n // 3)
+        scores = rng.random(n) * 0.7 + same * 0.3
+        cases.append(
+            (np.round(scores / step) * step if step else scores, same, max_false)
+        )
     for scores, same, max_false in cases:
         for dtype in np.float64, np.float32:
             scores, same = np.array(scores, dtype), np.array(same)
             given = scores.copy(), same.copy()
             got = answer(scores, same, max_false)
-            shown = {"scores": scores.round(2).tolist(), "same": same.astype(int).tolist()} if len(scores) < 10 else {"pairs": len(scores)}
-            require(np.array_equal(scores, given[0]) and np.array_equal(same, given[1]), "`scores` and `same` stay as they were", hint="Which line of yours writes in place?")
-            require(isinstance(got, (int, float, np.number)), "the result is a number", got)
+            shown = (
+                {"scores": scores.round(2).tolist(), "same": same.astype(int).tolist()}
+                if len(scores) < 10
+                else {"pairs": len(scores)}
+            )
+            require(
+                np.array_equal(scores, given[0]) and np.array_equal(same, given[1]),
+                "`scores` and `same` stay as they were",
+                hint="Which line of yours writes in place?",
+            )
+            require(
+                isinstance(got, (int, float, np.number)), "the result is a number", got
+            )
             shown |= {"max_false": max_false, "your threshold": round(float(got), 4)}
-            keeps = [t for t in np.unique(scores) if share(t, scores, same) <= max_false]
-            if not keeps: require(np.isposinf(got), "if no score keeps the rule, the result is infinity", shown, "Which threshold calls nothing \"same\", however high a score may be?")
-            else: require(not np.isposinf(got), "the result is infinity only if no score keeps the rule", {**shown, "highest score": round(float(scores.max()), 4)},
-                          "How many different pairs would the highest score call \"same\", and how many may it?")
-            require(np.isposinf(got) or (scores == got).any(), "the threshold is one of the scores, or infinity", shown, "Between two scores there is much room. Which of your steps leaves the scores?")
+            keeps = [
+                t for t in np.unique(scores) if share(t, scores, same) <= max_false
+            ]
+            if not keeps:
+                require(
+                    np.isposinf(got),
+                    "if no score keeps the rule, the result is infinity",
+                    shown,
+                    'Which threshold calls nothing "same", however high a score may be?',
+                )
+            else:
+                require(
+                    not np.isposinf(got),
+                    "the result is infinity only if no score keeps the rule",
+                    {**shown, "highest score": round(float(scores.max()), 4)},
+                    'How many different pairs would the highest score call "same", and how many may it?',
+                )
+            require(
+                np.isposinf(got) or (scores == got).any(),
+                "the threshold is one of the scores, or infinity",
+                shown,
+                "Between two scores there is much room. Which of your steps leaves the scores?",
+            )
             found = share(got, scores, same)
-            require(found <= max_false, "at most the share `max_false` of the different pairs is called \"same\"", {**shown, "share": round(found, 4)},
-                    "Of which pairs is it a share? And what is a pair called whose score is the threshold?")
-            require(not keeps or got == keeps[0], "no lower score keeps the rule", {**shown, "a lower one": round(float(keeps[0]), 4) if keeps else None},
-                    "Which pairs do you count, and of which do you try the scores? And is a share of just `max_false` too much?")
+            require(
+                found <= max_false,
+                'at most the share `max_false` of the different pairs is called "same"',
+                {**shown, "share": round(found, 4)},
+                "Of which pairs is it a share? And what is a pair called whose score is the threshold?",
+            )
+            require(
+                not keeps or got == keeps[0],
+                "no lower score keeps the rule",
+                {**shown, "a lower one": round(float(keeps[0]), 4) if keeps else None},
+                "Which pairs do you count, and of which do you try the scores? And is a share of just `max_false` too much?",
+            )
 
 # %% ../nbs/practice.ipynb #tx901
 @exercise("10.a")
@@ -1596,6 +3308,7 @@ def _check_09a(answer):
     "Four networks kept the classes that were asked for, in this order: with a linear head, without a bias, with a convolution as head, and in the middle of other layers."
     import torch
     from torch import nn
+
     from tutorial_lib.densenet import densenet_tiny
     from tutorial_lib.modules import SmallNet
     from tutorial_lib.transfer import find_head
@@ -1603,29 +3316,83 @@ def _check_09a(answer):
     require(callable(answer), "`keep_classes` is a function", answer)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(91)
-        no_bias = nn.Sequential(nn.Flatten(), nn.Linear(3*15*15, 6, bias=False))
-        conv = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Sequential(nn.Dropout(), nn.Conv2d(8, 7, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-        for model, keep in (SmallNet(9), [1, 4, 8]), (densenet_tiny(num_classes=5), [3, 0]), (no_bias, [5, 2, 0]), (conv, [6, 1, 2]):
+        no_bias = nn.Sequential(nn.Flatten(), nn.Linear(3 * 15 * 15, 6, bias=False))
+        conv = nn.Sequential(
+            nn.Conv2d(3, 8, 3),
+            nn.ReLU(),
+            nn.Sequential(
+                nn.Dropout(),
+                nn.Conv2d(8, 7, 1),
+                nn.ReLU(),
+                nn.AdaptiveAvgPool2d(1),
+                nn.Flatten(),
+            ),
+        )
+        for model, keep in (
+            (SmallNet(9), [1, 4, 8]),
+            (densenet_tiny(num_classes=5), [3, 0]),
+            (no_bias, [5, 2, 0]),
+            (conv, [6, 1, 2]),
+        ):
             model.eval()
             before, x = _copied(model.state_dict()), torch.randn(3, 3, 15, 15)
-            with torch.no_grad(): logits = model(x)
+            with torch.no_grad():
+                logits = model(x)
             got = answer(model, list(keep))
 
             require(isinstance(got, nn.Module), "the result is a network", got)
-            require(got is not model, "the result is a new network", "the network that went in", "Who makes a copy of a whole network?")
+            require(
+                got is not model,
+                "the result is a new network",
+                "the network that went in",
+                "Who makes a copy of a whole network?",
+            )
             moved = _changed(before, model.state_dict())
-            require(not moved and find_head(model) and model(x).shape == logits.shape, "the network that you were given stays as it was", moved)
-            shared = {p.data_ptr() for p in model.parameters()} & {p.data_ptr() for p in got.parameters()}
-            require(not shared, "no tensor is shared between the two networks", {"shared tensors": len(shared)})
-            with torch.no_grad(): out = got(x)
-            require(out.shape == (3, len(keep)), f"for {len(keep)} classes and 3 pictures the logits have the shape (3, {len(keep)})", tuple(out.shape))
+            require(
+                not moved and find_head(model) and model(x).shape == logits.shape,
+                "the network that you were given stays as it was",
+                moved,
+            )
+            shared = {p.data_ptr() for p in model.parameters()} & {
+                p.data_ptr() for p in got.parameters()
+            }
+            require(
+                not shared,
+                "no tensor is shared between the two networks",
+                {"shared tensors": len(shared)},
+            )
+            with torch.no_grad():
+                out = got(x)
+            require(
+                out.shape == (3, len(keep)),
+                f"for {len(keep)} classes and 3 pictures the logits have the shape (3, {len(keep)})",
+                tuple(out.shape),
+            )
             head = dict(got.named_modules()).get(find_head(model))
-            require(head is not None, f"its head is where that of `model` is: at {find_head(model)!r}", [name for name, _ in got.named_children()])
-            require(head.weight.shape[0] == len(keep), f"the head has {len(keep)} outputs, and computes nothing else", tuple(head.weight.shape),
-                    "Choosing among all logits afterwards gives the right numbers, and computes all the others too.")
-            require(not any(m.training for m in got.modules()), "a network in evaluation mode gives one in evaluation mode", hint="Which mode is a new layer in?")
-            require(torch.allclose(out, logits[:, keep], atol=1e-5), f"the logits are those of the classes {keep}, in this order", out[0].tolist(),
-                    "The first picture's logits should be " + ", ".join(f"{v:.3f}" for v in logits[0, keep]) + ". Is the bias there too?")
+            require(
+                head is not None,
+                f"its head is where that of `model` is: at {find_head(model)!r}",
+                [name for name, _ in got.named_children()],
+            )
+            require(
+                head.weight.shape[0] == len(keep),
+                f"the head has {len(keep)} outputs, and computes nothing else",
+                tuple(head.weight.shape),
+                "Choosing among all logits afterwards gives the right numbers, and computes all the others too.",
+            )
+            require(
+                not any(m.training for m in got.modules()),
+                "a network in evaluation mode gives one in evaluation mode",
+                hint="Which mode is a new layer in?",
+            )
+            require(
+                torch.allclose(out, logits[:, keep], atol=1e-5),
+                f"the logits are those of the classes {keep}, in this order",
+                out[0].tolist(),
+                "The first picture's logits should be "
+                + ", ".join(f"{v:.3f}" for v in logits[0, keep])
+                + ". Is the bias there too?",
+            )
 
 # %% ../nbs/practice.ipynb #tx902
 @exercise("10.b")
@@ -1633,43 +3400,107 @@ def _check_09b(answer):
     "Five networks were called and trained for one step, and what changed in them is what you had said."
     import torch
     from torch import nn
+
     from tutorial_lib.modules import freeze
 
     def network():
-        block = nn.Sequential(nn.Conv2d(4, 6, 3, bias=False), nn.BatchNorm2d(6), nn.Tanh())
-        return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), block, nn.BatchNorm2d(6, track_running_stats=False), nn.Tanh(),
-                             nn.BatchNorm2d(6, affine=False), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.BatchNorm1d(24), nn.Linear(24, 3))
+        block = nn.Sequential(
+            nn.Conv2d(4, 6, 3, bias=False), nn.BatchNorm2d(6), nn.Tanh()
+        )
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3, bias=False),
+            nn.BatchNorm2d(4),
+            nn.Tanh(),
+            block,
+            nn.BatchNorm2d(6, track_running_stats=False),
+            nn.Tanh(),
+            nn.BatchNorm2d(6, affine=False),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.BatchNorm1d(24),
+            nn.Linear(24, 3),
+        )
 
-    def all_frozen_but_the_head(m): freeze(m); m[-1].requires_grad_(True)
-    def evaluated(m): m.eval()
-    def block_frozen(m): freeze(m[3]); m[3].eval()
-    def weight_only(m): freeze(m); m[0].weight.requires_grad_(True); m[1].eval(); m[9].eval()
-    cases = {"as it comes": lambda m: None, "all frozen but the last layer": all_frozen_but_the_head, "in evaluation mode": evaluated,
-             "with a block that is frozen and in evaluation mode": block_frozen, "with one weight that learns, and two batch norms in evaluation mode": weight_only}
+    def all_frozen_but_the_head(m):
+        freeze(m)
+        m[-1].requires_grad_(True)
+
+    def evaluated(m):
+        m.eval()
+
+    def block_frozen(m):
+        freeze(m[3])
+        m[3].eval()
+
+    def weight_only(m):
+        freeze(m)
+        m[0].weight.requires_grad_(True)
+        m[1].eval()
+        m[9].eval()
+
+    cases = {
+        "as it comes": lambda m: None,
+        "all frozen but the last layer": all_frozen_but_the_head,
+        "in evaluation mode": evaluated,
+        "with a block that is frozen and in evaluation mode": block_frozen,
+        "with one weight that learns, and two batch norms in evaluation mode": weight_only,
+    }
     require(callable(answer), "`moves` is a function", answer)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(92)
         for what, change in cases.items():
             model = network()
             change(model)
-            before, modes = _copied(model.state_dict()), [m.training for m in model.modules()]
+            before, modes = (
+                _copied(model.state_dict()),
+                [m.training for m in model.modules()],
+            )
             calls = []
             hook = model.register_forward_pre_hook(lambda m, args: calls.append(1))
             got = answer(model)
             hook.remove()
-            require(not calls, "the model is not called", hint="Everything that you need stands in the model: flags, modes and names.")
-            require(not _changed(before, model.state_dict()) and modes == [m.training for m in model.modules()], "the model stays as it was")
+            require(
+                not calls,
+                "the model is not called",
+                hint="Everything that you need stands in the model: flags, modes and names.",
+            )
+            require(
+                not _changed(before, model.state_dict())
+                and modes == [m.training for m in model.modules()],
+                "the model stays as it was",
+            )
             require(isinstance(got, set), "the result is a set of names", got)
             unknown = got - set(before)
-            require(not unknown, "all names are names of the state dict", unknown, "A layer's path, a dot, and the name of its tensor. And not every batch norm has statistics.")
+            require(
+                not unknown,
+                "all names are names of the state dict",
+                unknown,
+                "A layer's path, a dot, and the name of its tensor. And not every batch norm has statistics.",
+            )
             params = [p for p in model.parameters() if p.requires_grad]
-            nn.functional.cross_entropy(model(torch.randn(9, 3, 9, 9)), torch.arange(9) % 3).backward()
-            torch.optim.SGD(params, lr=10.).step()
+            nn.functional.cross_entropy(
+                model(torch.randn(9, 3, 9, 9)), torch.arange(9) % 3
+            ).backward()
+            torch.optim.SGD(params, lr=10.0).step()
             truth = set(_changed(before, model.state_dict()))
             learned = {name for name, p in model.named_parameters() if p.requires_grad}
-            require(not (got - truth), f"the set holds only what moves, in a network {what}", got - truth, "Is there a gradient? And in which mode do statistics move?")
-            require(truth & learned <= got, f"all parameters that learn are in the set, in a network {what}", truth & learned - got)
-            require(truth <= got, f"all statistics that move are in the set, in a network {what}", truth - got, "A batch norm has three of them. Does its mode ask whether its weights are frozen?")
+            require(
+                not (got - truth),
+                f"the set holds only what moves, in a network {what}",
+                got - truth,
+                "Is there a gradient? And in which mode do statistics move?",
+            )
+            require(
+                truth & learned <= got,
+                f"all parameters that learn are in the set, in a network {what}",
+                truth & learned - got,
+            )
+            require(
+                truth <= got,
+                f"all statistics that move are in the set, in a network {what}",
+                truth - got,
+                "A batch norm has three of them. Does its mode ask whether its weights are frozen?",
+            )
 
 # %% ../nbs/practice.ipynb #tx903
 @exercise("10.c")
@@ -1681,30 +3512,65 @@ def _check_09c(answer):
     require(callable(answer), "`fold` is a function", answer)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(93)
-        for d, n, dtype in (3, 2, torch.float64), (5, 5, torch.float64), (20, 4, torch.float32), (1, 3, torch.float64):
+        for d, n, dtype in (
+            (3, 2, torch.float64),
+            (5, 5, torch.float64),
+            (20, 4, torch.float32),
+            (1, 3, torch.float64),
+        ):
             linear = nn.Linear(d, n, dtype=dtype)
-            mean, std = torch.randn(d, dtype=dtype)*3, torch.rand(d, dtype=dtype) + .2
+            mean, std = (
+                torch.randn(d, dtype=dtype) * 3,
+                torch.rand(d, dtype=dtype) + 0.2,
+            )
             before, kept = _copied(linear.state_dict()), (mean.clone(), std.clone())
-            x = torch.randn(7, d, dtype=dtype)*std + mean
-            with torch.no_grad(): wanted = linear((x - mean)/std)
+            x = torch.randn(7, d, dtype=dtype) * std + mean
+            with torch.no_grad():
+                wanted = linear((x - mean) / std)
             got = answer(linear, mean, std)
             require(type(got) is nn.Linear, "the result is an `nn.Linear`", got)
-            require(got is not linear and not _changed(before, linear.state_dict()), "the layer that you were given stays as it was", hint="Which layer do you write into?")
-            require(torch.equal(mean, kept[0]) and torch.equal(std, kept[1]), "mean and std stay as they were")
-            require(got.weight.shape == linear.weight.shape and got.bias is not None, f"its weight has the shape {tuple(linear.weight.shape)}, and it has a bias", got)
-            require(got.weight.dtype == dtype, "it has the dtype of `linear`", got.weight.dtype)
-            with torch.no_grad(): out = got(x)
-            slope = linear.weight.detach()/std
-            require(torch.allclose(got.weight, slope, rtol=1e-3), "the weights are right: those that `x` is multiplied by when `linear((x - mean)/std)` is multiplied out", got.weight.tolist(),
-                    "How much does a logit grow, if one feature grows by 1?")
-            require(torch.allclose(out, wanted, rtol=1e-3, atol=1e-4), "with its bias the logits are those of `linear` for `(x - mean)/std`", (out - wanted)[0].tolist(),
-                    "The value is by how much the logits of one picture are wrong. What does the layer say where `x` is 0?")
+            require(
+                got is not linear and not _changed(before, linear.state_dict()),
+                "the layer that you were given stays as it was",
+                hint="Which layer do you write into?",
+            )
+            require(
+                torch.equal(mean, kept[0]) and torch.equal(std, kept[1]),
+                "mean and std stay as they were",
+            )
+            require(
+                got.weight.shape == linear.weight.shape and got.bias is not None,
+                f"its weight has the shape {tuple(linear.weight.shape)}, and it has a bias",
+                got,
+            )
+            require(
+                got.weight.dtype == dtype,
+                "it has the dtype of `linear`",
+                got.weight.dtype,
+            )
+            with torch.no_grad():
+                out = got(x)
+            slope = linear.weight.detach() / std
+            require(
+                torch.allclose(got.weight, slope, rtol=1e-3),
+                "the weights are right: those that `x` is multiplied by when `linear((x - mean)/std)` is multiplied out",
+                got.weight.tolist(),
+                "How much does a logit grow, if one feature grows by 1?",
+            )
+            require(
+                torch.allclose(out, wanted, rtol=1e-3, atol=1e-4),
+                "with its bias the logits are those of `linear` for `(x - mean)/std`",
+                (out - wanted)[0].tolist(),
+                "The value is by how much the logits of one picture are wrong. What does the layer say where `x` is 0?",
+            )
 
 # %% ../nbs/practice.ipynb #f3aa776d
 _CELL = ["set", "size", "strategy", "seed"]
 
+
 def _tried(
-    seed, n_cells,
+    seed,
+    n_cells,
     most,  # rows in a cell
     steps,  # in which validation accuracies come, between 0 and 1
 ):
@@ -1713,14 +3579,29 @@ def _tried(
     import pandas as pd
 
     rng = np.random.default_rng(seed)
-    cells = [("moths", "few", "probe", 0), ("moths", "few", "probe", 7), ("moths", "few", "last parts", 0), ("moths", "half", "probe", 0),
-             ("tiles", "few", "probe", 0), ("tiles", "all", "scratch", 41), ("moths", "all", "scratch", 41), ("tiles", "half", "late probe", 7)][:n_cells]
-    cells = [cell for k, cell in enumerate(cells) for _ in range(1 if k == 1 else rng.integers(2, most + 1))]
+    cells = [
+        ("moths", "few", "probe", 0),
+        ("moths", "few", "probe", 7),
+        ("moths", "few", "last parts", 0),
+        ("moths", "half", "probe", 0),
+        ("tiles", "few", "probe", 0),
+        ("tiles", "all", "scratch", 41),
+        ("moths", "all", "scratch", 41),
+        ("tiles", "half", "late probe", 7),
+    ][:n_cells]
+    cells = [
+        cell
+        for k, cell in enumerate(cells)
+        for _ in range(1 if k == 1 else rng.integers(2, most + 1))
+    ]
     n = len(cells)
-    table = pd.DataFrame(cells, columns=_CELL).assign(setting=[f"rate {j}" for j in rng.permutation(n)], valid=rng.integers(steps + 1, size=n)/steps)
-    table.insert(1, "test", (1 + rng.permutation(n))/(1 + n))
-    table["seconds"] = np.where(rng.random(n) < .4, np.nan, rng.random(n))
-    table["note"] = [f"row {j}" if rng.random() < .6 else None for j in range(n)]
+    table = pd.DataFrame(cells, columns=_CELL).assign(
+        setting=[f"rate {j}" for j in rng.permutation(n)],
+        valid=rng.integers(steps + 1, size=n) / steps,
+    )
+    table.insert(1, "test", (1 + rng.permutation(n)) / (1 + n))
+    table["seconds"] = np.where(rng.random(n) < 0.4, np.nan, rng.random(n))
+    table["note"] = [f"row {j}" if rng.random() < 0.6 else None for j in range(n)]
     return table.iloc[rng.permutation(n)].set_axis(rng.integers(3, size=n), axis=0)
 
 # %% ../nbs/practice.ipynb #50118899
@@ -1736,35 +3617,90 @@ def _check_10a(answer):
         given, columns = table.copy(), list(table.columns)
         got = answer(table)
         require(isinstance(got, pd.DataFrame), "the result is a DataFrame", got)
-        require(table.equals(given), "`table` stays as it was", hint="Which line writes to it? Work on a copy, or on what a method returns.")
-        got = got.reset_index([name for name in got.index.names if name in columns and name not in got.columns])
-        require(sorted(map(str, got.columns)) == sorted(columns), "the result has the columns of `table`, all of them and no other", list(got.columns))
+        require(
+            table.equals(given),
+            "`table` stays as it was",
+            hint="Which line writes to it? Work on a copy, or on what a method returns.",
+        )
+        got = got.reset_index(
+            [
+                name
+                for name in got.index.names
+                if name in columns and name not in got.columns
+            ]
+        )
+        require(
+            sorted(map(str, got.columns)) == sorted(columns),
+            "the result has the columns of `table`, all of them and no other",
+            list(got.columns),
+        )
         rows, tried = got[columns].to_dict("records"), table.to_dict("records")
         cells = [tuple(row[c] for c in _CELL) for row in rows]
         for row in rows:
             own = next((r for r in tried if r["setting"] == row["setting"]), {})
-            require(all(own.get(c) == v or pd.isna(own.get(c)) and pd.isna(v) for c, v in row.items()), "each row of the result is one whole row of `table`", row,
-                    "In `table`, do all these values stand in one row, and are they written like this? What is missing stays missing.")
+            require(
+                all(
+                    own.get(c) == v or pd.isna(own.get(c)) and pd.isna(v)
+                    for c, v in row.items()
+                ),
+                "each row of the result is one whole row of `table`",
+                row,
+                "In `table`, do all these values stand in one row, and are they written like this? What is missing stays missing.",
+            )
         lost = [cell for cell in zip(*(table[c] for c in _CELL)) if cell not in cells]
-        require(not lost, "every cell has a row in the result", {"no row for": lost[:1]}, "Which columns make a cell? Not every cell has as many rows, the same seeds, or names that you know.")
+        require(
+            not lost,
+            "every cell has a row in the result",
+            {"no row for": lost[:1]},
+            "Which columns make a cell? Not every cell has as many rows, the same seeds, or names that you know.",
+        )
         twice = [cell for cell in cells if cells.count(cell) > 1]
-        require(not twice, "no cell has more than one row in the result", {"more than one row for": twice[:1]},
-                "Which columns make a cell? How many rows carry one label of the index? And how many have the highest `valid`?")
+        require(
+            not twice,
+            "no cell has more than one row in the result",
+            {"more than one row for": twice[:1]},
+            "Which columns make a cell? How many rows carry one label of the index? And how many have the highest `valid`?",
+        )
         return {cell: row["setting"] for cell, row in zip(cells, rows)}
 
-    for table in _tried(1, 2, 3, 20), _tried(2, 5, 4, 20).reset_index(drop=True), _tried(3, 8, 9, 1000), _tried(4, 1, 5, 1), _tried(5, 8, 40, 2):
+    for table in (
+        _tried(1, 2, 3, 20),
+        _tried(2, 5, 4, 20).reset_index(drop=True),
+        _tried(3, 8, 9, 1000),
+        _tried(4, 1, 5, 1),
+        _tried(5, 8, 40, 2),
+    ):
         picked = chosen(table)
         other = chosen(table.assign(test=1 - table.test))
         cell = next((cell for cell in picked if other[cell] != picked[cell]), None)
-        require(cell is None, "the choice stays the same when only the test accuracies change", {"cell": cell, "chosen": {picked.get(cell), other.get(cell)}},
-                "Where does your code read the column `test`?")
+        require(
+            cell is None,
+            "the choice stays the same when only the test accuracies change",
+            {"cell": cell, "chosen": {picked.get(cell), other.get(cell)}},
+            "Where does your code read the column `test`?",
+        )
         for cell, setting in picked.items():
-            own = table[[*_CELL, "setting", "valid"]][(table[_CELL] == list(cell)).all(axis=1)]
-            shown = {"cell": cell, "valid": dict(zip(own.setting, own.valid)), "chosen": setting}
+            own = table[[*_CELL, "setting", "valid"]][
+                (table[_CELL] == list(cell)).all(axis=1)
+            ]
+            shown = {
+                "cell": cell,
+                "valid": dict(zip(own.setting, own.valid)),
+                "chosen": setting,
+            }
             best = own[own.valid == own.valid.max()].setting.tolist()
-            require(setting in best, "in each cell the row with the highest `valid` is chosen", shown, "Is it chosen for each cell alone, and by the accuracy as it is?")
-            require(setting == best[0], "of rows with the same `valid`, the one that stands first in `table` is chosen", shown,
-                    "Not every way to sort keeps rows with the same value in their order. And which row does your comparison keep, the first or the last?")
+            require(
+                setting in best,
+                "in each cell the row with the highest `valid` is chosen",
+                shown,
+                "Is it chosen for each cell alone, and by the accuracy as it is?",
+            )
+            require(
+                setting == best[0],
+                "of rows with the same `valid`, the one that stands first in `table` is chosen",
+                shown,
+                "Not every way to sort keeps rows with the same value in their order. And which row does your comparison keep, the first or the last?",
+            )
 
 # %% ../nbs/practice.ipynb #bdf26749
 @exercise("11.b")
@@ -1775,7 +3711,8 @@ def _check_10b(answer):
 
     import numpy as np
     import pandas as pd
-    from scipy.stats import norm, t as student
+    from scipy.stats import norm
+    from scipy.stats import t as student
 
     require(callable(answer), "`verdict` is a function", answer)
 
@@ -1783,55 +3720,178 @@ def _check_10b(answer):
         "What the answer gave, after its kind, its mean and its width were looked at."
         given = copy.deepcopy((better, worse))
         got = answer(better, worse, *margin)
-        require(isinstance(got, (tuple, list)) and len(got) == 3, "the result is a tuple of three", got)
+        require(
+            isinstance(got, (tuple, list)) and len(got) == 3,
+            "the result is a tuple of three",
+            got,
+        )
         mean, half, word = got
-        require(all(isinstance(v, Real) or getattr(v, "ndim", None) == 0 for v in (mean, half)) and isinstance(word, str), "the result holds two numbers and a word, in this order", got)
-        require(all(np.array_equal(a, b) for a, b in zip(given, (better, worse))), "both sequences stay as they were", (better, worse))
-        require(word in ("holds", "fails", "too close"), 'the word is "holds", "fails" or "too close"', word)
+        require(
+            all(
+                isinstance(v, Real) or getattr(v, "ndim", None) == 0
+                for v in (mean, half)
+            )
+            and isinstance(word, str),
+            "the result holds two numbers and a word, in this order",
+            got,
+        )
+        require(
+            all(np.array_equal(a, b) for a, b in zip(given, (better, worse))),
+            "both sequences stay as they were",
+            (better, worse),
+        )
+        require(
+            word in ("holds", "fails", "too close"),
+            'the word is "holds", "fails" or "too close"',
+            word,
+        )
         a, b = np.array(better, float), np.array(worse, float)
         n, diff = len(a), a - b
-        shown = {"better": a.round(4).tolist(), "worse": b.round(4).tolist(), "result": (float(mean), float(half), word)}
-        require(np.isclose(mean, diff.mean(), rtol=1e-6, atol=1e-9), "the mean is that of the differences of pairs, better less worse, and not rounded", shown,
-                "Which number has which partner? The one at the same place, whatever labels a Series carries. Which of both is subtracted?")
-        sd, q = diff.std(ddof=1), student.ppf(.975, n - 1)
-        half_, rest = q*sd/n**.5, ((a.var(ddof=1) + b.var(ddof=1))/n)**.5
-        slips = [(2*half_, "Is it the whole width?"), (half_*(1 - 1/n)**.5, "Which denominator does your standard deviation have?"),
-                 (half_*n**.5, "Is it the spread of one difference, or that of the mean of all?"), (q*sd/n, "By what do you divide: n, or its root?"),
-                 (norm.ppf(.975)*sd/n**.5, "Is the distribution Student's? With few seeds the normal one is too narrow."), (2*sd/n**.5, "Is the distribution Student's? With few seeds the normal one is too narrow."),
-                 (student.ppf(.95, n - 1)*sd/n**.5, "On how many sides may the mean lie outside of the interval?"), (student.ppf(.995, n - 1)*sd/n**.5, "Is it the 95 % interval?"),
-                 (student.ppf(.975, n)*sd/n**.5, "How many degrees of freedom do n differences have?"), (sd/n**.5, "How many of these standard errors reach as far as 95 %?"),
-                 *((p*rest, "Does your interval know that there are pairs? Take the spread of the differences.") for p in (q, student.ppf(.975, 2*n - 2)))]
-        if sd > 1e-9: require(np.isclose(half, half_, rtol=1e-6, atol=1e-9), "half the width of Student's 95 % interval is right", shown | {"n": n},
-                              next((hint for slip, hint in slips if np.isclose(half, slip, rtol=1e-3)), "It comes from the differences alone: from their spread, and from how many there are. And it is not rounded."))
-        require(sd > 1e-9 or abs(half) < 1e-9, "where all differences are the same, the interval has no width", shown, "Does your code divide by their spread, or ask a function that does?")
+        shown = {
+            "better": a.round(4).tolist(),
+            "worse": b.round(4).tolist(),
+            "result": (float(mean), float(half), word),
+        }
+        require(
+            np.isclose(mean, diff.mean(), rtol=1e-6, atol=1e-9),
+            "the mean is that of the differences of pairs, better less worse, and not rounded",
+            shown,
+            "Which number has which partner? The one at the same place, whatever labels a Series carries. Which of both is subtracted?",
+        )
+        sd, q = diff.std(ddof=1), student.ppf(0.975, n - 1)
+        half_, rest = q * sd / n**0.5, ((a.var(ddof=1) + b.var(ddof=1)) / n) ** 0.5
+        slips = [
+            (2 * half_, "Is it the whole width?"),
+            (
+                half_ * (1 - 1 / n) ** 0.5,
+                "Which denominator does your standard deviation have?",
+            ),
+            (
+                half_ * n**0.5,
+                "Is it the spread of one difference, or that of the mean of all?",
+            ),
+            (q * sd / n, "By what do you divide: n, or its root?"),
+            (
+                norm.ppf(0.975) * sd / n**0.5,
+                "Is the distribution Student's? With few seeds the normal one is too narrow.",
+            ),
+            (
+                2 * sd / n**0.5,
+                "Is the distribution Student's? With few seeds the normal one is too narrow.",
+            ),
+            (
+                student.ppf(0.95, n - 1) * sd / n**0.5,
+                "On how many sides may the mean lie outside of the interval?",
+            ),
+            (student.ppf(0.995, n - 1) * sd / n**0.5, "Is it the 95 % interval?"),
+            (
+                student.ppf(0.975, n) * sd / n**0.5,
+                "How many degrees of freedom do n differences have?",
+            ),
+            (sd / n**0.5, "How many of these standard errors reach as far as 95 %?"),
+            *(
+                (
+                    p * rest,
+                    "Does your interval know that there are pairs? Take the spread of the differences.",
+                )
+                for p in (q, student.ppf(0.975, 2 * n - 2))
+            ),
+        ]
+        if sd > 1e-9:
+            require(
+                np.isclose(half, half_, rtol=1e-6, atol=1e-9),
+                "half the width of Student's 95 % interval is right",
+                shown | {"n": n},
+                next(
+                    (hint for slip, hint in slips if np.isclose(half, slip, rtol=1e-3)),
+                    "It comes from the differences alone: from their spread, and from how many there are. And it is not rounded.",
+                ),
+            )
+        require(
+            sd > 1e-9 or abs(half) < 1e-9,
+            "where all differences are the same, the interval has no width",
+            shown,
+            "Does your code divide by their spread, or ask a function that does?",
+        )
         return word, shown
 
     rng = np.random.default_rng(102)
-    cases = [(5, .08, .005, .01), (3, .02, .03, .01), (4, -.06, .01, .01), (6, .03, .002, .05), (5, .004, .001, 0), (2, .03, .0004, .02), (9, .015, .02, .01), (4, -.01, .002, -.05)]
+    cases = [
+        (5, 0.08, 0.005, 0.01),
+        (3, 0.02, 0.03, 0.01),
+        (4, -0.06, 0.01, 0.01),
+        (6, 0.03, 0.002, 0.05),
+        (5, 0.004, 0.001, 0),
+        (2, 0.03, 0.0004, 0.02),
+        (9, 0.015, 0.02, 0.01),
+        (4, -0.01, 0.002, -0.05),
+    ]
     for n, effect, noise, margin in cases:
-        worse = rng.uniform(.4, .9, n)
+        worse = rng.uniform(0.4, 0.9, n)
         better = worse + rng.normal(effect, noise, n)
         word, shown = judged(better.tolist(), worse.tolist(), margin)
         diff = better - worse
-        half = student.ppf(.975, n - 1)*diff.std(ddof=1)/n**.5
+        half = student.ppf(0.975, n - 1) * diff.std(ddof=1) / n**0.5
         low, high = diff.mean() - half, diff.mean() + half
-        where = "above" if low > margin else "below" if high < margin else "on both sides of"
-        require(word == {"above": "holds", "below": "fails"}.get(where, "too close"), f"the word is that of an interval from {low:.4f} to {high:.4f}, which lies {where} the margin {margin}", word,
-                "Which end of the interval has to be above the margin, and which below? It is the margin that counts, not 0.")
-    for effect, right in (.02, "holds"), (.006, "fails"), (-.004, "fails"):
-        worse = np.array([.625, .5, .75, .875])
-        word, shown = judged(worse + effect + np.array([.001, -.001, 0, 0]), worse)
-        require(word == right, "the margin is one point, so 0.01, if none is given", shown)
-    judged(pd.Series([.75, .5, .625, .875], [5, 9, 2, 7]), pd.Series([.7, .5, .5, .8], [9, 5, 3, 1]))
-    word, shown = judged([.75, .5, 1., .875], [.625, .375, .875, .75])
-    require(word == "holds", "an interval without a width lies above the margin, or below, or touches it", shown)
-    word, shown = judged([.75, .5], [.5, .25], .25)
-    require(word == "too close", "an interval that touches the margin is too close", shown, "Here both ends of the interval are the margin itself. Which signs compare strictly?")
-    for better, worse in ([.8, .7, .9], [.7, .6]), ([.7, .6], [.8, .7, .9]), ([.8, .7, .9], [.7]), ([.8], [.7]), ([], []), ([.8], [.7, .6]):
-        try: got = answer(better, worse)
-        except ValueError: continue
-        hint = "How many pairs does a spread need?" if len(better) == len(worse) else "What does `zip` do with lists of unequal lengths, and NumPy with an array of one number?"
-        require(False, f"{len(better)} and {len(worse)} accuracies raise `ValueError`", got, hint)
+        where = (
+            "above"
+            if low > margin
+            else "below"
+            if high < margin
+            else "on both sides of"
+        )
+        require(
+            word == {"above": "holds", "below": "fails"}.get(where, "too close"),
+            f"the word is that of an interval from {low:.4f} to {high:.4f}, which lies {where} the margin {margin}",
+            word,
+            "Which end of the interval has to be above the margin, and which below? It is the margin that counts, not 0.",
+        )
+    for effect, right in (0.02, "holds"), (0.006, "fails"), (-0.004, "fails"):
+        worse = np.array([0.625, 0.5, 0.75, 0.875])
+        word, shown = judged(worse + effect + np.array([0.001, -0.001, 0, 0]), worse)
+        require(
+            word == right, "the margin is one point, so 0.01, if none is given", shown
+        )
+    judged(
+        pd.Series([0.75, 0.5, 0.625, 0.875], [5, 9, 2, 7]),
+        pd.Series([0.7, 0.5, 0.5, 0.8], [9, 5, 3, 1]),
+    )
+    word, shown = judged([0.75, 0.5, 1.0, 0.875], [0.625, 0.375, 0.875, 0.75])
+    require(
+        word == "holds",
+        "an interval without a width lies above the margin, or below, or touches it",
+        shown,
+    )
+    word, shown = judged([0.75, 0.5], [0.5, 0.25], 0.25)
+    require(
+        word == "too close",
+        "an interval that touches the margin is too close",
+        shown,
+        "Here both ends of the interval are the margin itself. Which signs compare strictly?",
+    )
+    for better, worse in (
+        ([0.8, 0.7, 0.9], [0.7, 0.6]),
+        ([0.7, 0.6], [0.8, 0.7, 0.9]),
+        ([0.8, 0.7, 0.9], [0.7]),
+        ([0.8], [0.7]),
+        ([], []),
+        ([0.8], [0.7, 0.6]),
+    ):
+        try:
+            got = answer(better, worse)
+        except ValueError:
+            continue
+        hint = (
+            "How many pairs does a spread need?"
+            if len(better) == len(worse)
+            else "What does `zip` do with lists of unequal lengths, and NumPy with an array of one number?"
+        )
+        require(
+            False,
+            f"{len(better)} and {len(worse)} accuracies raise `ValueError`",
+            got,
+            hint,
+        )
 
 # %% ../nbs/practice.ipynb #2d460a82
 @exercise("11.c")
@@ -1846,87 +3906,249 @@ def _check_10c(answer):
     rng = np.random.default_rng(103)
 
     def table(rows, n_strategies, steps=1000):
-        return pd.DataFrame(rng.integers(steps//4, steps, (len(rows), n_strategies))/steps, index=list(rows), columns=[f"way {j}" for j in range(n_strategies)])
+        return pd.DataFrame(
+            rng.integers(steps // 4, steps, (len(rows), n_strategies)) / steps,
+            index=list(rows),
+            columns=[f"way {j}" for j in range(n_strategies)],
+        )
 
-    plain = pd.DataFrame({"way 0": [.75, .5, .375, .5, .625], "way 1": [.5, .875, .625, .25, .5], "way 2": [.25, .375, .5, .9375, .8125]}, index=list("abcde"))
-    cases = [("", plain, [-4., 1., 3.5, -2., 9.]), ("", table("pqrstuvw", 4), rng.permutation(8)**2 - 30.)]
-    cases += [(", wherever its number stands in `measure`", a, pd.Series(m, a.index).sample(frac=1, random_state=k)) for k, (_, a, m) in enumerate(cases)]
-    cases += [(", if two others are equally near", table("gfedcba", 3), pd.Series([0., 1., 2., 3., 4., 5., 6.], list("abcdefg"))), (", if two others are equally near", table("hijk", 3), pd.Series(2., list("kjih"))),
-              (", if another data set has the same number", table("zyxw", 3), [5., 1., 5., 1.]), (", if two strategies are equally good", table("lmnopq", 4, 4), rng.permutation(6)/8),
-              (", if there are two data sets", table("yx", 3), [1., 8.]), (", if there is one strategy", table("abc", 1), [1., 2., 4.])]
+    plain = pd.DataFrame(
+        {
+            "way 0": [0.75, 0.5, 0.375, 0.5, 0.625],
+            "way 1": [0.5, 0.875, 0.625, 0.25, 0.5],
+            "way 2": [0.25, 0.375, 0.5, 0.9375, 0.8125],
+        },
+        index=list("abcde"),
+    )
+    cases = [
+        ("", plain, [-4.0, 1.0, 3.5, -2.0, 9.0]),
+        ("", table("pqrstuvw", 4), rng.permutation(8) ** 2 - 30.0),
+    ]
+    cases += [
+        (
+            ", wherever its number stands in `measure`",
+            a,
+            pd.Series(m, a.index).sample(frac=1, random_state=k),
+        )
+        for k, (_, a, m) in enumerate(cases)
+    ]
+    cases += [
+        (
+            ", if two others are equally near",
+            table("gfedcba", 3),
+            pd.Series([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], list("abcdefg")),
+        ),
+        (
+            ", if two others are equally near",
+            table("hijk", 3),
+            pd.Series(2.0, list("kjih")),
+        ),
+        (
+            ", if another data set has the same number",
+            table("zyxw", 3),
+            [5.0, 1.0, 5.0, 1.0],
+        ),
+        (
+            ", if two strategies are equally good",
+            table("lmnopq", 4, 4),
+            rng.permutation(6) / 8,
+        ),
+        (", if there are two data sets", table("yx", 3), [1.0, 8.0]),
+        (", if there is one strategy", table("abc", 1), [1.0, 2.0, 4.0]),
+    ]
     for when, accuracy, measure in cases:
-        measure = pd.Series(measure, None if isinstance(measure, pd.Series) else accuracy.index)
+        measure = pd.Series(
+            measure, None if isinstance(measure, pd.Series) else accuracy.index
+        )
         kept = measure.copy(), accuracy.copy()
         got = answer(measure, accuracy)
         require(isinstance(got, pd.Series), "the result is a Series", got)
-        require(measure.equals(kept[0]) and accuracy.equals(kept[1]), "`measure` and `accuracy` stay as they were", hint="Which line writes to one of them?")
-        require(sorted(map(str, got.index)) == sorted(accuracy.index), "the result has one number for each data set, under its name", list(got.index))
+        require(
+            measure.equals(kept[0]) and accuracy.equals(kept[1]),
+            "`measure` and `accuracy` stay as they were",
+            hint="Which line writes to one of them?",
+        )
+        require(
+            sorted(map(str, got.index)) == sorted(accuracy.index),
+            "the result has one number for each data set, under its name",
+            list(got.index),
+        )
         cost = {name: got[name] for name in accuracy.index}
-        require(all(isinstance(v, Real) and v == v for v in cost.values()), "each regret is a number", cost)
+        require(
+            all(isinstance(v, Real) and v == v for v in cost.values()),
+            "each regret is a number",
+            cost,
+        )
         shown = {name: round(float(v), 4) for name, v in cost.items()}
-        require(min(shown.values()) >= 0, "no regret is below 0", shown, "Which of both accuracies is the higher one? Is the other one of the same data set?")
+        require(
+            min(shown.values()) >= 0,
+            "no regret is below 0",
+            shown,
+            "Which of both accuracies is the higher one? Is the other one of the same data set?",
+        )
         right, asked = {}, {}
         for name in accuracy.index:
-            asked[name] = min((other for other in accuracy.index if other != name), key=lambda other: abs(measure[other] - measure[name]))
+            asked[name] = min(
+                (other for other in accuracy.index if other != name),
+                key=lambda other: abs(measure[other] - measure[name]),
+            )
             way = max(accuracy.columns, key=lambda way: accuracy.loc[asked[name], way])
             right[name] = accuracy.loc[name].max() - accuracy.loc[name, way]
-        require(any(shown.values()) or not any(right.values()), "no data set advises itself", shown, "Nobody pays for advice that was made from their own row. Which data set is the nearest to itself?")
+        require(
+            any(shown.values()) or not any(right.values()),
+            "no data set advises itself",
+            shown,
+            "Nobody pays for advice that was made from their own row. Which data set is the nearest to itself?",
+        )
         for name, near in asked.items():
-            require(abs(cost[name] - right[name]) < 1e-9, f"the regret of {name!r} is what it costs to do what was the best for {near!r}{when}", shown,
-                    f"{name!r} has the number {measure[name]:g}, and {near!r} has {measure[near]:g}. Which other one do you ask, which column is the best there, and what do you read in the row of {name!r}?")
+            require(
+                abs(cost[name] - right[name]) < 1e-9,
+                f"the regret of {name!r} is what it costs to do what was the best for {near!r}{when}",
+                shown,
+                f"{name!r} has the number {measure[name]:g}, and {near!r} has {measure[near]:g}. Which other one do you ask, which column is the best there, and what do you read in the row of {name!r}?",
+            )
 
 # %% ../nbs/practice.ipynb #cfx01
 @exercise("13.a")
 def _check_11a(answer):
     "Six trainings were judged after the right steps: with and without steps of their own, and from the first epoch on, a later one, or none."
     require(callable(answer), "`validation_steps` is a function", answer)
-    for epochs, steps, every, start in (3, 7, None, 0), (2, 10, 4, 0), (4, 10, 4, 2), (3, 6, 3, 1), (2, 5, 50, 1), (3, 4, 1, 3):
+    for epochs, steps, every, start in (
+        (3, 7, None, 0),
+        (2, 10, 4, 0),
+        (4, 10, 4, 2),
+        (3, 6, 3, 1),
+        (2, 5, 50, 1),
+        (3, 4, 1, 3),
+    ):
         what = f"with {epochs} epochs of {steps} steps, every={every} and start={start}"
         got = answer(epochs, steps, every, start)
         require(isinstance(got, list), f"the result is a list, {what}", got)
-        ends = [steps*(epoch + 1) for epoch in range(epochs)]
-        require(set(ends) <= set(got), f"it is judged after the last step of each epoch, {what}", got)
-        require(len(set(got)) == len(got), f"each step is there once, {what}", got, "A step can be the end of an epoch, and can be divided by `every` too.")
+        ends = [steps * (epoch + 1) for epoch in range(epochs)]
+        require(
+            set(ends) <= set(got),
+            f"it is judged after the last step of each epoch, {what}",
+            got,
+        )
+        require(
+            len(set(got)) == len(got),
+            f"each step is there once, {what}",
+            got,
+            "A step can be the end of an epoch, and can be divided by `every` too.",
+        )
         require(got == sorted(got), f"the steps are in order, {what}", got)
         more = set(got) - set(ends)
-        require(not [step for step in more if step > epochs*steps or step < 1], f"no step lies outside of the training, {what}", got)
-        require(not [step for step in more if not every or step % every], f"between the ends it is judged after the multiples of `every` alone, {what}", got,
-                "Steps are counted over the whole training, and not anew in each epoch.")
-        require(not [step for step in more if step <= start*steps], f"before `start` epochs are over it is judged at their ends alone, {what}", got)
-        missing = [step for step in range(start*steps + 1, epochs*steps) if every and step % every == 0 and step not in got]
-        require(not missing, f"no multiple of `every` is left out after `start` epochs, {what}", got)
+        require(
+            not [step for step in more if step > epochs * steps or step < 1],
+            f"no step lies outside of the training, {what}",
+            got,
+        )
+        require(
+            not [step for step in more if not every or step % every],
+            f"between the ends it is judged after the multiples of `every` alone, {what}",
+            got,
+            "Steps are counted over the whole training, and not anew in each epoch.",
+        )
+        require(
+            not [step for step in more if step <= start * steps],
+            f"before `start` epochs are over it is judged at their ends alone, {what}",
+            got,
+        )
+        missing = [
+            step
+            for step in range(start * steps + 1, epochs * steps)
+            if every and step % every == 0 and step not in got
+        ]
+        require(
+            not missing,
+            f"no multiple of `every` is left out after `start` epochs, {what}",
+            got,
+        )
 
 # %% ../nbs/practice.ipynb #cfx02
 @exercise("13.b")
 def _check_11b(answer):
     "Real configurations and deeper dictionaries were compared, also where Python calls different values equal."
     import copy
+
     from tutorial_lib.config import Config
 
     require(callable(answer), "`differences` is a function", answer)
-    fast, full = Config(recipe="fast").model_dump(), Config(recipe="full", data={"size": 64}).model_dump()
+    fast, full = (
+        Config(recipe="fast").model_dump(),
+        Config(recipe="full", data={"size": 64}).model_dump(),
+    )
     deep = {"z": 1, "a": {"y": {"x": [1, 2], "w": None}, "b": True}, "c": {"z": 0.5}}
     other = {"c": {"z": 0.25}, "a": {"b": 1, "y": {"w": 0, "x": [1, 3]}}, "z": 1.0}
-    for a, b, what in (fast, copy.deepcopy(fast), "two equal configurations"), (fast, full, "two recipes"), (deep, other, "three levels of sections"):
+    for a, b, what in (
+        (fast, copy.deepcopy(fast), "two equal configurations"),
+        (fast, full, "two recipes"),
+        (deep, other, "three levels of sections"),
+    ):
         kept = copy.deepcopy((a, b))
         got = answer(a, b)
         same = repr((a, b)) == repr(kept)
-        require(same, "`a` and `b` stay as they are", hint="Which dictionary do you write into?")
+        require(
+            same,
+            "`a` and `b` stay as they are",
+            hint="Which dictionary do you write into?",
+        )
         require(isinstance(got, dict), "the result is a dictionary", got)
         truth, todo = {}, [("", a, b)]
         while todo:
             name, x, y = todo.pop()
-            if isinstance(x, dict): todo += [(f"{name}.{key}" if name else key, x[key], y[key]) for key in reversed(x)]
-            elif (type(x), x) != (type(y), y): truth[name] = x, y
+            if isinstance(x, dict):
+                todo += [
+                    (f"{name}.{key}" if name else key, x[key], y[key])
+                    for key in reversed(x)
+                ]
+            elif (type(x), x) != (type(y), y):
+                truth[name] = x, y
         loose = {key for key, (x, y) in truth.items() if x == y}
-        sections = [key for key, pair in got.items() if isinstance(pair, dict) or isinstance(pair, (tuple, list)) and any(isinstance(v, dict) for v in pair)]
-        require(not sections, f"there are no sections in the result, for {what}", sections, "A key such as `\"train.lr\"` stands for a value.")
-        require(truth.keys() - loose <= got.keys(), f"all keys that differ are there, each with its sections and dots, for {what}", sorted(truth.keys() - loose - got.keys()))
-        require(got.keys() <= truth.keys(), f"there is no other key, for {what}", sorted(map(str, got.keys() - truth.keys())))
-        require(loose <= got.keys(), f"values of different types are different, for {what}", sorted(loose - got.keys()), "What does `type` say of both?")
-        require(all(isinstance(pair, tuple) and len(pair) == 2 for pair in got.values()), "each key has a pair of values", got)
-        require(repr(sorted(got.items())) == repr(sorted(truth.items())), "in each pair the value of `a` comes first, and that of `b` second", got)
-        require(list(got) == list(truth), f"the keys are in the order of `a`, for {what}", list(got))
+        sections = [
+            key
+            for key, pair in got.items()
+            if isinstance(pair, dict)
+            or isinstance(pair, (tuple, list))
+            and any(isinstance(v, dict) for v in pair)
+        ]
+        require(
+            not sections,
+            f"there are no sections in the result, for {what}",
+            sections,
+            'A key such as `"train.lr"` stands for a value.',
+        )
+        require(
+            truth.keys() - loose <= got.keys(),
+            f"all keys that differ are there, each with its sections and dots, for {what}",
+            sorted(truth.keys() - loose - got.keys()),
+        )
+        require(
+            got.keys() <= truth.keys(),
+            f"there is no other key, for {what}",
+            sorted(map(str, got.keys() - truth.keys())),
+        )
+        require(
+            loose <= got.keys(),
+            f"values of different types are different, for {what}",
+            sorted(loose - got.keys()),
+            "What does `type` say of both?",
+        )
+        require(
+            all(isinstance(pair, tuple) and len(pair) == 2 for pair in got.values()),
+            "each key has a pair of values",
+            got,
+        )
+        require(
+            repr(sorted(got.items())) == repr(sorted(truth.items())),
+            "in each pair the value of `a` comes first, and that of `b` second",
+            got,
+        )
+        require(
+            list(got) == list(truth),
+            f"the keys are in the order of `a`, for {what}",
+            list(got),
+        )
 
 # %% ../nbs/practice.ipynb #cfx03
 @exercise("13.c")
@@ -1937,19 +4159,39 @@ def _check_11c(answer):
     text = 'note: |\n  train:\n    lr: 1\n  done\ntrain:\n  name: "lr: 1"\n  lr: 3  # train.lr\n'
     braces = "train: {seed: 1,\n  lr: 2}\ndata: {size: 64}\n"
     deep = "a:\n  b:\n    lr: 1\n  c:\n    - lr: 2\n    - b\nb:\n  c:\n    lr: 3\n"
-    quoted = '"train":\n    \'lr\': 1\n'
+    quoted = "\"train\":\n    'lr': 1\n"
     for source, key, line, what in [
-        (plain, "train", 4, "a section behind a comment"), (plain, "seed", 1, "a key at the top"), (plain, "train.seed", 5, "a key that also stands at the top"),
-        (plain, "data.lr", 8, "a key that stands in two sections"), (plain, "train.lr", 6, "a key that stands in two sections"),
-        (plain, "lr", None, "a key that is not at the top, but in a section"), (plain, "data.seed", None, "a key that is in another section"),
-        (plain, "valid.lr", None, "a section that is not there"), (plain, "train.lr.x", None, "a key below a value"),
-        (text, "train.lr", 7, "text that only looks like a key"), (braces, "train.lr", 2, "a section in braces"), (braces, "data.size", 3, "a section in braces"),
-        (deep, "b.c.lr", 9, "sections in sections"), (deep, "a.b.lr", 3, "sections in sections"), (deep, "a.c.lr", None, "a list"), (quoted, "train.lr", 2, "keys in quotes")]:
+        (plain, "train", 4, "a section behind a comment"),
+        (plain, "seed", 1, "a key at the top"),
+        (plain, "train.seed", 5, "a key that also stands at the top"),
+        (plain, "data.lr", 8, "a key that stands in two sections"),
+        (plain, "train.lr", 6, "a key that stands in two sections"),
+        (plain, "lr", None, "a key that is not at the top, but in a section"),
+        (plain, "data.seed", None, "a key that is in another section"),
+        (plain, "valid.lr", None, "a section that is not there"),
+        (plain, "train.lr.x", None, "a key below a value"),
+        (text, "train.lr", 7, "text that only looks like a key"),
+        (braces, "train.lr", 2, "a section in braces"),
+        (braces, "data.size", 3, "a section in braces"),
+        (deep, "b.c.lr", 9, "sections in sections"),
+        (deep, "a.b.lr", 3, "sections in sections"),
+        (deep, "a.c.lr", None, "a list"),
+        (quoted, "train.lr", 2, "keys in quotes"),
+    ]:
         got = answer(source, key)
-        if line is None: require(got is None, f"where there is no key {key!r} the result is None: {what}", got)
+        if line is None:
+            require(
+                got is None,
+                f"where there is no key {key!r} the result is None: {what}",
+                got,
+            )
         else:
             require(key != "train" or got != line - 1, "lines are counted from 1", got)
-            require(type(got) is int and got == line, f"the key {key!r} is found in line {line}: {what}", got)
+            require(
+                type(got) is int and got == line,
+                f"the key {key!r} is found in line {line}: {what}",
+                got,
+            )
 
 # %% ../nbs/practice.ipynb #px1201
 @exercise("14.a")
@@ -1964,33 +4206,81 @@ def _check_12a(answer):
     gone[2] = 0
     never = big.copy()
     never[:, 3] = 0
-    cases = [([[9, 1], [2, 8]], [.99, .01]), ([[9, 1], [2, 8]], [.5, .5]), ([[30, 0], [5, 5]], [.2, .8]), (big, rng.dirichlet(np.ones(5))),
-             (gone, [.3, .2, 0, .4, .1]), (never, [.3, .2, .1, .1, .3]), ([[4, 0, 2], [0, 0, 0], [0, 0, 5]], [1, 0, 0])]
+    cases = [
+        ([[9, 1], [2, 8]], [0.99, 0.01]),
+        ([[9, 1], [2, 8]], [0.5, 0.5]),
+        ([[30, 0], [5, 5]], [0.2, 0.8]),
+        (big, rng.dirichlet(np.ones(5))),
+        (gone, [0.3, 0.2, 0, 0.4, 0.1]),
+        (never, [0.3, 0.2, 0.1, 0.1, 0.3]),
+        ([[4, 0, 2], [0, 0, 0], [0, 0, 5]], [1, 0, 0]),
+    ]
     for counts, shares in cases:
         counts, shares = np.array(counts), np.array(shares, float)
         given = counts.copy(), shares.copy()
-        with np.errstate(all="ignore"): got = answer(counts, shares)
+        with np.errstate(all="ignore"):
+            got = answer(counts, shares)
         shown = {"matrix": counts.tolist(), "shares": shares.round(2).tolist()}
-        require(np.array_equal(counts, given[0]) and np.array_equal(shares, given[1]), "`matrix` and `shares` stay as they were", hint="Which line of yours writes in place?")
-        require(isinstance(got, tuple) and len(got) == 2, "the result is a tuple of two", got)
+        require(
+            np.array_equal(counts, given[0]) and np.array_equal(shares, given[1]),
+            "`matrix` and `shares` stay as they were",
+            hint="Which line of yours writes in place?",
+        )
+        require(
+            isinstance(got, tuple) and len(got) == 2,
+            "the result is a tuple of two",
+            got,
+        )
         accuracy, precision = got
-        require(np.ndim(accuracy) == 0 and np.shape(precision) == shares.shape, f"the first is a number, and the second an array of {len(shares)}", got)
+        require(
+            np.ndim(accuracy) == 0 and np.shape(precision) == shares.shape,
+            f"the first is a number, and the second an array of {len(shares)}",
+            got,
+        )
         here = shares > 0
-        rates = counts[here]/counts[here].sum(axis=1, keepdims=True)
-        wanted = float(sum(s*r[k] for s, r, k in zip(shares[here], rates, np.flatnonzero(here))))
-        require(np.isfinite(accuracy), "the accuracy is a number, also if a class that will not come was not tested", {**shown, "your accuracy": accuracy}, "How much is 0 times NaN?")
-        require(abs(accuracy - wanted) < 1e-9, "the accuracy is the sum of the recalls, each weighed with the share of its class", {**shown, "your accuracy": round(float(accuracy), 4)},
-                "Of 100 pictures that will come, how many are of each class, and how many of those are found?")
+        rates = counts[here] / counts[here].sum(axis=1, keepdims=True)
+        wanted = float(
+            sum(s * r[k] for s, r, k in zip(shares[here], rates, np.flatnonzero(here)))
+        )
+        require(
+            np.isfinite(accuracy),
+            "the accuracy is a number, also if a class that will not come was not tested",
+            {**shown, "your accuracy": accuracy},
+            "How much is 0 times NaN?",
+        )
+        require(
+            abs(accuracy - wanted) < 1e-9,
+            "the accuracy is the sum of the recalls, each weighed with the share of its class",
+            {**shown, "your accuracy": round(float(accuracy), 4)},
+            "Of 100 pictures that will come, how many are of each class, and how many of those are found?",
+        )
         columns = shares[here] @ rates
         unanswered = columns == 0
-        require(np.isnan(precision[unanswered]).all(), "the precision is NaN for a class that will never be an answer", {**shown, "your precision": np.round(precision, 3).tolist()})
-        right = np.array([shares[k]*counts[k, k]/counts[k].sum() if here[k] else 0. for k in range(len(shares))])
-        ok = np.allclose(precision[~unanswered], right[~unanswered]/columns[~unanswered])
-        require(ok, "of the answers with a class, the precision says which share will be right", {**shown, "your precision": np.round(precision, 3).tolist()},
-                "The answers with a class come from pictures of all classes. Of which of them will there be more, and of which fewer, than in the test?")
+        require(
+            np.isnan(precision[unanswered]).all(),
+            "the precision is NaN for a class that will never be an answer",
+            {**shown, "your precision": np.round(precision, 3).tolist()},
+        )
+        right = np.array(
+            [
+                shares[k] * counts[k, k] / counts[k].sum() if here[k] else 0.0
+                for k in range(len(shares))
+            ]
+        )
+        ok = np.allclose(
+            precision[~unanswered], right[~unanswered] / columns[~unanswered]
+        )
+        require(
+            ok,
+            "of the answers with a class, the precision says which share will be right",
+            {**shown, "your precision": np.round(precision, 3).tolist()},
+            "The answers with a class come from pictures of all classes. Of which of them will there be more, and of which fewer, than in the test?",
+        )
     try:
-        with np.errstate(all="ignore"): got = answer(gone, np.array([.3, .2, .1, .3, .1]))
-    except ValueError: return
+        with np.errstate(all="ignore"):
+            got = answer(gone, np.array([0.3, 0.2, 0.1, 0.3, 0.1]))
+    except ValueError:
+        return
     require(False, "a class that will come and was not tested is a ValueError", got)
 
 # %% ../nbs/practice.ipynb #px1202
@@ -2002,28 +4292,58 @@ def _check_12b(answer):
     import numpy as np
     from scipy.special import logsumexp
 
-    def loss(logits, y, t): return float((logsumexp(logits/t, axis=1) - logits[np.arange(len(y)), y]/t).mean())
+    def loss(logits, y, t):
+        return float(
+            (logsumexp(logits / t, axis=1) - logits[np.arange(len(y)), y] / t).mean()
+        )
 
     require(callable(answer), "`temperature` is a function", answer)
     rng = np.random.default_rng(122)
-    for n, k, factor in (500, 5, 1), (500, 5, 4), (300, 3, .2), (800, 10, 15), (400, 2, 250), (400, 4, .01):
+    for n, k, factor in (
+        (500, 5, 1),
+        (500, 5, 4),
+        (300, 3, 0.2),
+        (800, 10, 15),
+        (400, 2, 250),
+        (400, 4, 0.01),
+    ):
         y = rng.integers(0, k, n)
-        logits = (rng.normal(size=(n, k)) + 1.5*np.eye(k)[y])*factor
+        logits = (rng.normal(size=(n, k)) + 1.5 * np.eye(k)[y]) * factor
         given = logits.copy()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             got = answer(logits, y)
-        require(np.array_equal(logits, given), "`logits` stays as it was", hint="Which line of yours writes in place?")
-        require(isinstance(got, (int, float, np.number)) and not isinstance(got, bool), "the result is a number", got)
-        require(np.isfinite(got) and got > 0, "the temperature is finite and above 0", {"largest logit": round(float(abs(logits).max())), "your temperature": got},
-                "Does the softmax overflow? Or does the search leave the numbers that can be?")
+        require(
+            np.array_equal(logits, given),
+            "`logits` stays as it was",
+            hint="Which line of yours writes in place?",
+        )
+        require(
+            isinstance(got, (int, float, np.number)) and not isinstance(got, bool),
+            "the result is a number",
+            got,
+        )
+        require(
+            np.isfinite(got) and got > 0,
+            "the temperature is finite and above 0",
+            {"largest logit": round(float(abs(logits).max())), "your temperature": got},
+            "Does the softmax overflow? Or does the search leave the numbers that can be?",
+        )
         best = np.exp(np.linspace(-8, 8, 3201))
-        near = best[np.argmin([loss(logits, y, t) for t in best[::16]])*16]
-        best = near*np.exp(np.linspace(-.15, .15, 601))
+        near = best[np.argmin([loss(logits, y, t) for t in best[::16]]) * 16]
+        best = near * np.exp(np.linspace(-0.15, 0.15, 601))
         best = best[np.argmin([loss(logits, y, t) for t in best])]
-        shown = {"your temperature": round(float(got), 4), "log loss": round(loss(logits, y, got), 4), "with a better one": round(loss(logits, y, best), 4)}
-        require(abs(got/best - 1) < .01, "no other temperature has a lower log loss", shown,
-                "Do you multiply by it or divide? And how far does your search go, in both directions?")
+        shown = {
+            "your temperature": round(float(got), 4),
+            "log loss": round(loss(logits, y, got), 4),
+            "with a better one": round(loss(logits, y, best), 4),
+        }
+        require(
+            abs(got / best - 1) < 0.01,
+            "no other temperature has a lower log loss",
+            shown,
+            "Do you multiply by it or divide? And how far does your search go, in both directions?",
+        )
 
 # %% ../nbs/practice.ipynb #px1203
 @exercise("14.c")
@@ -2033,9 +4353,10 @@ def _check_12c(answer):
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    class Stopped(BaseException): "Like Ctrl-C."
+    class Stopped(BaseException):
+        "Like Ctrl-C."
 
-    old, new = b"old"*1000, [b"new", b"", b"er"*5000, b"\x00\xff"]
+    old, new = b"old" * 1000, [b"new", b"", b"er" * 5000, b"\x00\xff"]
 
     def pieces(path, was, seen, error=None):
         "Give the pieces, and note what stands under the name meanwhile."
@@ -2043,33 +4364,71 @@ def _check_12c(answer):
             seen.append(path.read_bytes() if path.exists() else None)
             yield piece
         seen.append(path.read_bytes() if path.exists() else None)
-        if error: raise error
+        if error:
+            raise error
 
     require(callable(answer), "`write_whole` is a function", answer)
     for was in old, None:
         for error in None, OSError("no space left on device"), Stopped():
             with TemporaryDirectory() as tmp:
-                path, kept, seen = Path(tmp)/"a"/"results.csv", Path(tmp)/"kept", []
+                path, kept, seen = (
+                    Path(tmp) / "a" / "results.csv",
+                    Path(tmp) / "kept",
+                    [],
+                )
                 path.parent.mkdir()
                 if was is not None:
                     path.write_bytes(was)
                     os.link(path, kept)
                 raised = None
-                try: answer(path, pieces(path, was, seen, error))
-                except (Stopped, OSError) as e: raised = e
+                try:
+                    answer(path, pieces(path, was, seen, error))
+                except (Stopped, OSError) as e:
+                    raised = e
                 there = path.read_bytes() if path.exists() else None
                 beside = sorted(p.name for p in path.parent.iterdir() if p != path)
                 before = "the old file" if was is not None else "no file"
-                require(seen and all(s == was for s in seen), f"while the pieces come, {before} is there under the name",
-                        "a file of another length" if was is None or any(s is not None for s in seen) else "no file", "Under which name do you write?")
+                require(
+                    seen and all(s == was for s in seen),
+                    f"while the pieces come, {before} is there under the name",
+                    "a file of another length"
+                    if was is None or any(s is not None for s in seen)
+                    else "no file",
+                    "Under which name do you write?",
+                )
                 if error:
-                    require(raised is error, "the error of `chunks` reaches the caller", raised)
-                    require(there == was, f"after an error {before} is there", None if there is None else f"{len(there)} bytes")
+                    require(
+                        raised is error,
+                        "the error of `chunks` reaches the caller",
+                        raised,
+                    )
+                    require(
+                        there == was,
+                        f"after an error {before} is there",
+                        None if there is None else f"{len(there)} bytes",
+                    )
                 else:
-                    if raised: raise raised
-                    require(there == b"".join(new), "at the end the file holds all pieces", None if there is None else f"{len(there)} bytes, and there are {len(b''.join(new))}")
-                require(not beside, "no other file is left in the folder", beside, "Is it removed after each kind of error, Ctrl-C too?")
-                if was is not None: require(kept.read_bytes() == was, "who has opened the old file can read it to its end", hint="Do you write into the old file, or does a new one take its place?")
+                    if raised:
+                        raise raised
+                    require(
+                        there == b"".join(new),
+                        "at the end the file holds all pieces",
+                        None
+                        if there is None
+                        else f"{len(there)} bytes, and there are {len(b''.join(new))}",
+                    )
+                require(
+                    not beside,
+                    "no other file is left in the folder",
+                    beside,
+                    "Is it removed after each kind of error, Ctrl-C too?",
+                )
+                if was is not None:
+                    require(
+                        kept.read_bytes() == was,
+                        "who has opened the old file can read it to its end",
+                        hint="Do you write into the old file, or does a new one take its place?",
+                    )
 
 # %% ../nbs/practice.ipynb #px1301
 @exercise("15.a")
@@ -2081,11 +4440,27 @@ def _check_13a(answer):
     import numpy as np
     import torch
 
-    def generators(): return random.getstate(), [np.asarray(v).tobytes() for v in np.random.get_state()], torch.get_rng_state().numpy().tobytes()
+    def generators():
+        return (
+            random.getstate(),
+            [np.asarray(v).tobytes() for v in np.random.get_state()],
+            torch.get_rng_state().numpy().tobytes(),
+        )
 
     def untouched(before, when):
-        names = [name for name, was, now in zip(("random", "numpy.random", "torch"), before, generators()) if was != now]
-        require(not names, f"the random numbers of the program are not touched {when}", names, "Does your generator belong to you alone?")
+        names = [
+            name
+            for name, was, now in zip(
+                ("random", "numpy.random", "torch"), before, generators()
+            )
+            if was != now
+        ]
+        require(
+            not names,
+            f"the random numbers of the program are not touched {when}",
+            names,
+            "Does your generator belong to you alone?",
+        )
 
     def draw(n, bs, seed, start, total):
         "The batches as tuples of integers. Other random numbers are drawn between the steps."
@@ -2093,62 +4468,149 @@ def _check_13a(answer):
         before = generators()
         got = answer(n, bs, seed, start, total)
         untouched(before, "by the call")
-        require(hasattr(got, "__iter__") or hasattr(got, "__getitem__"), "the result is a list of batches, or a generator of them", got)
+        require(
+            hasattr(got, "__iter__") or hasattr(got, "__getitem__"),
+            "the result is a list of batches, or a generator of them",
+            got,
+        )
         todo = iter(got)
         while len(found) <= total - start:
             before = generators()
-            try: batch = next(todo)
-            except StopIteration: break
+            try:
+                batch = next(todo)
+            except StopIteration:
+                break
             untouched(before, "between two steps")
-            for other in random.random, np.random.rand, lambda: torch.rand(1): other()
-            try: batch = tuple(map(operator.index, batch))
-            except TypeError: require(False, "a batch is a sequence of whole numbers", batch)
-            require(all(0 <= i < n for i in batch), f"positions are from 0 to {n - 1}: {what}", batch)
-            require(len(batch) == bs, f"each batch has {bs} positions: {what}", f"batch {len(found)}: {batch}", "The row goes on behind the end of an epoch.")
+            for other in random.random, np.random.rand, lambda: torch.rand(1):
+                other()
+            try:
+                batch = tuple(map(operator.index, batch))
+            except TypeError:
+                require(False, "a batch is a sequence of whole numbers", batch)
+            require(
+                all(0 <= i < n for i in batch),
+                f"positions are from 0 to {n - 1}: {what}",
+                batch,
+            )
+            require(
+                len(batch) == bs,
+                f"each batch has {bs} positions: {what}",
+                f"batch {len(found)}: {batch}",
+                "The row goes on behind the end of an epoch.",
+            )
             found.append(batch)
-        require(len(found) == total - start, f"there is a batch for each step from `start`, and the last one is before `total`: {what}",
-                f"{len(found)} batches" if len(found) <= total - start else f"more than {total - start} batches")
+        require(
+            len(found) == total - start,
+            f"there is a batch for each step from `start`, and the last one is before `total`: {what}",
+            f"{len(found)} batches"
+            if len(found) <= total - start
+            else f"more than {total - start} batches",
+        )
         return found
 
     require(callable(answer), "`batches` is a function", answer)
     kept = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         seen = {}
-        for n, bs, seed, epochs in (10, 8, 1, 8), (12, 4, 0, 6), (12, 4, 1, 6), (12, 4, 2, 6), (12, 5, 3, 5), (3, 8, 4, 8), (30, 30, 5, 3), (7, 1, 6, 4):
-            total = n*epochs//bs
+        for n, bs, seed, epochs in (
+            (10, 8, 1, 8),
+            (12, 4, 0, 6),
+            (12, 4, 1, 6),
+            (12, 4, 2, 6),
+            (12, 5, 3, 5),
+            (3, 8, 4, 8),
+            (30, 30, 5, 3),
+            (7, 1, 6, 4),
+        ):
+            total = n * epochs // bs
             whole = draw(n, bs, seed, 0, total)
             row = [i for batch in whole for i in batch]
-            orders = [tuple(row[at:at + n]) for at in range(0, len(row) - n + 1, n)]
+            orders = [tuple(row[at : at + n]) for at in range(0, len(row) - n + 1, n)]
             for epoch, order in enumerate(orders):
                 left = sorted(set(range(n)) - set(order))
-                require(not left, f"each epoch has every picture once: epoch {epoch} of batches({n}, {bs}, {seed}, 0, {total})",
-                        {"the epoch": order, "not in it": left}, "Places 0 to n - 1 of the row are the first epoch, places n to 2*n - 1 the second.")
-                if n < 7: continue
-                require(order != tuple(range(n)), "the order of an epoch is mixed, also that of the first one", order)
-                groups = frozenset(frozenset(order[at:at + bs]) for at in range(0, n, bs))
+                require(
+                    not left,
+                    f"each epoch has every picture once: epoch {epoch} of batches({n}, {bs}, {seed}, 0, {total})",
+                    {"the epoch": order, "not in it": left},
+                    "Places 0 to n - 1 of the row are the first epoch, places n to 2*n - 1 the second.",
+                )
+                if n < 7:
+                    continue
+                require(
+                    order != tuple(range(n)),
+                    "the order of an epoch is mixed, also that of the first one",
+                    order,
+                )
+                groups = frozenset(
+                    frozenset(order[at : at + bs]) for at in range(0, n, bs)
+                )
                 for (s, e, m, b), (old, old_groups) in seen.items():
-                    if m != n: continue
-                    if s == seed: require(old != order, "another epoch has another order", {f"epochs {e} and {epoch}": order})
-                    elif e == epoch: require(old != order, "another seed has another order", {f"seeds {s} and {seed}": order})
-                    require(old != order, "an order does not come again in another epoch of another seed",
-                            {f"epoch {e} with seed {s}, and epoch {epoch} with seed {seed}": order},
-                            "Two numbers made to one, by a sum for example, can give the same for other two.")
-                    require(b != bs or not 1 < bs < n or n % bs or old_groups != groups, "other pictures come together in another epoch",
-                            {f"in epochs {e} and {epoch}": sorted(map(sorted, groups))}, "What do you mix, pictures or batches?")
+                    if m != n:
+                        continue
+                    if s == seed:
+                        require(
+                            old != order,
+                            "another epoch has another order",
+                            {f"epochs {e} and {epoch}": order},
+                        )
+                    elif e == epoch:
+                        require(
+                            old != order,
+                            "another seed has another order",
+                            {f"seeds {s} and {seed}": order},
+                        )
+                    require(
+                        old != order,
+                        "an order does not come again in another epoch of another seed",
+                        {
+                            f"epoch {e} with seed {s}, and epoch {epoch} with seed {seed}": order
+                        },
+                        "Two numbers made to one, by a sum for example, can give the same for other two.",
+                    )
+                    require(
+                        b != bs or not 1 < bs < n or n % bs or old_groups != groups,
+                        "other pictures come together in another epoch",
+                        {f"in epochs {e} and {epoch}": sorted(map(sorted, groups))},
+                        "What do you mix, pictures or batches?",
+                    )
                 seen[seed, epoch, n, bs] = order, groups
-            again, shorter = draw(n, bs, seed, 0, total), draw(n, bs, seed, 0, total//2 + 1)
-            require(again == whole, "a second call gives the same again, whatever random numbers other code has drawn",
-                    hint="Which generator does your code draw from?")
-            require(shorter == whole[:total//2 + 1], "the steps of a shorter training are the first ones of a longer one", hint="What may an order depend on?")
-            first = tuple(i for batch in draw(n, 3, seed, 0, -(-n//3)) for i in batch)[:n]
-            require(first == orders[0], "the order of an epoch is the same with batches of another size",
-                    {f"with {bs}": orders[0], "with 3": first}, "What may an order depend on?")
-            for start in 1, total//3, total//2 + 1, total - 1, total:
+            again, shorter = (
+                draw(n, bs, seed, 0, total),
+                draw(n, bs, seed, 0, total // 2 + 1),
+            )
+            require(
+                again == whole,
+                "a second call gives the same again, whatever random numbers other code has drawn",
+                hint="Which generator does your code draw from?",
+            )
+            require(
+                shorter == whole[: total // 2 + 1],
+                "the steps of a shorter training are the first ones of a longer one",
+                hint="What may an order depend on?",
+            )
+            first = tuple(
+                i for batch in draw(n, 3, seed, 0, -(-n // 3)) for i in batch
+            )[:n]
+            require(
+                first == orders[0],
+                "the order of an epoch is the same with batches of another size",
+                {f"with {bs}": orders[0], "with 3": first},
+                "What may an order depend on?",
+            )
+            for start in 1, total // 3, total // 2 + 1, total - 1, total:
                 some = draw(n, bs, seed, start, total)
-                shown = {"begun at 0": whole[start], "begun there": some[0]} if some else None
+                shown = (
+                    {"begun at 0": whole[start], "begun there": some[0]}
+                    if some
+                    else None
+                )
                 what = f"batches({n}, {bs}, {seed}, {start}, {total})"
-                require(some == whole[start:], f"a training that begins at step {start} sees what one without a stop would have seen: {what}", shown,
-                        "Where in the row does a step begin, and in which epoch is that?")
+                require(
+                    some == whole[start:],
+                    f"a training that begins at step {start} sees what one without a stop would have seen: {what}",
+                    shown,
+                    "Where in the row does a step begin, and in which epoch is that?",
+                )
     finally:
         random.setstate(kept[0])
         np.random.set_state(kept[1])
@@ -2166,30 +4628,65 @@ def _check_13b(answer):
     def state(module):
         "All that can change: numbers, what is trained, gradients and the mode."
         numbers = {k: v.detach().clone() for k, v in module.state_dict().items()}
-        return numbers, {k: (p.requires_grad, p.grad is None) for k, p in module.named_parameters()}, module.training
+        return (
+            numbers,
+            {
+                k: (p.requires_grad, p.grad is None)
+                for k, p in module.named_parameters()
+            },
+            module.training,
+        )
 
     def changed(module, before, name):
         now = state(module)
-        numbers = [f"{name}.{k}" for k, v in before[0].items() if k not in now[0] or not torch.equal(v, now[0][k])]
-        trained = [f"{name}.{k}.requires_grad or .grad" for k, v in before[1].items() if now[1].get(k) != v]
+        numbers = [
+            f"{name}.{k}"
+            for k, v in before[0].items()
+            if k not in now[0] or not torch.equal(v, now[0][k])
+        ]
+        trained = [
+            f"{name}.{k}.requires_grad or .grad"
+            for k, v in before[1].items()
+            if now[1].get(k) != v
+        ]
         return numbers + trained + ([f"{name}.training"] if now[2] != before[2] else [])
 
     require(callable(answer), "`fold` is a function", answer)
     random = torch.Generator().manual_seed(132)
-    def normal(*shape): return torch.randn(*shape, generator=random, dtype=torch.float64)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=random, dtype=torch.float64)
+
     with torch.random.fork_rng(devices=[]):
         for d, k, affine, bias, eps, dtype, training in [
-            (4, 3, True, True, 1e-5, torch.float64, False), (5, 5, True, True, 1e-5, torch.float64, True), (3, 6, False, True, 1e-5, torch.float64, False),
-            (5, 2, True, False, 1e-3, torch.float64, True), (4, 4, False, False, .5, torch.float64, False), (6, 3, True, True, 2., torch.float32, True),
-            (64, 10, True, False, 1e-5, torch.float32, False), (3, 4, False, True, 1e-5, torch.float64, True)]:
-            norm, head = nn.BatchNorm1d(d, eps=eps, affine=affine).to(dtype), nn.Linear(d, k, bias=bias).to(dtype)
+            (4, 3, True, True, 1e-5, torch.float64, False),
+            (5, 5, True, True, 1e-5, torch.float64, True),
+            (3, 6, False, True, 1e-5, torch.float64, False),
+            (5, 2, True, False, 1e-3, torch.float64, True),
+            (4, 4, False, False, 0.5, torch.float64, False),
+            (6, 3, True, True, 2.0, torch.float32, True),
+            (64, 10, True, False, 1e-5, torch.float32, False),
+            (3, 4, False, True, 1e-5, torch.float64, True),
+        ]:
+            norm, head = (
+                nn.BatchNorm1d(d, eps=eps, affine=affine).to(dtype),
+                nn.Linear(d, k, bias=bias).to(dtype),
+            )
             with torch.no_grad():
-                for p in [*norm.parameters(), *head.parameters(), norm.running_mean]: p.copy_(normal(*p.shape))
+                for p in [*norm.parameters(), *head.parameters(), norm.running_mean]:
+                    p.copy_(normal(*p.shape))
                 norm.running_var.copy_(normal(d).square())
                 norm.running_var[0] = 0
-                if (d, k) == (3, 4): norm.reset_running_stats()    # nothing is shifted
-            norm.train(training), head.train(not training), norm.requires_grad_(training)
-            exact = nn.Sequential(copy.deepcopy(norm), copy.deepcopy(head)).double().eval()
+                if (d, k) == (3, 4):
+                    norm.reset_running_stats()  # nothing is shifted
+            (
+                norm.train(training),
+                head.train(not training),
+                norm.requires_grad_(training),
+            )
+            exact = (
+                nn.Sequential(copy.deepcopy(norm), copy.deepcopy(head)).double().eval()
+            )
             with torch.no_grad():
                 b = exact(torch.zeros(1, d, dtype=torch.float64))[0]
                 w = (exact(torch.eye(d, dtype=torch.float64)) - b).T
@@ -2197,30 +4694,70 @@ def _check_13b(answer):
             before = state(norm), state(head)
             got = answer(norm, head)
             wrote = changed(norm, before[0], "norm") + changed(head, before[1], "head")
-            require(not wrote, "`norm` and `head` stay as they were", wrote,
-                    "Do you write in place, switch a mode, or let numbers pass through `norm` while it is in training?")
+            require(
+                not wrote,
+                "`norm` and `head` stay as they were",
+                wrote,
+                "Do you write in place, switch a mode, or let numbers pass through `norm` while it is in training?",
+            )
             require(isinstance(got, nn.Linear), "the result is an nn.Linear", got)
             require(got is not head, "the result is a new layer", "head itself")
-            require(got.weight.shape == (k, d), f"the new layer makes {k} numbers of {d}", tuple(got.weight.shape))
-            require(got.weight.dtype == dtype, f"the dtype of the new layer is that of `head`, {what}", got.weight.dtype)
+            require(
+                got.weight.shape == (k, d),
+                f"the new layer makes {k} numbers of {d}",
+                tuple(got.weight.shape),
+            )
+            require(
+                got.weight.dtype == dtype,
+                f"the dtype of the new layer is that of `head`, {what}",
+                got.weight.dtype,
+            )
             near = 1e-9 if dtype == torch.float64 else 1e-3
-            shift = got.bias.detach().double() if got.bias is not None else torch.zeros(k, dtype=torch.float64)
-            off, off_b = ((got.weight.detach().double() - w).abs().max()/w.abs().max()).item(), ((shift - b).abs().max()/b.abs().max()).item()
-            require(off < near, f"each weight of the new layer is what a feature gains on its way through `norm` and `head`, {what}",
-                    f"off by {off:.2g} of the largest weight",
-                    "Does eps stand under the root, with the variance? And which numbers of `head` does one feature meet?")
-            require(off_b < near, f"the new layer gives what both give where all features are 0, {what}",
-                    "no bias" if got.bias is None else f"off by {off_b:.2g} of the largest number",
-                    "What becomes of the mean, of the bias of `norm`, and of that of `head`?")
+            shift = (
+                got.bias.detach().double()
+                if got.bias is not None
+                else torch.zeros(k, dtype=torch.float64)
+            )
+            off, off_b = (
+                ((got.weight.detach().double() - w).abs().max() / w.abs().max()).item(),
+                ((shift - b).abs().max() / b.abs().max()).item(),
+            )
+            require(
+                off < near,
+                f"each weight of the new layer is what a feature gains on its way through `norm` and `head`, {what}",
+                f"off by {off:.2g} of the largest weight",
+                "Does eps stand under the root, with the variance? And which numbers of `head` does one feature meet?",
+            )
+            require(
+                off_b < near,
+                f"the new layer gives what both give where all features are 0, {what}",
+                "no bias"
+                if got.bias is None
+                else f"off by {off_b:.2g} of the largest number",
+                "What becomes of the mean, of the bias of `norm`, and of that of `head`?",
+            )
             sizes = got.in_features, got.out_features
-            require(sizes == (d, k), "`in_features` and `out_features` of the new layer are true", sizes)
+            require(
+                sizes == (d, k),
+                "`in_features` and `out_features` of the new layer are true",
+                sizes,
+            )
             with torch.no_grad():
-                for p in got.parameters(): p.add_(1)
+                for p in got.parameters():
+                    p.add_(1)
             wrote = changed(norm, before[0], "norm") + changed(head, before[1], "head")
-            require(not wrote, "`norm` and `head` do not change when the new layer does", wrote, "Do they share memory?")
-        try: got = answer(nn.BatchNorm1d(3, track_running_stats=False), nn.Linear(3, 2))
-        except ValueError: return
-        except Exception as e: got = e
+            require(
+                not wrote,
+                "`norm` and `head` do not change when the new layer does",
+                wrote,
+                "Do they share memory?",
+            )
+        try:
+            got = answer(nn.BatchNorm1d(3, track_running_stats=False), nn.Linear(3, 2))
+        except ValueError:
+            return
+        except Exception as e:
+            got = e
         require(False, "a norm that keeps no statistics is a ValueError", got)
 
 # %% ../nbs/practice.ipynb #px1303
@@ -2241,14 +4778,27 @@ def _check_13c(answer):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.model, self.norm, self.opt = nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)
-        def forward(self, x): return self.opt(self.norm(self.model(x)).relu())
+            self.model, self.norm, self.opt = (
+                nn.Linear(6, 8),
+                nn.BatchNorm1d(8),
+                nn.Linear(8, 3),
+            )
+
+        def forward(self, x):
+            return self.opt(self.norm(self.model(x)).relu())
 
     class Hostile:
-        def __init__(self, mark): self.mark = mark
-        def __reduce__(self): return os.mkdir, (self.mark,)
+        def __init__(self, mark):
+            self.mark = mark
 
-    def groups(net, lr): return [{"params": [*net.model.parameters(), *net.norm.parameters()], "lr": lr/3}, {"params": net.opt.parameters()}]
+        def __reduce__(self):
+            return os.mkdir, (self.mark,)
+
+    def groups(net, lr):
+        return [
+            {"params": [*net.model.parameters(), *net.norm.parameters()], "lr": lr / 3},
+            {"params": net.opt.parameters()},
+        ]
 
     def begin(make, frozen, seed):
         "A network and its optimizer."
@@ -2260,24 +4810,66 @@ def _check_13c(answer):
     def go_on(net, opt, start, stop):
         "Train. The pictures of a step depend on its number alone, and the learning rate shrinks."
         for step in range(start, stop):
-            x = torch.randn(16, 6, generator=torch.Generator().manual_seed(1_000 + step))
-            loss = (net(x) - x[:, 3:]**2).square().mean()
+            x = torch.randn(
+                16, 6, generator=torch.Generator().manual_seed(1_000 + step)
+            )
+            loss = (net(x) - x[:, 3:] ** 2).square().mean()
             opt.zero_grad()
             loss.backward()
             opt.step()
-            for group in opt.param_groups: group["lr"] *= .87
+            for group in opt.param_groups:
+                group["lr"] *= 0.87
 
-    def differ(a, b): return [k for k in a if k not in b or not torch.equal(a[k].double(), torch.as_tensor(b[k]).double())]
+    def differ(a, b):
+        return [
+            k
+            for k in a
+            if k not in b
+            or not torch.equal(a[k].double(), torch.as_tensor(b[k]).double())
+        ]
 
-    def plain(group): return {k: list(v) if isinstance(v, tuple) else v for k, v in group.items() if k != "params"}
+    def plain(group):
+        return {
+            k: list(v) if isinstance(v, tuple) else v
+            for k, v in group.items()
+            if k != "params"
+        }
 
-    require(isinstance(answer, (tuple, list)) and len(answer) == 2 and all(map(callable, answer)), "`save_state` and `load_state` are two functions", answer)
+    require(
+        isinstance(answer, (tuple, list))
+        and len(answer) == 2
+        and all(map(callable, answer)),
+        "`save_state` and `load_state` are two functions",
+        answer,
+    )
     save, load = answer
-    cases = [("Adam", lambda net: Adam(net.parameters(), lr=.03), False, 3),
-             ("SGD with momentum", lambda net: SGD(net.parameters(), lr=.05, momentum=.9, nesterov=True), False, 4),
-             ("AdamW with two groups and frozen weights", lambda net: AdamW(groups(net, .04), lr=.04, amsgrad=True), True, 5),
-             ("SGD with two groups and frozen weights", lambda net: SGD(groups(net, .05), lr=.05, momentum=.8), True, 3),
-             ("an Adam that has done no step", lambda net: Adam(net.parameters(), lr=.03), False, 0)]
+    cases = [
+        ("Adam", lambda net: Adam(net.parameters(), lr=0.03), False, 3),
+        (
+            "SGD with momentum",
+            lambda net: SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True),
+            False,
+            4,
+        ),
+        (
+            "AdamW with two groups and frozen weights",
+            lambda net: AdamW(groups(net, 0.04), lr=0.04, amsgrad=True),
+            True,
+            5,
+        ),
+        (
+            "SGD with two groups and frozen weights",
+            lambda net: SGD(groups(net, 0.05), lr=0.05, momentum=0.8),
+            True,
+            3,
+        ),
+        (
+            "an Adam that has done no step",
+            lambda net: Adam(net.parameters(), lr=0.03),
+            False,
+            0,
+        ),
+    ]
     with torch.random.fork_rng(devices=[]), TemporaryDirectory() as tmp:
         for n, (what, make, frozen, stop) in enumerate(cases):
             net, opt = begin(make, frozen, n)
@@ -2285,12 +4877,16 @@ def _check_13c(answer):
             truth = net.state_dict()
 
             # save it twice, and go on with what was saved
-            folder, kept = Path(tmp)/f"{n}", Path(tmp)/f"kept_{n}"
+            folder, kept = Path(tmp) / f"{n}", Path(tmp) / f"kept_{n}"
             folder.mkdir()
-            path = folder/"state.safetensors"
+            path = folder / "state.safetensors"
             net, opt = begin(make, frozen, n)
             save(path, net, opt, 0)
-            require(net.training, "`save_state` leaves the network in its mode", f"training={net.training}")
+            require(
+                net.training,
+                "`save_state` leaves the network in its mode",
+                f"training={net.training}",
+            )
             names = sorted(p.name for p in folder.iterdir())
             require(names == [path.name], "all is in one file, `path`", names)
             os.link(path, kept)
@@ -2299,49 +4895,121 @@ def _check_13c(answer):
             save(path, net, opt, stop)
             names = sorted(p.name for p in folder.iterdir())
             require(names == [path.name], "all is in one file, `path`", names)
-            try: tensors = load_file(path)
-            except SafetensorError as e: require(False, "the file is in the format safetensors", str(e))
-            bytes_of = {k: bytes(t.flatten().tolist()) for k, t in tensors.items() if t.dtype == torch.uint8}
-            pickles = [k for k, data in bytes_of.items() if data[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")]
-            require(not pickles, "there is no pickle in the file, and not in a tensor either", pickles)
-            require(kept.read_bytes() == old, "the file of an earlier step stays whole until the new one takes its place",
-                    hint="What would be there after a kill in the middle of writing? Do you write into the old file, or does a new one take its place?")
+            try:
+                tensors = load_file(path)
+            except SafetensorError as e:
+                require(False, "the file is in the format safetensors", str(e))
+            bytes_of = {
+                k: bytes(t.flatten().tolist())
+                for k, t in tensors.items()
+                if t.dtype == torch.uint8
+            }
+            pickles = [
+                k
+                for k, data in bytes_of.items()
+                if data[:2]
+                in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+            ]
+            require(
+                not pickles,
+                "there is no pickle in the file, and not in a tensor either",
+                pickles,
+            )
+            require(
+                kept.read_bytes() == old,
+                "the file of an earlier step stays whole until the new one takes its place",
+                hint="What would be there after a kill in the middle of writing? Do you write into the old file, or does a new one take its place?",
+            )
             saved = {k: v.clone() for k, v in net.state_dict().items()}
-            momenta = {i: {k: v.clone() for k, v in of_one.items()} for i, of_one in opt.state_dict()["state"].items()}
+            momenta = {
+                i: {k: v.clone() for k, v in of_one.items()}
+                for i, of_one in opt.state_dict()["state"].items()
+            }
             rates = list(map(plain, opt.param_groups))
             go_on(net, opt, stop, 8)
-            require(not differ(truth, net.state_dict()), f"a training that goes on after `save_state` does not notice that it was saved: {what}",
-                    differ(truth, net.state_dict()), "`opt.state_dict()` is no copy: its dictionaries and tensors are those of the optimizer.")
+            require(
+                not differ(truth, net.state_dict()),
+                f"a training that goes on after `save_state` does not notice that it was saved: {what}",
+                differ(truth, net.state_dict()),
+                "`opt.state_dict()` is no copy: its dictionaries and tensors are those of the optimizer.",
+            )
 
             # go on in a new process, as it were
             net, opt = begin(make, frozen, n + 100)
             step = load(path, net, opt)
-            require(type(step) is int and step == stop, f"`load_state` gives back the number of steps that are done, here {stop}", step)
+            require(
+                type(step) is int and step == stop,
+                f"`load_state` gives back the number of steps that are done, here {stop}",
+                step,
+            )
             missing = differ(saved, net.state_dict())
-            require(not missing, f"`load_state` gives the network the weights and buffers that were saved: {what}", missing)
+            require(
+                not missing,
+                f"`load_state` gives the network the weights and buffers that were saved: {what}",
+                missing,
+            )
             inside = {id(p) for p in net.parameters()}
-            require(all(id(p) in inside for group in opt.param_groups for p in group["params"]), "the optimizer trains the parameters that the network has",
-                    hint="After `load_state`, are the parameters of the network other objects than before?")
-            require(net.training, "`load_state` leaves the network in its mode", f"training={net.training}")
+            require(
+                all(
+                    id(p) in inside
+                    for group in opt.param_groups
+                    for p in group["params"]
+                ),
+                "the optimizer trains the parameters that the network has",
+                hint="After `load_state`, are the parameters of the network other objects than before?",
+            )
+            require(
+                net.training,
+                "`load_state` leaves the network in its mode",
+                f"training={net.training}",
+            )
             now = list(map(plain, opt.param_groups))
-            wrong = sorted({k for a, b in zip(rates, now) for k in a if k not in b or a[k] != b[k]})
+            wrong = sorted(
+                {k for a, b in zip(rates, now) for k in a if k not in b or a[k] != b[k]}
+            )
             same = len(now) == len(rates) and not wrong
-            require(same, f"each group of the optimizer has the learning rate and the other settings that were saved: {what}", wrong,
-                    "A schedule has changed them since the optimizer was made.")
+            require(
+                same,
+                f"each group of the optimizer has the learning rate and the other settings that were saved: {what}",
+                wrong,
+                "A schedule has changed them since the optimizer was made.",
+            )
             here = opt.state_dict()["state"]
-            wrong = {i: names for i, of_one in momenta.items() if (names := differ(of_one, here.get(i, {})))}
-            require(not wrong, f"the optimizer remembers for each parameter what it knew: {what}", f"other numbers, or none, in {wrong}",
-                    "Print `opt.state_dict()` before the stop and after it. Are the keys the same, and of the same kind?")
+            wrong = {
+                i: names
+                for i, of_one in momenta.items()
+                if (names := differ(of_one, here.get(i, {})))
+            }
+            require(
+                not wrong,
+                f"the optimizer remembers for each parameter what it knew: {what}",
+                f"other numbers, or none, in {wrong}",
+                "Print `opt.state_dict()` before the stop and after it. Are the keys the same, and of the same kind?",
+            )
             go_on(net, opt, stop, 8)
-            require(not differ(truth, net.state_dict()), f"the training that goes on ends with exactly the same weights: {what}", differ(truth, net.state_dict()))
+            require(
+                not differ(truth, net.state_dict()),
+                f"the training that goes on ends with exactly the same weights: {what}",
+                differ(truth, net.state_dict()),
+            )
 
         # read what somebody else may have sent
-        mark, path = Path(tmp)/"mark", Path(tmp)/"hostile"
-        for write in lambda: path.write_bytes(pickle.dumps(Hostile(str(mark)), 2)), lambda: torch.save(Hostile(str(mark)), path):
+        mark, path = Path(tmp) / "mark", Path(tmp) / "hostile"
+        for write in (
+            lambda: path.write_bytes(pickle.dumps(Hostile(str(mark)), 2)),
+            lambda: torch.save(Hostile(str(mark)), path),
+        ):
             write()
             net, opt = begin(cases[0][1], False, 0)
-            try: load(path, net, opt)
-            except Exception: refused = True
-            else: refused = False
-            require(not mark.exists(), "no code runs that somebody put into the file", "A pickle made a folder while it was read.")
+            try:
+                load(path, net, opt)
+            except Exception:
+                refused = True
+            else:
+                refused = False
+            require(
+                not mark.exists(),
+                "no code runs that somebody put into the file",
+                "A pickle made a folder while it was read.",
+            )
             require(refused, "`load_state` refuses a pickle")

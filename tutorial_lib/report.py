@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache, lru_cache
 from glob import escape as escape_glob
 from importlib import metadata, resources
 from pathlib import Path, PurePosixPath
@@ -38,6 +38,7 @@ import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
+from markupsafe import Markup, escape
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -46,14 +47,19 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from markupsafe import Markup, escape
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import (confusion_matrix, f1_score, log_loss, precision_recall_fscore_support, recall_score,
-                             top_k_accuracy_score)
+from sklearn.metrics import (
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_recall_fscore_support,
+    recall_score,
+    top_k_accuracy_score,
+)
 
 from .classifier import worst_errors
 from .data import read_images, twins
@@ -61,8 +67,21 @@ from .modules import _write_whole
 
 # %% ../nbs/14_report.ipynb #rp013
 RUN_FORMAT = 1  # of the files of a run; a reader refuses other numbers
-PARTS = "train", "valid", "test"  # of the data; a report judges the last one that a run has
-HISTORY = "epoch", "step", "train_loss", "valid_loss", "accuracy", "train_accuracy", "lr", "seconds"  # of history.csv, any of them
+PARTS = (
+    "train",
+    "valid",
+    "test",
+)  # of the data; a report judges the last one that a run has
+HISTORY = (
+    "epoch",
+    "step",
+    "train_loss",
+    "valid_loss",
+    "accuracy",
+    "train_accuracy",
+    "lr",
+    "seconds",
+)  # of history.csv, any of them
 _WIDE = 200  # classes; with more of them probabilities are not written as text
 _BLOCK = 2**22  # numbers; larger arrays of probabilities are worked through in parts
 _SUM = 0.01  # by how much the probabilities of a picture may miss 1: numbers in half precision do
@@ -71,48 +90,78 @@ _FIRST = ["file", "part", "label"]  # columns of predictions.csv before the clas
 # %% ../nbs/14_report.ipynb #rp015
 def _check_classes(where, classes):
     "Raise `ValueError` for names of classes that no run can have."
-    if isinstance(classes, str) or not all(isinstance(c, str) and c for c in classes): raise ValueError(f"{where}: the classes must be a list of names, and none of them empty")
-    if len(classes) < 2: raise ValueError(f"{where}: there is one class or none ({', '.join(classes)}): a classifier has two or more")
+    if isinstance(classes, str) or not all(isinstance(c, str) and c for c in classes):
+        raise ValueError(
+            f"{where}: the classes must be a list of names, and none of them empty"
+        )
+    if len(classes) < 2:
+        raise ValueError(
+            f"{where}: there is one class or none ({', '.join(classes)}): a classifier has two or more"
+        )
     twice = [c for c, n in pd.Series(classes).value_counts().items() if n > 1]
-    if twice: raise ValueError(f"{where}: the class {twice[0]!r} is there twice: give each class a name of its own")
+    if twice:
+        raise ValueError(
+            f"{where}: the class {twice[0]!r} is there twice: give each class a name of its own"
+        )
 
 # %% ../nbs/14_report.ipynb #rp016
 def _blocks(n, k):
     "Slices of the rows of an array (n, k), so that no copy of a part is large."
-    step = max(1, _BLOCK//k)
+    step = max(1, _BLOCK // k)
     return [slice(i, i + step) for i in range(0, n, step)]
+
 
 def _check_rows(
     where,  # what to call the place in an error
-    files, parts, labels,  # of each picture: path inside the folder of pictures; one of `PARTS`; one of `classes`
+    files,
+    parts,
+    labels,  # of each picture: path inside the folder of pictures; one of `PARTS`; one of `classes`
     probs,  # float32 (n, classes)
     classes,  # names
 ):  # positions of the labels in `classes`, int64 (n,)
     "Raise `ValueError`, naming the place and the picture, for rows that cannot be."
     n = len(files)
-    if not n: raise ValueError(f"{where}: there are no pictures: a report needs predictions")
+    if not n:
+        raise ValueError(f"{where}: there are no pictures: a report needs predictions")
     if len(parts) != n or len(labels) != n or probs.shape != (n, len(classes)):
-        raise ValueError(f"{where}: {n} files, {len(parts)} parts, {len(labels)} labels, and probabilities of shape {probs.shape} for {len(classes)} classes: "
-                         "give one of each for each picture, and one probability for each class")
+        raise ValueError(
+            f"{where}: {n} files, {len(parts)} parts, {len(labels)} labels, and probabilities of shape {probs.shape} for {len(classes)} classes: "
+            "give one of each for each picture, and one probability for each class"
+        )
     for file in files:
         pure = PurePosixPath(file)
-        if not file or pure.is_absolute() or ".." in pure.parts: raise ValueError(f"{where}: {file!r} is no path inside the folder of pictures")
+        if not file or pure.is_absolute() or ".." in pure.parts:
+            raise ValueError(
+                f"{where}: {file!r} is no path inside the folder of pictures"
+            )
     twice = pd.Series(files).duplicated()
-    if twice.any(): raise ValueError(f"{where}: {files[twice.to_numpy().argmax()]!r} is there twice: give one row for each picture")
+    if twice.any():
+        raise ValueError(
+            f"{where}: {files[twice.to_numpy().argmax()]!r} is there twice: give one row for each picture"
+        )
     position = {c: i for i, c in enumerate(classes)}
     for file, part, label in zip(files, parts, labels):
-        if part not in PARTS: raise ValueError(f"{where}: {file!r} is in the part {part!r}: parts are {', '.join(PARTS)}")
+        if part not in PARTS:
+            raise ValueError(
+                f"{where}: {file!r} is in the part {part!r}: parts are {', '.join(PARTS)}"
+            )
         if label not in position:
             near = get_close_matches(label, classes, n=1)
-            raise ValueError(f"{where}: {file!r} has the label {label!r}, which is not among the {len(classes)} classes" + (f" (did you mean {near[0]!r}?)" if near else ""))
+            raise ValueError(
+                f"{where}: {file!r} has the label {label!r}, which is not among the {len(classes)} classes"
+                + (f" (did you mean {near[0]!r}?)" if near else "")
+            )
     for at in _blocks(*probs.shape):
         p = probs[at]
         total = p.sum(1, dtype=np.float64)
         bad = ~(np.isfinite(p).all(1) & (p >= 0).all(1) & (abs(total - 1) <= _SUM))
-        if not bad.any(): continue
+        if not bad.any():
+            continue
         i = bad.argmax()
-        raise ValueError(f"{where}: the numbers of {files[at][i]!r} are no probabilities: they go from {p[i].min():.3g} to {p[i].max():.3g}, and their sum is {total[i]:.3g}. "
-                         "They must be 0 or more with the sum 1: take the softmax of the logits, once")
+        raise ValueError(
+            f"{where}: the numbers of {files[at][i]!r} are no probabilities: they go from {p[i].min():.3g} to {p[i].max():.3g}, and their sum is {total[i]:.3g}. "
+            "They must be 0 or more with the sum 1: take the softmax of the logits, once"
+        )
     return np.array([position[label] for label in labels])
 
 # %% ../nbs/14_report.ipynb #rp020
@@ -122,18 +171,28 @@ def _csv(rows) -> bytes:
     csv.writer(text).writerows(rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
+
 def _versions():
     "The versions of Python and of the libraries that made a model."
     found = {"python": platform.python_version()}
     for name in "tutorial_lib", "torch", "torchvision", "fastai":
-        try: found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError: pass
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            pass
     return found
+
 
 def _inside(file, folder):
     "The path of a file inside a folder, with / between its parts."
-    try: return Path(os.path.abspath(file)).relative_to(os.path.abspath(folder)).as_posix()
-    except ValueError: raise ValueError(f"{file} is not in {folder}: give the folder that all pictures are in") from None
+    try:
+        return (
+            Path(os.path.abspath(file)).relative_to(os.path.abspath(folder)).as_posix()
+        )
+    except ValueError:
+        raise ValueError(
+            f"{file} is not in {folder}: give the folder that all pictures are in"
+        ) from None
 
 # %% ../nbs/14_report.ipynb #rp039
 def write_run(
@@ -145,7 +204,8 @@ def write_run(
     classes,  # names, in the order of the columns of `probs`
     images=None,  # the folder that the pictures are in; None: `files` are names, and a report shows no pictures
     history=None,  # data frame with some of the columns `HISTORY`; None: a history.csv that is there stays
-    about: dict | None = None,  # how the model was made: seed, body, recipe ...; numbers, text, lists and dicts of them
+    about: dict
+    | None = None,  # how the model was made: seed, body, recipe ...; numbers, text, lists and dicts of them
     config: str = "",  # the configuration, as text
 ) -> Path:  # `folder`
     """Write what a report needs: `predictions.csv`, `history.csv` and `run.json`, each whole or not at all.
@@ -153,30 +213,64 @@ def write_run(
     `run.json` comes last and holds the hash of the predictions, so that files of two runs are never taken for one. Date and versions
     are noted. Raises `ValueError`, with nothing written, for what cannot be: labels that are no class, numbers that are no
     probabilities, files outside of `images`, columns of a history that are unknown."""
-    folder, classes, parts, labels = Path(folder), list(map(str, classes)), list(map(str, parts)), list(map(str, labels))
-    files = [_inside(f, images) if images is not None else Path(f).as_posix() for f in files]
+    folder, classes, parts, labels = (
+        Path(folder),
+        list(map(str, classes)),
+        list(map(str, parts)),
+        list(map(str, labels)),
+    )
+    files = [
+        _inside(f, images) if images is not None else Path(f).as_posix() for f in files
+    ]
     probs = np.asarray(probs, np.float32)
     _check_classes("write_run", classes)
     _check_rows("write_run", files, parts, labels, probs, classes)
-    if history is not None and (unknown := [c for c in history.columns if c not in HISTORY]):
-        raise ValueError(f"write_run: history has a column {unknown[0]!r}: columns are {', '.join(HISTORY)}")
+    if history is not None and (
+        unknown := [c for c in history.columns if c not in HISTORY]
+    ):
+        raise ValueError(
+            f"write_run: history has a column {unknown[0]!r}: columns are {', '.join(HISTORY)}"
+        )
     written, wide = {}, len(classes) > _WIDE
-    columns = [[]]*len(files) if wide else np.char.mod("%.9g", probs).tolist()
-    written["predictions.csv"] = _csv([_FIRST + ([] if wide else classes), *([*row, *p] for *row, p in zip(files, parts, labels, columns))])
-    if wide: written["probabilities.safetensors"] = to_safetensors({"probabilities": torch.from_numpy(np.ascontiguousarray(probs))})
-    made = {"versions": _versions(), "written": datetime.now(timezone.utc).isoformat(" ", "minutes"), **(about or {})}
-    run = dict(format=RUN_FORMAT, classes=classes, images=None if images is None else os.path.abspath(images), about=made, config=config,
-               sha256={name: hashlib.sha256(data).hexdigest() for name, data in written.items()})
-    if history is not None: written["history.csv"] = history.to_csv(index=False).encode()
+    columns = [[]] * len(files) if wide else np.char.mod("%.9g", probs).tolist()
+    written["predictions.csv"] = _csv(
+        [
+            _FIRST + ([] if wide else classes),
+            *([*row, *p] for *row, p in zip(files, parts, labels, columns)),
+        ]
+    )
+    if wide:
+        written["probabilities.safetensors"] = to_safetensors(
+            {"probabilities": torch.from_numpy(np.ascontiguousarray(probs))}
+        )
+    made = {
+        "versions": _versions(),
+        "written": datetime.now(timezone.utc).isoformat(" ", "minutes"),
+        **(about or {}),
+    }
+    run = dict(
+        format=RUN_FORMAT,
+        classes=classes,
+        images=None if images is None else os.path.abspath(images),
+        about=made,
+        config=config,
+        sha256={
+            name: hashlib.sha256(data).hexdigest() for name, data in written.items()
+        },
+    )
+    if history is not None:
+        written["history.csv"] = history.to_csv(index=False).encode()
     written["run.json"] = json.dumps(run, indent=1, default=str).encode()
     folder.mkdir(parents=True, exist_ok=True)
-    for name, data in written.items(): _write_whole(folder/name, data)
+    for name, data in written.items():
+        _write_whole(folder / name, data)
     return folder
 
 # %% ../nbs/14_report.ipynb #rp024
 @dataclass(frozen=True)
 class Run:
     "What a run left, as `read_run` gives it."
+
     name: str  # of its folder
     files: list  # paths inside `images`, with / between their parts
     parts: np.ndarray  # of each picture: "train", "valid" or "test"
@@ -189,80 +283,156 @@ class Run:
     config: str  # the configuration, as text
 
     @property
-    def pred(self): return self.probs.argmax(1)
+    def pred(self):
+        return self.probs.argmax(1)
 
-    def __len__(self): return len(self.files)
+    def __len__(self):
+        return len(self.files)
 
-    def __repr__(self): return f"Run({self.name!r}: {len(self)} pictures, {len(self.classes)} classes, {', '.join(p for p in PARTS if p in self.parts)})"
+    def __repr__(self):
+        return f"Run({self.name!r}: {len(self)} pictures, {len(self.classes)} classes, {', '.join(p for p in PARTS if p in self.parts)})"
 
-    def only(self,
+    def only(
+        self,
         *parts,  # such as "valid", "test"
     ):  # a `Run` with these pictures alone
         at = np.flatnonzero(np.isin(self.parts, parts))
-        return replace(self, files=[self.files[i] for i in at], parts=self.parts[at], y=self.y[at], probs=self.probs[at])
+        return replace(
+            self,
+            files=[self.files[i] for i in at],
+            parts=self.parts[at],
+            y=self.y[at],
+            probs=self.probs[at],
+        )
 
 # %% ../nbs/14_report.ipynb #rp025
 def _there(folder, name, sha256=None):
     "The path of a file of a run. Raise `FileNotFoundError`, or `ValueError` where it is not the one that run.json describes."
-    path, found = folder/name, hashlib.sha256()
-    if not path.is_file(): raise FileNotFoundError(f"{path} is not there: {folder.name} is no run, or the run was stopped before it wrote its predictions")
-    if sha256 is None: return path
+    path, found = folder / name, hashlib.sha256()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there: {folder.name} is no run, or the run was stopped before it wrote its predictions"
+        )
+    if sha256 is None:
+        return path
     with path.open("rb") as f:
-        while piece := f.read(2**20): found.update(piece)
+        while piece := f.read(2**20):
+            found.update(piece)
     if found.hexdigest() != sha256:
-        raise ValueError(f"{path} is not the file that run.json describes: it was cut, changed, or comes from another run. Evaluate the model again")
+        raise ValueError(
+            f"{path} is not the file that run.json describes: it was cut, changed, or comes from another run. Evaluate the model again"
+        )
     return path
+
 
 def _read_json(folder):
     "Read run.json. Raise `ValueError` where it is cut, or no description of a run."
-    path = folder/"run.json"
-    try: run = json.loads(_there(folder, "run.json").read_bytes())
-    except (ValueError, RecursionError) as e: raise ValueError(f"{path} is no JSON ({e}): it was cut or changed. Evaluate the model again") from None
+    path = folder / "run.json"
+    try:
+        run = json.loads(_there(folder, "run.json").read_bytes())
+    except (ValueError, RecursionError) as e:
+        raise ValueError(
+            f"{path} is no JSON ({e}): it was cut or changed. Evaluate the model again"
+        ) from None
     kinds = dict(format=int, classes=list, sha256=dict, about=dict, config=str)
-    wrong = [k for k, kind in kinds.items() if not isinstance(run, dict) or not isinstance(run.get(k), kind)]
-    if wrong: raise ValueError(f"{path} does not describe a run: it has no {', '.join(wrong)} of the right kind")
-    if run["format"] != RUN_FORMAT: raise ValueError(f"{path} has the format {run['format']}, and this version reads {RUN_FORMAT}: use the version of tutorial_lib that wrote it")
-    if not isinstance(run.get("images"), (str, type(None))): raise ValueError(f"{path}: images is {run['images']!r}: it must be the path of a folder, or null")
+    wrong = [
+        k
+        for k, kind in kinds.items()
+        if not isinstance(run, dict) or not isinstance(run.get(k), kind)
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path} does not describe a run: it has no {', '.join(wrong)} of the right kind"
+        )
+    if run["format"] != RUN_FORMAT:
+        raise ValueError(
+            f"{path} has the format {run['format']}, and this version reads {RUN_FORMAT}: use the version of tutorial_lib that wrote it"
+        )
+    if not isinstance(run.get("images"), (str, type(None))):
+        raise ValueError(
+            f"{path}: images is {run['images']!r}: it must be the path of a folder, or null"
+        )
     _check_classes(path, run["classes"])
     return run
 
 # %% ../nbs/14_report.ipynb #rp026
 def _read_predictions(folder, run):
     "Read files, parts, labels and probabilities. Raise `ValueError` with the line of what cannot be."
-    path, classes, sha256 = folder/"predictions.csv", run["classes"], run["sha256"]
+    path, classes, sha256 = folder / "predictions.csv", run["classes"], run["sha256"]
     wide = "probabilities.safetensors" in sha256
-    text = _there(folder, "predictions.csv", sha256.get("predictions.csv", "")).read_bytes().decode("utf-8", "surrogateescape")
-    try: head, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    except (csv.Error, ValueError) as e: raise ValueError(f"{path} is no table ({' '.join(str(e).split())})") from None
-    if head != _FIRST + ([] if wide else classes): raise ValueError(f"{path}: its columns are not {', '.join(_FIRST)} and the classes of run.json")
+    text = (
+        _there(folder, "predictions.csv", sha256.get("predictions.csv", ""))
+        .read_bytes()
+        .decode("utf-8", "surrogateescape")
+    )
+    try:
+        head, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    except (csv.Error, ValueError) as e:
+        raise ValueError(f"{path} is no table ({' '.join(str(e).split())})") from None
+    if head != _FIRST + ([] if wide else classes):
+        raise ValueError(
+            f"{path}: its columns are not {', '.join(_FIRST)} and the classes of run.json"
+        )
     for i, row in enumerate(rows):
-        if len(row) != len(head): raise ValueError(f"{path}, row {i + 1}: it has {len(row)} cells and not {len(head)}")
+        if len(row) != len(head):
+            raise ValueError(
+                f"{path}, row {i + 1}: it has {len(row)} cells and not {len(head)}"
+            )
     if wide:
-        numbers = _there(folder, "probabilities.safetensors", sha256["probabilities.safetensors"])
+        numbers = _there(
+            folder, "probabilities.safetensors", sha256["probabilities.safetensors"]
+        )
         try:
-            with safe_open(numbers, "pt") as f: probs = f.get_tensor("probabilities").float().numpy()  # stays in the file until it is used
-        except SafetensorError as e: raise ValueError(f"{numbers} holds no probabilities ({e})") from None
+            with safe_open(numbers, "pt") as f:
+                probs = (
+                    f.get_tensor("probabilities").float().numpy()
+                )  # stays in the file until it is used
+        except SafetensorError as e:
+            raise ValueError(f"{numbers} holds no probabilities ({e})") from None
     else:
-        try: probs = np.array([row[3:] for row in rows], np.float32).reshape(len(rows), len(classes))
-        except ValueError as e: raise ValueError(f"{path}: a probability is no number ({e})") from None
+        try:
+            probs = np.array([row[3:] for row in rows], np.float32).reshape(
+                len(rows), len(classes)
+            )
+        except ValueError as e:
+            raise ValueError(f"{path}: a probability is no number ({e})") from None
     files, parts, labels = ([row[i] for row in rows] for i in range(3))
-    return files, np.array(parts, object), _check_rows(path, files, parts, labels, probs, classes), probs
+    return (
+        files,
+        np.array(parts, object),
+        _check_rows(path, files, parts, labels, probs, classes),
+        probs,
+    )
 
 # %% ../nbs/14_report.ipynb #rp028
 def _read_history(folder):
     "Read history.csv, or None if it is not there or empty. Raise `ValueError` for cells that are no numbers."
-    path = folder/"history.csv"
-    if not path.is_file(): return None
+    path = folder / "history.csv"
+    if not path.is_file():
+        return None
     data = path.read_bytes()
-    data = data[:data.rfind(b"\n") + 1]
-    try: table = pd.read_csv(io.BytesIO(data), dtype=str) if data.strip() else pd.DataFrame()
-    except (ValueError, UnicodeError) as e: raise ValueError(f"{path} is no table ({' '.join(str(e).split())})") from None
-    if not len(table): return None
-    if not (known := [c for c in HISTORY if c in table.columns]): raise ValueError(f"{path} has none of the columns {', '.join(HISTORY)}")
+    data = data[: data.rfind(b"\n") + 1]
+    try:
+        table = (
+            pd.read_csv(io.BytesIO(data), dtype=str) if data.strip() else pd.DataFrame()
+        )
+    except (ValueError, UnicodeError) as e:
+        raise ValueError(f"{path} is no table ({' '.join(str(e).split())})") from None
+    if not len(table):
+        return None
+    if not (known := [c for c in HISTORY if c in table.columns]):
+        raise ValueError(f"{path} has none of the columns {', '.join(HISTORY)}")
     for c in known:
         numbers = pd.to_numeric(table[c], errors="coerce")
-        wrong = numbers.isna() & table[c].notna() & ~table[c].str.strip().str.lower().isin(["nan", ""])
-        if wrong.any(): raise ValueError(f"{path}, row {wrong.to_numpy().argmax() + 1}: {c} is {table[c][wrong].iloc[0]!r}, which is no number")
+        wrong = (
+            numbers.isna()
+            & table[c].notna()
+            & ~table[c].str.strip().str.lower().isin(["nan", ""])
+        )
+        if wrong.any():
+            raise ValueError(
+                f"{path}, row {wrong.to_numpy().argmax() + 1}: {c} is {table[c][wrong].iloc[0]!r}, which is no number"
+            )
         table[c] = numbers
     return table[known]
 
@@ -276,19 +446,38 @@ def read_run(
     Raises `FileNotFoundError` for a folder that holds no run, and `ValueError`, naming the file and the row, for files that are cut or
     changed or from another run, labels that are no class, and numbers that are no probabilities."""
     folder = Path(folder)
-    if not folder.is_dir(): raise FileNotFoundError(f"{folder} is no folder: give the folder of a run")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder: give the folder of a run")
     run = _read_json(folder)
     files, parts, y, probs = _read_predictions(folder, run)
-    images = Path(images) if images is not None else Path(run["images"]) if run.get("images") else None
-    return Run(folder.resolve().name, files, parts, y, probs, run["classes"], images, _read_history(folder), run["about"], run["config"])
+    images = (
+        Path(images)
+        if images is not None
+        else Path(run["images"])
+        if run.get("images")
+        else None
+    )
+    return Run(
+        folder.resolve().name,
+        files,
+        parts,
+        y,
+        probs,
+        run["classes"],
+        images,
+        _read_history(folder),
+        run["about"],
+        run["config"],
+    )
 
 # %% ../nbs/14_report.ipynb #rp036
-@lru_cache(maxsize=None)
+@cache
 def _wilson(right, n):
     "A share of `n` and its 95 % interval; NaN where nothing was counted."
-    if not n: return np.nan, np.nan, np.nan
+    if not n:
+        return np.nan, np.nan, np.nan
     ci = binomtest(right, n).proportion_ci(method="wilson")
-    return right/n, ci.low, ci.high
+    return right / n, ci.low, ci.high
 
 # %% ../nbs/14_report.ipynb #rp088
 def class_table(
@@ -300,12 +489,32 @@ def class_table(
 
     The rates are scikit-learn's, the intervals Wilson's (1927), by SciPy."""
     labels = range(len(classes))
-    precision, recall, f1, _ = precision_recall_fscore_support(y, pred, labels=labels, zero_division=np.nan)
-    images, predicted, right = (np.bincount(at, minlength=len(classes)) for at in (y, pred, y[y == pred]))
-    ends = [(*_wilson(r, n)[1:], *_wilson(r, p)[1:]) for r, n, p in zip(right.tolist(), images.tolist(), predicted.tolist())]
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        y, pred, labels=labels, zero_division=np.nan
+    )
+    images, predicted, right = (
+        np.bincount(at, minlength=len(classes)) for at in (y, pred, y[y == pred])
+    )
+    ends = [
+        (*_wilson(r, n)[1:], *_wilson(r, p)[1:])
+        for r, n, p in zip(right.tolist(), images.tolist(), predicted.tolist())
+    ]
     low, high, p_low, p_high = np.array(ends).T
-    return pd.DataFrame({"class": list(classes), "images": images, "predicted": predicted, "right": right, "recall": recall, "recall_low": low,
-                         "recall_high": high, "precision": precision, "precision_low": p_low, "precision_high": p_high, "f1": f1})
+    return pd.DataFrame(
+        {
+            "class": list(classes),
+            "images": images,
+            "predicted": predicted,
+            "right": right,
+            "recall": recall,
+            "recall_low": low,
+            "recall_high": high,
+            "precision": precision,
+            "precision_low": p_low,
+            "precision_high": p_high,
+            "f1": f1,
+        }
+    )
 
 # %% ../nbs/14_report.ipynb #rp045
 def scores(
@@ -319,17 +528,36 @@ def scores(
     pred, labels, n = probs.argmax(1), range(probs.shape[1]), np.bincount(y)
     accuracy, low, high = _wilson(int((y == pred).sum()), len(y))
     means = dict(labels=np.flatnonzero(n), average="macro", zero_division=0)
-    found = dict(images=len(y), accuracy=accuracy, accuracy_low=low, accuracy_high=high, balanced_accuracy=recall_score(y, pred, **means),
-                 macro_f1=f1_score(y, pred, **means))
+    found = dict(
+        images=len(y),
+        accuracy=accuracy,
+        accuracy_low=low,
+        accuracy_high=high,
+        balanced_accuracy=recall_score(y, pred, **means),
+        macro_f1=f1_score(y, pred, **means),
+    )
     sums = []
     for at in _blocks(*probs.shape):
         p = probs[at].astype(np.float64)
         p /= p.sum(1, keepdims=True)
-        in_five = top_k_accuracy_score(y[at], p, k=5, labels=labels, normalize=False) if len(labels) > 5 else np.nan
+        in_five = (
+            top_k_accuracy_score(y[at], p, k=5, labels=labels, normalize=False)
+            if len(labels) > 5
+            else np.nan
+        )
         sums.append((in_five, log_loss(y[at], p, labels=labels, normalize=False)))
-    in_five, loss = np.sum(sums, 0)/len(y)
-    if len(labels) > 5: found["top_5_accuracy"] = in_five
-    return pd.Series(found | dict(log_loss=loss, calibration_error=calibration_error(calibration(y, probs)), most_frequent=n.max()/len(y)), name="score")
+    in_five, loss = np.sum(sums, 0) / len(y)
+    if len(labels) > 5:
+        found["top_5_accuracy"] = in_five
+    return pd.Series(
+        found
+        | dict(
+            log_loss=loss,
+            calibration_error=calibration_error(calibration(y, probs)),
+            most_frequent=n.max() / len(y),
+        ),
+        name="score",
+    )
 
 # %% ../nbs/14_report.ipynb #rp047
 def confusion(
@@ -338,70 +566,116 @@ def confusion(
     classes,  # names
 ) -> pd.DataFrame:  # counts: a row for each true class, a column for each predicted one
     "Count the pairs of true and predicted class."
-    return pd.DataFrame(confusion_matrix(y, pred, labels=range(len(classes))), pd.Index(classes, name="true"), pd.Index(classes, name="predicted"))
+    return pd.DataFrame(
+        confusion_matrix(y, pred, labels=range(len(classes))),
+        pd.Index(classes, name="true"),
+        pd.Index(classes, name="predicted"),
+    )
 
 # %% ../nbs/14_report.ipynb #rp050
 def confused_pairs(
     y,  # positions of the true classes (n,)
     pred,  # positions of the predicted ones (n,)
     classes,  # names
-) -> pd.DataFrame:  # true, predicted, images, share of the true class: the largest count first
+) -> (
+    pd.DataFrame
+):  # true, predicted, images, share of the true class: the largest count first
     "List the kinds of errors, the most frequent first. It needs no matrix, so it also serves ten thousand classes."
     wrong = pd.DataFrame({"true": y, "predicted": pred})[y != pred]
     pairs = wrong.value_counts(sort=False).rename("images").reset_index()
-    pairs["share"] = pairs.images/np.bincount(y, minlength=len(classes))[pairs.true]
-    pairs = pairs.sort_values(["images", "share", "true", "predicted"], ascending=[False, False, True, True], ignore_index=True)
-    return pairs.assign(**{c: np.array(classes, object)[pairs[c]] for c in ("true", "predicted")})
+    pairs["share"] = pairs.images / np.bincount(y, minlength=len(classes))[pairs.true]
+    pairs = pairs.sort_values(
+        ["images", "share", "true", "predicted"],
+        ascending=[False, False, True, True],
+        ignore_index=True,
+    )
+    return pairs.assign(
+        **{c: np.array(classes, object)[pairs[c]] for c in ("true", "predicted")}
+    )
 
 # %% ../nbs/14_report.ipynb #rp053
 @lru_cache(maxsize=512)
 def _glyphs(path):
     "The code points that a font file has; of a file that cannot be read none."
-    try: return frozenset(font_manager.get_font(path).get_charmap())
-    except Exception: return frozenset()
+    try:
+        return frozenset(font_manager.get_font(path).get_charmap())
+    except Exception:
+        return frozenset()
+
 
 def _first_choice(font):
     "What comes first when fonts are tried: those that are made for many scripts, then plain ones."
     name = font.name.lower()
-    wide = re.search(r"sans.*(cjk|kr|jp|sc|tc)$|nanum|malgun|gothic|apple sd|hei|noto sans|unicode", name)
+    wide = re.search(
+        r"sans.*(cjk|kr|jp|sc|tc)$|nanum|malgun|gothic|apple sd|hei|noto sans|unicode",
+        name,
+    )
     return not wide, "serif" in name or "mono" in name, name
 
 # %% ../nbs/14_report.ipynb #rp054
 def fonts_for(
     names,  # texts that are to be drawn
-) -> tuple[list, str]:  # font families to give to Matplotlib, its own first; the characters that no font on this machine has
+) -> tuple[
+    list, str
+]:  # font families to give to Matplotlib, its own first; the characters that no font on this machine has
     "Find fonts that have all characters of some names, as far as this machine has such fonts."
     default = font_manager.FontProperties(family=plt.rcParams["font.family"])
     families = list(default.get_family())
-    need = {ord(c) for c in "".join(names) if not c.isspace()} - _glyphs(font_manager.findfont(default))
-    plain = [f for f in font_manager.fontManager.ttflist if f.style == "normal" and str(f.weight) in ("400", "normal", "regular") and "last resort" not in f.name.lower()]
+    need = {ord(c) for c in "".join(names) if not c.isspace()} - _glyphs(
+        font_manager.findfont(default)
+    )
+    plain = [
+        f
+        for f in font_manager.fontManager.ttflist
+        if f.style == "normal"
+        and str(f.weight) in ("400", "normal", "regular")
+        and "last resort" not in f.name.lower()
+    ]
     for font in sorted(plain, key=_first_choice) if need else []:
         if here := need & _glyphs(font.fname):
             families.append(font.name)
             need -= here
-        if not need: break
+        if not need:
+            break
     return families, "".join(sorted(map(chr, need)))
 
 # %% ../nbs/14_report.ipynb #rp057
-_BIDI = {*range(0x202a, 0x202f), *range(0x2066, 0x206a)}  # characters that turn the direction of the text around them
+_BIDI = {
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+}  # characters that turn the direction of the text around them
 
-def _width(text): return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)  # Korean letters are twice as wide
 
-def _cut(text, room): return text[:next((i for i in range(len(text)) if _width(text[:i + 1]) > room), None)]
+def _width(text):
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )  # Korean letters are twice as wide
+
+
+def _cut(text, room):
+    return text[
+        : next((i for i in range(len(text)) if _width(text[: i + 1]) > room), None)
+    ]
+
 
 def _plain(name, most=26):
     "A name as one short line: control characters become a mark, and the middle of a long name is left out."
-    name = "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") or ord(c) in _BIDI else c for c in str(name))
-    if _width(name) <= most: return name
-    return f"{_cut(name, most*2//3 - 1)}…{_cut(name[::-1], most//3)[::-1]}"
+    name = "".join(
+        "\ufffd" if unicodedata.category(c) in ("Cc", "Cs") or ord(c) in _BIDI else c
+        for c in str(name)
+    )
+    if _width(name) <= most:
+        return name
+    return f"{_cut(name, most * 2 // 3 - 1)}…{_cut(name[::-1], most // 3)[::-1]}"
 
 # %% ../nbs/14_report.ipynb #rp096
 def heatmap_size(
     n: int,  # number of classes
 ) -> tuple[float, float]:  # inches: width and height
     "The size at which a heatmap of `n` classes can be read."
-    side = np.clip(0.32*n, 1.6, 7) if n <= 30 else max(0.112*n, 7)
+    side = np.clip(0.32 * n, 1.6, 7) if n <= 30 else max(0.112 * n, 7)
     return side + 1.9, side + 1.5
+
 
 def confusion_heatmap(
     matrix,  # from `confusion`
@@ -415,24 +689,58 @@ def confusion_heatmap(
     families, _ = fonts_for(classes)
     ax = ax or plt.subplots(figsize=heatmap_size(k))[1]
     rows, columns = n.nonzero()
-    share = n[rows, columns]/total[rows]
-    pale = .17 if k <= 40 else .35  # an ink of few pictures, on which a count can be read
-    colors = [to_rgba("#2f7ebc" if i == j else "#c2500f", pale + .6*s if s < .3 else .7 + .3*s) for i, j, s in zip(rows, columns, share)]
-    ax.add_collection(PatchCollection([Rectangle((j - .5, i - .5), 1, 1) for i, j in zip(rows, columns)], facecolors=colors, edgecolors="none"))
+    share = n[rows, columns] / total[rows]
+    pale = (
+        0.17 if k <= 40 else 0.35
+    )  # an ink of few pictures, on which a count can be read
+    colors = [
+        to_rgba(
+            "#2f7ebc" if i == j else "#c2500f",
+            pale + 0.6 * s if s < 0.3 else 0.7 + 0.3 * s,
+        )
+        for i, j, s in zip(rows, columns, share)
+    ]
+    ax.add_collection(
+        PatchCollection(
+            [Rectangle((j - 0.5, i - 0.5), 1, 1) for i, j in zip(rows, columns)],
+            facecolors=colors,
+            edgecolors="none",
+        )
+    )
     ink = plt.rcParams["text.color"]
-    edges = np.arange(k + 1) - .5
-    lines = [[(-.5, e), (k - .5, e)] for e in edges] + [[(e, -.5), (e, k - .5)] for e in edges]
-    ax.add_collection(LineCollection(lines, colors=[to_rgba(ink, .18)], linewidths=.4))
-    for i in np.flatnonzero(total == 0): ax.plot([-.5, k - .5], [i, i], ":", color=ink, lw=.8)
+    edges = np.arange(k + 1) - 0.5
+    lines = [[(-0.5, e), (k - 0.5, e)] for e in edges] + [
+        [(e, -0.5), (e, k - 0.5)] for e in edges
+    ]
+    ax.add_collection(
+        LineCollection(lines, colors=[to_rgba(ink, 0.18)], linewidths=0.4)
+    )
+    for i in np.flatnonzero(total == 0):
+        ax.plot([-0.5, k - 0.5], [i, i], ":", color=ink, lw=0.8)
     small = 8 if k <= 12 else 7 if k <= 60 else 6
     for i, j, s in zip(rows, columns, share) if k <= 40 else []:
-        ax.text(j, i, n[i, j], ha="center", va="center", fontsize=small, color=ink if s < .3 else "w")
+        ax.text(
+            j,
+            i,
+            n[i, j],
+            ha="center",
+            va="center",
+            fontsize=small,
+            color=ink if s < 0.3 else "w",
+        )
     font = dict(fontsize=small, family=families, parse_math=False)
     ax.set_xticks(range(k), classes, rotation=90 if k > 4 else 0, **font)
     ax.set_yticks(range(k), [f"{c} ({t})" for c, t in zip(classes, total)], **font)
     ax.tick_params(length=2)
-    ax.set(xlim=(-.5, k - .5), ylim=(k - .5, -.5), aspect="equal", xlabel="predicted", ylabel="true (images)")
-    for side in ax.spines.values(): side.set_visible(False)
+    ax.set(
+        xlim=(-0.5, k - 0.5),
+        ylim=(k - 0.5, -0.5),
+        aspect="equal",
+        xlabel="predicted",
+        ylabel="true (images)",
+    )
+    for side in ax.spines.values():
+        side.set_visible(False)
     return ax
 
 # %% ../nbs/14_report.ipynb #rp063
@@ -445,18 +753,33 @@ def calibration(
     confidence = np.clip(probs.max(1).astype(np.float64), 0, 1)
     right = probs.argmax(1) == y
     accuracy, mean = calibration_curve(right, confidence, n_bins=bins)
-    at = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)  # as calibration_curve does it
+    at = np.searchsorted(
+        np.linspace(0, 1, bins + 1)[1:-1], confidence
+    )  # as calibration_curve does it
     images = np.bincount(at, minlength=bins)
     n_right = np.bincount(at[right], minlength=bins)[images > 0]
     images = images[images > 0]
-    low, high = np.array([_wilson(r, n)[1:] for r, n in zip(n_right.tolist(), images.tolist())]).T
-    return pd.DataFrame(dict(images=images, confidence=mean, accuracy=accuracy, accuracy_low=low, accuracy_high=high))
+    low, high = np.array(
+        [_wilson(r, n)[1:] for r, n in zip(n_right.tolist(), images.tolist())]
+    ).T
+    return pd.DataFrame(
+        dict(
+            images=images,
+            confidence=mean,
+            accuracy=accuracy,
+            accuracy_low=low,
+            accuracy_high=high,
+        )
+    )
+
 
 def calibration_error(
     table,  # from `calibration`
 ) -> float:  # from 0 (calibrated) to 1
     "The expected calibration error (Guo and others, 2017): how far confidence and accuracy are apart, as a mean over all images."
-    return float(np.average(abs(table.accuracy - table.confidence), weights=table.images))
+    return float(
+        np.average(abs(table.accuracy - table.confidence), weights=table.images)
+    )
 
 # %% ../nbs/14_report.ipynb #rp064
 def reliability_diagram(
@@ -467,43 +790,79 @@ def reliability_diagram(
     ax = ax or plt.subplots(figsize=(4.6, 4))[1]
     ink = plt.rcParams["text.color"]
     ax.plot([0, 1], [0, 1], "--", color=ink, lw=1, label="calibrated")
-    ax.vlines(table.confidence, table.accuracy_low, table.accuracy_high, color="C0", lw=1.2, alpha=.7)
-    ax.scatter(table.confidence, table.accuracy, s=15 + 240*table.images/table.images.sum(), color="C0", label="this model", zorder=3)
-    ax.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1.02), ylim=(-.02, 1.04), aspect="equal")
+    ax.vlines(
+        table.confidence,
+        table.accuracy_low,
+        table.accuracy_high,
+        color="C0",
+        lw=1.2,
+        alpha=0.7,
+    )
+    ax.scatter(
+        table.confidence,
+        table.accuracy,
+        s=15 + 240 * table.images / table.images.sum(),
+        color="C0",
+        label="this model",
+        zorder=3,
+    )
+    ax.set(
+        xlabel="confidence",
+        ylabel="share that is right",
+        xlim=(0, 1.02),
+        ylim=(-0.02, 1.04),
+        aspect="equal",
+    )
     ax.legend(fontsize=8)
     return ax
 
 # %% ../nbs/14_report.ipynb #rp069
 def error_table(
     run: Run,  # or a part of it, from `Run.only`
-) -> pd.DataFrame:  # a row for each error: file, part, label, predicted, confidence, p_label
+) -> (
+    pd.DataFrame
+):  # a row for each error: file, part, label, predicted, confidence, p_label
     "List all errors, the one whose true class got the least probability first."
     at = worst_errors(run.probs, run.y, len(run))
     names = np.array(run.classes, object)
-    return pd.DataFrame({"file": [run.files[i] for i in at], "part": run.parts[at], "label": names[run.y[at]], "predicted": names[run.pred[at]],
-                         "confidence": run.probs[at].max(1), "p_label": run.probs[at, run.y[at]]})
+    return pd.DataFrame(
+        {
+            "file": [run.files[i] for i in at],
+            "part": run.parts[at],
+            "label": names[run.y[at]],
+            "predicted": names[run.pred[at]],
+            "confidence": run.probs[at].max(1),
+            "p_label": run.probs[at, run.y[at]],
+        }
+    )
 
 # %% ../nbs/14_report.ipynb #rp048
 def _thumbnail(file, images, size):
     "A picture as uint8 (size, size, 3); or a few words that say why there is none."
-    if images is None or not images.is_dir(): return "no picture: its folder is not known, or is gone"
-    path = images/file
+    if images is None or not images.is_dir():
+        return "no picture: its folder is not known, or is gone"
+    path = images / file
     try:
-        if not path.resolve().is_relative_to(images.resolve()): return "a link to outside of the folder"
+        if not path.resolve().is_relative_to(images.resolve()):
+            return "a link to outside of the folder"
         return read_images([path], size)[0]
-    except FileNotFoundError: return "the file is gone"
-    except (ValueError, OSError, RuntimeError): return "the file cannot be read"
+    except FileNotFoundError:
+        return "the file is gone"
+    except (ValueError, OSError, RuntimeError):
+        return "the file cannot be read"
 
 # %% ../nbs/14_report.ipynb #rp072
 _CELL = 1.25, 1.68  # inches: a picture of a contact sheet with its text
 _SIDE = 192  # pixels of a picture of a report
+
 
 def sheet_size(
     n: int,  # pictures
     columns: int = 6,  # beside one another
 ) -> tuple[float, float]:  # inches: width and height
     "The size of a contact sheet."
-    return _CELL[0]*columns, _CELL[1]*max(1, -(-n//columns))
+    return _CELL[0] * columns, _CELL[1] * max(1, -(-n // columns))
+
 
 def contact_sheet(
     run: Run,  # for the folder of its pictures
@@ -516,17 +875,30 @@ def contact_sheet(
     table = table.head(n)
     width, height = sheet_size(min(n, len(table)), columns)
     table = table.head(n)
-    families, _ = fonts_for([_plain(t) for c in ("file", "label", "predicted") for t in table[c]])
+    families, _ = fonts_for(
+        [_plain(t) for c in ("file", "label", "predicted") for t in table[c]]
+    )
     fig = fig or plt.figure(figsize=(width, height))
     ax = fig.subplots()
     ax.axis("off")
     text = dict(fontsize=6, family=families, parse_math=False, ha="center")
     for i, row in enumerate(table.itertuples()):
-        x, y = i % columns*_CELL[0], i//columns*_CELL[1] + .4  # inches from the left and from the top
+        x, y = (
+            i % columns * _CELL[0],
+            i // columns * _CELL[1] + 0.4,
+        )  # inches from the left and from the top
         im = _thumbnail(row.file, run.images, _SIDE)
-        if isinstance(im, str): ax.text(x + .62, y + .6, fill(im, 20), va="center", **text)
-        else: ax.imshow(im, extent=(x + .03, x + 1.22, y + 1.19, y))
-        ax.text(x + .62, y - .04, f"{_plain(row.predicted, 20)} {row.confidence:.2f}\nlabel {_plain(row.label, 20)}\n{_plain(PurePosixPath(row.file).name, 22)}", va="bottom", **text)
+        if isinstance(im, str):
+            ax.text(x + 0.62, y + 0.6, fill(im, 20), va="center", **text)
+        else:
+            ax.imshow(im, extent=(x + 0.03, x + 1.22, y + 1.19, y))
+        ax.text(
+            x + 0.62,
+            y - 0.04,
+            f"{_plain(row.predicted, 20)} {row.confidence:.2f}\nlabel {_plain(row.label, 20)}\n{_plain(PurePosixPath(row.file).name, 22)}",
+            va="bottom",
+            **text,
+        )
     ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
     return fig
 
@@ -551,21 +923,40 @@ def suspicious_labels(
     doubt = np.flatnonzero((best != y) & (p > own))
     doubt = doubt[np.argsort(own[doubt] - p[doubt], kind="stable")]
     names, at = np.array(run.classes, object), held_out[doubt]
-    return pd.DataFrame({"file": [run.files[i] for i in at], "part": run.parts[at], "label": names[y[doubt]], "predicted": names[best[doubt]],
-                         "confidence": p[doubt], "p_label": own[doubt]})
+    return pd.DataFrame(
+        {
+            "file": [run.files[i] for i in at],
+            "part": run.parts[at],
+            "label": names[y[doubt]],
+            "predicted": names[best[doubt]],
+            "confidence": p[doubt],
+            "p_label": own[doubt],
+        }
+    )
 
 # %% ../nbs/14_report.ipynb #rp081
 def duplicates(
     run: Run,  # with the pictures of all parts
 ) -> pd.DataFrame:  # group, file, part, label, problem: "", "two parts" or "two labels"; a row for each file that is not alone
     "Find pictures that are the same byte for byte, with `twins`. Files that are gone are left out; without the folder the table is empty."
-    there = [i for i, f in enumerate(run.files) if run.images is not None and (run.images/f).is_file()]
+    there = [
+        i
+        for i, f in enumerate(run.files)
+        if run.images is not None and (run.images / f).is_file()
+    ]
     rows = []
-    for k, group in enumerate(twins([run.images/run.files[i] for i in there])):
+    for k, group in enumerate(twins([run.images / run.files[i] for i in there])):
         at = [there[i] for i in group]
         labels, parts = {run.classes[run.y[i]] for i in at}, {run.parts[i] for i in at}
-        problem = ", ".join(what for what, values in (("two labels", labels), ("two parts", parts)) if len(values) > 1)
-        rows += [(k + 1, run.files[i], run.parts[i], run.classes[run.y[i]], problem) for i in at]
+        problem = ", ".join(
+            what
+            for what, values in (("two labels", labels), ("two parts", parts))
+            if len(values) > 1
+        )
+        rows += [
+            (k + 1, run.files[i], run.parts[i], run.classes[run.y[i]], problem)
+            for i in at
+        ]
     return pd.DataFrame(rows, columns=["group", "file", "part", "label", "problem"])
 
 # %% ../nbs/14_report.ipynb #rp084
@@ -575,18 +966,41 @@ def learning_curves(
 ):
     "Draw what there is of losses and accuracies over epochs, or over steps if there are no epochs. Where the validation loss was lowest is a dotted line."
     axs = plt.subplots(1, 2, figsize=(7.5, 2.8))[1] if axs is None else axs
-    over = next((c for c in ("epoch", "step") if c in history and history[c].notna().any()), None)
+    over = next(
+        (c for c in ("epoch", "step") if c in history and history[c].notna().any()),
+        None,
+    )
     x = history[over] if over else pd.Series(range(1, len(history) + 1))
-    for ax, columns, ylabel in (axs[0], ("train_loss", "valid_loss"), "loss"), (axs[1], ("train_accuracy", "accuracy"), "accuracy"):
+    for ax, columns, ylabel in (
+        (axs[0], ("train_loss", "valid_loss"), "loss"),
+        (axs[1], ("train_accuracy", "accuracy"), "accuracy"),
+    ):
         for i, c in enumerate(columns):
-            if c not in history: continue
+            if c not in history:
+                continue
             at = np.isfinite(history[c]) & np.isfinite(x)
-            ax.plot(x[at], history[c][at], "o-", ms=3, color=f"C{i}", label=("training", "validation")[i])
-        if ax.lines: ax.legend(fontsize=8)
+            ax.plot(
+                x[at],
+                history[c][at],
+                "o-",
+                ms=3,
+                color=f"C{i}",
+                label=("training", "validation")[i],
+            )
+        if ax.lines:
+            ax.legend(fontsize=8)
         ax.set(xlabel=over or "row", ylabel=ylabel)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if "valid_loss" in history and (at := np.isfinite(history.valid_loss) & np.isfinite(x)).any():
-            ax.axvline(x[history.valid_loss[at].idxmin()], ls=":", lw=1, color=plt.rcParams["text.color"])
+        if (
+            "valid_loss" in history
+            and (at := np.isfinite(history.valid_loss) & np.isfinite(x)).any()
+        ):
+            ax.axvline(
+                x[history.valid_loss[at].idxmin()],
+                ls=":",
+                lw=1,
+                color=plt.rcParams["text.color"],
+            )
     return axs
 
 # %% ../nbs/14_report.ipynb #rp087
@@ -596,28 +1010,62 @@ _PAIRS = 15  # pairs of classes in the list of confusions
 _HEAT = 120  # classes in the heatmap; of more the ones with the most errors
 _ROWS = 300  # classes in the table of the page
 _TWINS = 40  # rows of the list of duplicates
-_MATRIX = 1_000  # classes up to which confusion.csv is written; confused_pairs.csv always is
+_MATRIX = (
+    1_000  # classes up to which confusion.csv is written; confused_pairs.csv always is
+)
 _INK = "#20262d"  # of the figures; on the page it becomes the colour of the text
-_NAMED_INK = "text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color", "legend.labelcolor"
+_NAMED_INK = (
+    "text.color",
+    "axes.labelcolor",
+    "axes.edgecolor",
+    "axes.titlecolor",
+    "xtick.color",
+    "ytick.color",
+    "legend.labelcolor",
+)
 
 # %% ../nbs/14_report.ipynb #rp071
-_drawing = threading.Lock()  # styles and filters of warnings are those of the whole process: one thread at a time
+_drawing = (
+    threading.Lock()
+)  # styles and filters of warnings are those of the whole process: one thread at a time
+
 
 def _figure(draw, size, name=None):
     "Draw a figure of some inches once, whatever style the caller has set: as PNG and, if it has a name, as part of the page, in the ink of its text and with ids of its own."
-    style = {**dict.fromkeys(_NAMED_INK, _INK), "svg.fonttype": "none", "svg.hashsalt": name, "svg.id": "figure"}
+    style = {
+        **dict.fromkeys(_NAMED_INK, _INK),
+        "svg.fonttype": "none",
+        "svg.hashsalt": name,
+        "svg.id": "figure",
+    }
     png, svg = io.BytesIO(), io.BytesIO()
-    with _drawing, plt.style.context(["default", "tutorial_lib.book", style]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing|.*constrained_layout not applied.*")
+    with (
+        _drawing,
+        plt.style.context(["default", "tutorial_lib.book", style]),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing|.*constrained_layout not applied.*"
+        )
         fig = Figure(figsize=size, dpi=150, facecolor="w", layout="constrained")
         draw(fig)
-        FigureCanvasAgg(fig).print_png(png, pil_kwargs={"compress_level": 3})  # `savefig` would draw it twice
-        if name is None: return png.getvalue(), None
+        FigureCanvasAgg(fig).print_png(
+            png, pil_kwargs={"compress_level": 3}
+        )  # `savefig` would draw it twice
+        if name is None:
+            return png.getvalue(), None
         fig.set(layout_engine="none", facecolor="none")  # everything has its place
-        FigureCanvasSVG(fig).print_svg(svg, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        FigureCanvasSVG(fig).print_svg(
+            svg, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
     text = svg.getvalue().decode()
-    def own(tag): return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", tag[0]).replace(_INK, "currentColor")
-    return png.getvalue(), Markup(re.sub("<[^!>]*>", own, text[text.index("<svg"):]))
+
+    def own(tag):
+        return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", tag[0]).replace(
+            _INK, "currentColor"
+        )
+
+    return png.getvalue(), Markup(re.sub("<[^!>]*>", own, text[text.index("<svg") :]))
 
 # %% ../nbs/14_report.ipynb #rp089
 def _jpeg(image):
@@ -626,43 +1074,112 @@ def _jpeg(image):
     Image.fromarray(image).save(out, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
+
 def _cards(run, table):
     "What the page shows of each row of an `error_table`: a picture, or why there is none, and the texts."
-    cards = [dict(row._asdict(), image=_thumbnail(row.file, run.images, _SIDE)) for row in table.itertuples()]
-    return [dict(c, image=None, why=c["image"]) if isinstance(c["image"], str) else dict(c, image=_jpeg(c["image"])) for c in cards]
+    cards = [
+        dict(row._asdict(), image=_thumbnail(row.file, run.images, _SIDE))
+        for row in table.itertuples()
+    ]
+    return [
+        dict(c, image=None, why=c["image"])
+        if isinstance(c["image"], str)
+        else dict(c, image=_jpeg(c["image"]))
+        for c in cards
+    ]
+
 
 def _facts(about, at=(), deep=4):
     "A nested dict as rows: path of the key, value as text. What is nested deeper is left out."
-    if isinstance(about, Mapping) and deep: return [row for k, v in about.items() for row in _facts(v, (*at, str(k)), deep - 1)]
-    plain = [str(v) for v in (about if isinstance(about, list) else [about]) if not isinstance(v, (Mapping, list))]
+    if isinstance(about, Mapping) and deep:
+        return [
+            row for k, v in about.items() for row in _facts(v, (*at, str(k)), deep - 1)
+        ]
+    plain = [
+        str(v)
+        for v in (about if isinstance(about, list) else [about])
+        if not isinstance(v, (Mapping, list))
+    ]
     return [(", ".join(at), ", ".join(plain) or "…")]
 
-def _number(x, digits=3): return "" if x is None or x != x else f"{x:,.{digits}f}" if isinstance(x, float) else f"{x:,}"
+
+def _number(x, digits=3):
+    return (
+        ""
+        if x is None or x != x
+        else f"{x:,.{digits}f}"
+        if isinstance(x, float)
+        else f"{x:,}"
+    )
 
 # %% ../nbs/14_report.ipynb #rp091
-def _some(names, n=4): return ", ".join(_plain(c, 60) for c in names[:n]) + (f" and {len(names) - n:,} more" if len(names) > n else "")
+def _some(names, n=4):
+    return ", ".join(_plain(c, 60) for c in names[:n]) + (
+        f" and {len(names) - n:,} more" if len(names) > n else ""
+    )
+
 
 def _has_steps(about):
     "Was this a training by steps? A probe has none, and the evaluation of a classifier by other pictures is no training."
-    return "classifier" not in about and about.get("strategy") not in ("probe", "early probe")
+    return "classifier" not in about and about.get("strategy") not in (
+        "probe",
+        "early probe",
+    )
+
 
 def _notes(run, judged, table, twice, cards, missing):
     "Sentences about what limits a report."
     notes, part = [], judged.parts[0]
-    if part == "train": notes.append("Only training pictures are here, and a model knows them. Nothing on this page says how it does on others.")
-    elif part == "valid" and "test" not in run.parts: notes.append("There is no test part. The validation part has served to choose the model, so its numbers are somewhat too good.")
-    none, few = table["class"][table.images == 0].tolist(), table["class"][table.images.between(1, 9)].tolist()
-    if none: notes.append(f"Classes without images in this part, {len(none):,}: {_some(none)}. They have no rates.")
-    if few: notes.append(f"Classes with fewer than ten images, {len(few):,}: {_some(few)}. Look at the intervals before you compare them.")
-    two_parts, two_labels = (twice.group[twice.problem.str.contains(what)].nunique() for what in ("two parts", "two labels"))
-    if two_parts: notes.append(f"Leaks, {two_parts:,}: the same picture is in two parts. What judges must not have been seen in training.")
-    if two_labels: notes.append(f"Labels that contradict each other, {two_labels:,}: the same picture has two labels.")
-    if run.images is None: notes.append("The run does not say where its pictures are, so none are shown, and duplicates were not looked for.")
-    elif not run.images.is_dir(): notes.append("The folder of the pictures is gone, so none are shown, and duplicates were not looked for. If it has moved, give its new place.")
-    elif lost := [f for f in run.files if not (run.images/f).is_file()]: notes.append(f"Pictures that are gone, {len(lost):,}: {_some(lost)}.")
-    elif lost := [c["file"] for c in cards if c["image"] is None]: notes.append(f"Pictures that cannot be shown, {len(lost):,}: {_some(lost)}.")
-    if run.history is None and _has_steps(run.about): notes.append("There is no history.csv, so there are no learning curves.")
-    if missing: notes.append(f"No font on this machine has these characters, so the PNG files show boxes for them: {missing[:40]}")
+    if part == "train":
+        notes.append(
+            "Only training pictures are here, and a model knows them. Nothing on this page says how it does on others."
+        )
+    elif part == "valid" and "test" not in run.parts:
+        notes.append(
+            "There is no test part. The validation part has served to choose the model, so its numbers are somewhat too good."
+        )
+    none, few = (
+        table["class"][table.images == 0].tolist(),
+        table["class"][table.images.between(1, 9)].tolist(),
+    )
+    if none:
+        notes.append(
+            f"Classes without images in this part, {len(none):,}: {_some(none)}. They have no rates."
+        )
+    if few:
+        notes.append(
+            f"Classes with fewer than ten images, {len(few):,}: {_some(few)}. Look at the intervals before you compare them."
+        )
+    two_parts, two_labels = (
+        twice.group[twice.problem.str.contains(what)].nunique()
+        for what in ("two parts", "two labels")
+    )
+    if two_parts:
+        notes.append(
+            f"Leaks, {two_parts:,}: the same picture is in two parts. What judges must not have been seen in training."
+        )
+    if two_labels:
+        notes.append(
+            f"Labels that contradict each other, {two_labels:,}: the same picture has two labels."
+        )
+    if run.images is None:
+        notes.append(
+            "The run does not say where its pictures are, so none are shown, and duplicates were not looked for."
+        )
+    elif not run.images.is_dir():
+        notes.append(
+            "The folder of the pictures is gone, so none are shown, and duplicates were not looked for. If it has moved, give its new place."
+        )
+    elif lost := [f for f in run.files if not (run.images / f).is_file()]:
+        notes.append(f"Pictures that are gone, {len(lost):,}: {_some(lost)}.")
+    elif lost := [c["file"] for c in cards if c["image"] is None]:
+        notes.append(f"Pictures that cannot be shown, {len(lost):,}: {_some(lost)}.")
+    if run.history is None and _has_steps(run.about):
+        notes.append("There is no history.csv, so there are no learning curves.")
+    if missing:
+        notes.append(
+            f"No font on this machine has these characters, so the PNG files show boxes for them: {missing[:40]}"
+        )
     return notes
 
 # %% ../nbs/14_report.ipynb #rp092
@@ -671,13 +1188,31 @@ def _drawings(judged, bins, history):
     k, hard = len(judged.classes), np.arange(len(judged.classes))
     if k > _HEAT:
         wrong = judged.y != judged.pred
-        n = np.bincount(judged.y[wrong], minlength=k) + np.bincount(judged.pred[wrong], minlength=k)
+        n = np.bincount(judged.y[wrong], minlength=k) + np.bincount(
+            judged.pred[wrong], minlength=k
+        )
         hard = np.sort(np.argsort(-n, kind="stable")[:_HEAT])
     both = np.isin(judged.y, hard) & np.isin(judged.pred, hard)
-    matrix = confusion(np.searchsorted(hard, judged.y[both]), np.searchsorted(hard, judged.pred[both]), [judged.classes[i] for i in hard])
-    found = {"confusion": (lambda fig: confusion_heatmap(matrix, fig.subplots()), heatmap_size(len(hard))),
-             "calibration": (lambda fig: reliability_diagram(bins, fig.subplots()), (4.6, 4))}
-    if history is not None: found["curves"] = lambda fig: learning_curves(history, fig.subplots(1, 2)), (7.5, 2.8)
+    matrix = confusion(
+        np.searchsorted(hard, judged.y[both]),
+        np.searchsorted(hard, judged.pred[both]),
+        [judged.classes[i] for i in hard],
+    )
+    found = {
+        "confusion": (
+            lambda fig: confusion_heatmap(matrix, fig.subplots()),
+            heatmap_size(len(hard)),
+        ),
+        "calibration": (
+            lambda fig: reliability_diagram(bins, fig.subplots()),
+            (4.6, 4),
+        ),
+    }
+    if history is not None:
+        found["curves"] = (
+            lambda fig: learning_curves(history, fig.subplots(1, 2)),
+            (7.5, 2.8),
+        )
     return found
 
 # %% ../nbs/14_report.ipynb #rp093
@@ -685,46 +1220,76 @@ def _breaking(text):
     "A name that may be broken after _ . / and -, and not in the middle of a word."
     return Markup(re.sub(r"([_./-])", r"\1<wbr>", str(escape(text))))
 
+
 def _page(**context):
     "Fill the template. Every text is escaped; only the figures, which this module drew, go in as they are."
-    env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    env.filters.update(number=_number, plain=_plain, percent=lambda x: f"{100*x:.0f}\u00a0%", breaking=_breaking)
-    template = env.from_string((resources.files("tutorial_lib")/"report.html").read_text(encoding="utf-8"))
+    env = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters.update(
+        number=_number,
+        plain=_plain,
+        percent=lambda x: f"{100 * x:.0f}\u00a0%",
+        breaking=_breaking,
+    )
+    template = env.from_string(
+        (resources.files("tutorial_lib") / "report.html").read_text(encoding="utf-8")
+    )
     return template.render(context).encode("utf-8", "backslashreplace")
 
 # %% ../nbs/14_report.ipynb #rp095
 _MARK = b'<meta name="generator" content="tutorial_lib.report">'
 
+
 def _check_out(out):
     "Raise `FileExistsError` for a place where something stands that is no report."
-    if not out.exists(): return
-    page = out/"report.html"
-    if out.is_dir() and (not any(out.iterdir()) or page.is_file() and _MARK in page.read_bytes()[:2000]): return
-    raise FileExistsError(f"{out} is there and is no report: nothing was written. Give another place, or move it away")
+    if not out.exists():
+        return
+    page = out / "report.html"
+    if out.is_dir() and (
+        not any(out.iterdir()) or page.is_file() and _MARK in page.read_bytes()[:2000]
+    ):
+        return
+    raise FileExistsError(
+        f"{out} is there and is no report: nothing was written. Give another place, or move it away"
+    )
+
 
 def _put(files, out):
     "Write files into a new folder beside `out`, and let it take the place of `out`. Use it under a lock."
-    for left in out.parent.glob(f".{escape_glob(out.name)}.*"):  # of a report that was killed
-        if left.suffix in (".part", ".old"): shutil.rmtree(left, ignore_errors=True)
+    for left in out.parent.glob(
+        f".{escape_glob(out.name)}.*"
+    ):  # of a report that was killed
+        if left.suffix in (".part", ".old"):
+            shutil.rmtree(left, ignore_errors=True)
     new = out.with_name(f".{out.name}.{uuid.uuid4().hex}.part")
     old = new.with_suffix(".old")
     try:
         new.mkdir()
-        for name, data in files.items(): _write_whole(new/name, data)
+        for name, data in files.items():
+            _write_whole(new / name, data)
         _check_out(out)
-        if out.exists(): os.rename(out, old)
-        try: os.rename(new, out)
+        if out.exists():
+            os.rename(out, old)
+        try:
+            os.rename(new, out)
         except OSError:
-            if old.exists(): os.rename(old, out)
+            if old.exists():
+                os.rename(old, out)
             raise
     finally:
-        for folder in new, old: shutil.rmtree(folder, ignore_errors=True)
+        for folder in new, old:
+            shutil.rmtree(folder, ignore_errors=True)
 
 # %% ../nbs/14_report.ipynb #rp058
 def report(
     folder,  # of a run, by `write_run`
     out=None,  # folder of the report; None: "report" in the folder of the run. An older report is replaced, anything else is refused
-    part: str | None = None,  # which part to judge: "train", "valid" or "test"; None: the last of them that is there
+    part: str
+    | None = None,  # which part to judge: "train", "valid" or "test"; None: the last of them that is there
     images=None,  # where the pictures are now, if they have moved
     worst: int = _SHEET,  # errors to show as pictures
 ) -> Path:  # of the page: report.html
@@ -736,28 +1301,79 @@ def report(
     Pictures that are gone are no error: the page says so."""
     run = read_run(folder, images)
     part = part or next(p for p in reversed(PARTS) if p in run.parts)
-    if part not in run.parts: raise ValueError(f"{folder} has no pictures in the part {part!r}: it has {', '.join(p for p in PARTS if p in run.parts)}")
-    out = Path(out) if out is not None else Path(folder)/"report"
+    if part not in run.parts:
+        raise ValueError(
+            f"{folder} has no pictures in the part {part!r}: it has {', '.join(p for p in PARTS if p in run.parts)}"
+        )
+    out = Path(out) if out is not None else Path(folder) / "report"
     _check_out(out)
     judged = run.only(part)
     y, pred, classes = judged.y, judged.pred, judged.classes
-    tables = dict(scores=scores(y, judged.probs).reset_index(name="value").rename(columns={"index": "score"}), classes=class_table(y, pred, classes),
-                  confused_pairs=confused_pairs(y, pred, classes), errors=error_table(judged), calibration=calibration(y, judged.probs),
-                  suspicious_labels=suspicious_labels(run), duplicates=duplicates(run))
+    tables = dict(
+        scores=scores(y, judged.probs)
+        .reset_index(name="value")
+        .rename(columns={"index": "score"}),
+        classes=class_table(y, pred, classes),
+        confused_pairs=confused_pairs(y, pred, classes),
+        errors=error_table(judged),
+        calibration=calibration(y, judged.probs),
+        suspicious_labels=suspicious_labels(run),
+        duplicates=duplicates(run),
+    )
     drawings = _drawings(judged, tables["calibration"], run.history)
     drawn = {name: _figure(draw, size, name) for name, (draw, size) in drawings.items()}
-    if n := min(len(tables["errors"]), worst): drawn["errors"] = _figure(lambda fig: contact_sheet(judged, tables["errors"], n, fig=fig), sheet_size(n))
-    if len(classes) <= _MATRIX: tables["confusion"] = confusion(y, pred, classes).reset_index(allow_duplicates=True)
-    files = {f"{name}.csv": table.to_csv(index=False, lineterminator="\r\n").encode("utf-8", "surrogateescape") for name, table in tables.items()}
+    if n := min(len(tables["errors"]), worst):
+        drawn["errors"] = _figure(
+            lambda fig: contact_sheet(judged, tables["errors"], n, fig=fig),
+            sheet_size(n),
+        )
+    if len(classes) <= _MATRIX:
+        tables["confusion"] = confusion(y, pred, classes).reset_index(
+            allow_duplicates=True
+        )
+    files = {
+        f"{name}.csv": table.to_csv(index=False, lineterminator="\r\n").encode(
+            "utf-8", "surrogateescape"
+        )
+        for name, table in tables.items()
+    }
     files |= {f"{name}.png": png for name, (png, svg) in drawn.items()}
-    cards, suspects = _cards(judged, tables["errors"].head(worst)), _cards(run, tables["suspicious_labels"].head(_SUSPECTS))
+    cards, suspects = (
+        _cards(judged, tables["errors"].head(worst)),
+        _cards(run, tables["suspicious_labels"].head(_SUSPECTS)),
+    )
     files["report.html"] = _page(
-        run=run, part=part, n={p: int((run.parts == p).sum()) for p in PARTS if p in run.parts}, score=dict(tables["scores"].values.tolist()),
-        notes=_notes(run, judged, tables["classes"], tables["duplicates"], cards + suspects, fonts_for([_plain(c) for c in classes])[1]),
-        classes=tables["classes"].sort_values("recall", na_position="last", kind="stable").head(_ROWS).rename(columns={"class": "name"}).to_dict("records"),
-        pairs=tables["confused_pairs"].head(_PAIRS).to_dict("records"), svgs={name: svg for name, (png, svg) in drawn.items()},
-        cards=cards, n_errors=len(tables["errors"]), suspects=suspects, n_suspects=len(tables["suspicious_labels"]),
-        twins=tables["duplicates"].head(_TWINS).to_dict("records"), n_twins=len(tables["duplicates"]), heat=_HEAT, looked=run.images is not None and run.images.is_dir(), facts=_facts(run.about), files=sorted(files))
+        run=run,
+        part=part,
+        n={p: int((run.parts == p).sum()) for p in PARTS if p in run.parts},
+        score=dict(tables["scores"].values.tolist()),
+        notes=_notes(
+            run,
+            judged,
+            tables["classes"],
+            tables["duplicates"],
+            cards + suspects,
+            fonts_for([_plain(c) for c in classes])[1],
+        ),
+        classes=tables["classes"]
+        .sort_values("recall", na_position="last", kind="stable")
+        .head(_ROWS)
+        .rename(columns={"class": "name"})
+        .to_dict("records"),
+        pairs=tables["confused_pairs"].head(_PAIRS).to_dict("records"),
+        svgs={name: svg for name, (png, svg) in drawn.items()},
+        cards=cards,
+        n_errors=len(tables["errors"]),
+        suspects=suspects,
+        n_suspects=len(tables["suspicious_labels"]),
+        twins=tables["duplicates"].head(_TWINS).to_dict("records"),
+        n_twins=len(tables["duplicates"]),
+        heat=_HEAT,
+        looked=run.images is not None and run.images.is_dir(),
+        facts=_facts(run.about),
+        files=sorted(files),
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.parent/f".{out.name}.lock"): _put(files, out)
-    return out/"report.html"
+    with FileLock(out.parent / f".{out.name}.lock"):
+        _put(files, out)
+    return out / "report.html"

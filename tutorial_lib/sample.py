@@ -6,7 +6,11 @@
 __all__ = ['COATS', 'EARS', 'BREEDS', 'draw', 'sample']
 
 # %% ../nbs/00_sample.ipynb #785a27f9
-import hashlib, math, random, shutil, tempfile
+import hashlib
+import math
+import random
+import shutil
+import tempfile
 from difflib import get_close_matches
 from functools import lru_cache
 from io import BytesIO
@@ -25,7 +29,11 @@ BREEDS = tuple(f"{coat}_{ears}" for coat in COATS for ears in EARS)
 # %% ../nbs/00_sample.ipynb #1f06ac25
 def _colours(text):
     "Rows of colours, each a tuple (red, green, blue)"
-    return [[ImageColor.getrgb(f"#{c}") for c in row.split()] for row in text.strip().splitlines()]
+    return [
+        [ImageColor.getrgb(f"#{c}") for c in row.split()]
+        for row in text.strip().splitlines()
+    ]
+
 
 # Each row: fur, markings, the light fur of muzzle and belly.
 _FURS = _colours("""
@@ -66,11 +74,13 @@ e8808a 5e3e3a 3a3238 cd6e60""")
 _INK, _WHITE, _PINK = (43, 36, 42), (255, 255, 255), (240, 130, 140)
 
 # How far below the middle an animal sits, so that its ears stay in the picture.
-_DROP = dict(pointy=.14, floppy=.02, round=.04, long=.27)
+_DROP = dict(pointy=0.14, floppy=0.02, round=0.04, long=0.27)
+
 
 def _mix(a, b, t):
     "The colour that lies `t` of the way from `a` to `b`"
     return tuple(round(x + (y - x) * t) for x, y in zip(a, b))
+
 
 def _branch(rng):
     "A generator of its own for one part, so that no part moves what the next one draws"
@@ -78,31 +88,47 @@ def _branch(rng):
 
 # %% ../nbs/00_sample.ipynb #ae2bcd21
 _CIRCLE = np.exp(2j * np.pi * np.arange(40) / 40)
-_BLOSSOM = _CIRCLE * (1 + .35 * (_CIRCLE**5).real)  # five petals
+_BLOSSOM = _CIRCLE * (1 + 0.35 * (_CIRCLE**5).real)  # five petals
+
 
 def _oval(centre, rx, ry=None, turn=0):
     "An ellipse as complex points, turned by `turn` radians"
-    return centre + (_CIRCLE.real * rx + 1j * _CIRCLE.imag * (ry or rx)) * np.exp(1j * turn)
+    return centre + (_CIRCLE.real * rx + 1j * _CIRCLE.imag * (ry or rx)) * np.exp(
+        1j * turn
+    )
+
 
 _STEP = np.arange(8)[:, None] / 8
-_SPLINE = np.hstack([_STEP**0, _STEP, _STEP**2, _STEP**3]) @ np.array(
-    [[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]]) / 2
+_SPLINE = (
+    np.hstack([_STEP**0, _STEP, _STEP**2, _STEP**3])
+    @ np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]])
+    / 2
+)
+
 
 def _smooth(*points, closed=True):
     "A Catmull-Rom curve through complex points, eight steps from each to the next"
-    p = np.array([points[-1], *points, *points[:2]] if closed else [points[0], *points, points[-1]])
+    p = np.array(
+        [points[-1], *points, *points[:2]]
+        if closed
+        else [points[0], *points, points[-1]]
+    )
     curve = (_SPLINE @ np.stack([p[:-3], p[1:-2], p[2:-1], p[3:]])).T.ravel()
     return curve if closed else np.append(curve, points[-1])
+
 
 def _flip(z):
     "The mirror image of complex points, left for right"
     return -np.conj(z)
 
+
 def _both(*right):
     "A closed curve whose left half mirrors its right half"
     return _smooth(*right, *(_flip(z) for z in right[::-1] if np.real(z)))
 
-def _box(x0, y0, x1, y1): return np.array([x0 + 1j*y0, x1 + 1j*y0, x1 + 1j*y1, x0 + 1j*y1])
+
+def _box(x0, y0, x1, y1):
+    return np.array([x0 + 1j * y0, x1 + 1j * y0, x1 + 1j * y1, x0 + 1j * y1])
 
 # %% ../nbs/00_sample.ipynb #bcb2f241
 @lru_cache
@@ -110,25 +136,34 @@ def _ramp(side, strength=1):
     "A mask that runs from 0 at the top to 255 times `strength` at the bottom"
     return Image.linear_gradient("L").resize((side, side)).point(lambda v: v * strength)
 
+
 class _Pen:
     "Draws shapes of complex points, x + iy with y downwards, on a square canvas that spans -1 to 1"
+
     def __init__(self, im, scale=1, centre=0, mirror=False):
         self.im, self.scale, self.centre, self.mirror = im, scale, centre, mirror
         self.d = ImageDraw.Draw(im, "RGBA")
 
     def inside(self, scale=1, centre=0, turn=0, mirror=False):
         "A pen whose own -1 to 1 lies at `centre` of this one, scaled and turned"
-        scale, centre = self.scale * scale * np.exp(1j * turn), self.scale * centre + self.centre
+        scale, centre = (
+            self.scale * scale * np.exp(1j * turn),
+            self.scale * centre + self.centre,
+        )
         return _Pen(self.im, scale, centre, self.mirror or mirror)
 
     def xy(self, z):
         "Pixel coordinates, x and y in turn"
         z = z * self.scale + self.centre
-        if self.mirror: z = _flip(z)
+        if self.mirror:
+            z = _flip(z)
         return ((z + (1 + 1j)) * (self.im.width / 2)).view(float).tolist()
 
-    def px(self, width): return max(1, round(width * abs(self.scale) * self.im.width / 2))
-    def fill(self, z, colour, alpha=255): self.d.polygon(self.xy(z), fill=(*colour, alpha))
+    def px(self, width):
+        return max(1, round(width * abs(self.scale) * self.im.width / 2))
+
+    def fill(self, z, colour, alpha=255):
+        self.d.polygon(self.xy(z), fill=(*colour, alpha))
 
     def line(self, z, colour, width, joint=None):
         self.d.line(self.xy(z), fill=colour, width=self.px(width), joint=joint)
@@ -136,22 +171,27 @@ class _Pen:
     def rope(self, z, colour, width):
         "A thick line with round ends"
         self.line(z, colour, width, "curve")
-        for end in (z[0], z[-1]): self.fill(_oval(end, width / 2), colour)
+        for end in (z[0], z[-1]):
+            self.fill(_oval(end, width / 2), colour)
 
-    def edged(self, z, colour, edge, width=.035):
+    def edged(self, z, colour, edge, width=0.035):
         "A shape with an edge drawn round it"
         self.fill(z, colour)
         self.line(np.append(z, z[:2]), edge, width)
 
     def glow(self, centre, rx, ry, colour, alpha, steps=6):
         "A soft spot: ovals on top of one another"
-        for k in range(steps, 0, -1): self.fill(_oval(centre, rx * k/steps, ry * k/steps), colour, alpha // steps)
+        for k in range(steps, 0, -1):
+            self.fill(
+                _oval(centre, rx * k / steps, ry * k / steps), colour, alpha // steps
+            )
 
     def stencil(self, *shapes):
         "A mask, white inside the shapes"
         mask = Image.new("L", self.im.size)
         d = ImageDraw.Draw(mask)
-        for z in shapes: d.polygon(self.xy(z), fill=255)
+        for z in shapes:
+            d.polygon(self.xy(z), fill=255)
         return mask
 
     def dye(self, shapes, colour, inside):
@@ -163,322 +203,562 @@ class _Pen:
         self._tint(colour, _ramp(self.im.width, strength), inside)
 
     def _tint(self, colour, mask, inside):
-        if box := inside.getbbox(): self.im.paste(colour, box, ImageChops.multiply(mask.crop(box), inside.crop(box)))
+        if box := inside.getbbox():
+            self.im.paste(
+                colour, box, ImageChops.multiply(mask.crop(box), inside.crop(box))
+            )
 
 # %% ../nbs/00_sample.ipynb #5fa039af
 def _sky(pen, top, bottom):
     pen.im.paste(top, (0, 0, *pen.im.size))
     pen.im.paste(bottom, mask=_ramp(pen.im.width))
 
+
 def _hills(pen, rng, a, b, c):
-    _sky(pen, a, _mix(a, _WHITE, .6))
-    pen.fill(_oval(complex(rng.uniform(-.9, .9), rng.uniform(-.9, -.4)), .2), (255, 244, 200))
+    _sky(pen, a, _mix(a, _WHITE, 0.6))
+    pen.fill(
+        _oval(complex(rng.uniform(-0.9, 0.9), rng.uniform(-0.9, -0.4)), 0.2),
+        (255, 244, 200),
+    )
     for _ in range(rng.randint(0, 3)):
-        x, y = rng.uniform(-1, 1), rng.uniform(-.9, -.3)
-        for dx in (-.14, 0, .14): pen.fill(_oval(complex(x + dx, y), .14, .09), _WHITE, 190)
-    for y, colour in ((.1, _mix(a, b, .6)), (.35, b), (.6, c)):
-        for _ in range(2): pen.fill(_oval(rng.uniform(-1.2, 1.2) + 1j*(y + 1), rng.uniform(.9, 1.6), 1), colour)
+        x, y = rng.uniform(-1, 1), rng.uniform(-0.9, -0.3)
+        for dx in (-0.14, 0, 0.14):
+            pen.fill(_oval(complex(x + dx, y), 0.14, 0.09), _WHITE, 190)
+    for y, colour in ((0.1, _mix(a, b, 0.6)), (0.35, b), (0.6, c)):
+        for _ in range(2):
+            pen.fill(
+                _oval(rng.uniform(-1.2, 1.2) + 1j * (y + 1), rng.uniform(0.9, 1.6), 1),
+                colour,
+            )
+
 
 def _meadow(pen, rng, a, b, c):
     _sky(pen, b, c)
     for _ in range(45):
-        z, r = complex(rng.uniform(-1, 1), rng.uniform(-1, 1)), rng.uniform(.03, .08)
-        pen.fill(z + r * _BLOSSOM, _mix(rng.choice(_TRIMS), _WHITE, .4))
-        pen.fill(z + _CIRCLE[::5] * r * .35, (255, 230, 120))
+        z, r = complex(rng.uniform(-1, 1), rng.uniform(-1, 1)), rng.uniform(0.03, 0.08)
+        pen.fill(z + r * _BLOSSOM, _mix(rng.choice(_TRIMS), _WHITE, 0.4))
+        pen.fill(z + _CIRCLE[::5] * r * 0.35, (255, 230, 120))
+
 
 def _room(pen, rng, a, b, c):
-    _sky(pen, a, _mix(a, b, .5))
-    floor = rng.uniform(.2, .6)
-    for x in np.arange(-1, 1, .25): pen.fill(_box(x, -1, x + .12, floor), b, 60)
+    _sky(pen, a, _mix(a, b, 0.5))
+    floor = rng.uniform(0.2, 0.6)
+    for x in np.arange(-1, 1, 0.25):
+        pen.fill(_box(x, -1, x + 0.12, floor), b, 60)
     pen.fill(_box(-1, floor, 1, 1), c)
-    pen.fill(_box(-1, floor - .05, 1, floor + .01), _mix(b, _WHITE, .5))
-    x, y = rng.uniform(-.9, .5), rng.uniform(-.9, -.5)
-    pen.fill(_box(x - .05, y - .05, x + .55, y + .5), _mix(c, _INK, .2))
-    pen.fill(_box(x, y, x + .5, y + .45), rng.choice(_SCENES)[0])
-    pen.fill(_oval(complex(x + .2, y + .45), .2, .2)[20:], rng.choice(_SCENES)[1])
-    pen.fill(_oval(complex(rng.uniform(-.3, .3), .95), .9, .25), rng.choice(_SCENES)[1])
+    pen.fill(_box(-1, floor - 0.05, 1, floor + 0.01), _mix(b, _WHITE, 0.5))
+    x, y = rng.uniform(-0.9, 0.5), rng.uniform(-0.9, -0.5)
+    pen.fill(_box(x - 0.05, y - 0.05, x + 0.55, y + 0.5), _mix(c, _INK, 0.2))
+    pen.fill(_box(x, y, x + 0.5, y + 0.45), rng.choice(_SCENES)[0])
+    pen.fill(_oval(complex(x + 0.2, y + 0.45), 0.2, 0.2)[20:], rng.choice(_SCENES)[1])
+    pen.fill(
+        _oval(complex(rng.uniform(-0.3, 0.3), 0.95), 0.9, 0.25), rng.choice(_SCENES)[1]
+    )
+
 
 def _bands(pen, rng, a, b, c):
     _sky(pen, a, a)
-    step, turned = rng.uniform(.15, .5), pen.inside(turn=rng.uniform(0, math.pi))
+    step, turned = rng.uniform(0.15, 0.5), pen.inside(turn=rng.uniform(0, math.pi))
     for x in np.arange(-1.6, 1.6, step):
-        turned.fill(_box(x, -1.6, x + step * rng.uniform(.3, .6), 1.6), rng.choice((b, b, c)))
+        turned.fill(
+            _box(x, -1.6, x + step * rng.uniform(0.3, 0.6), 1.6), rng.choice((b, b, c))
+        )
+
 
 def _checks(pen, rng, a, b, c):
     _sky(pen, a, a)
-    step, turned = rng.uniform(.2, .5), pen.inside(turn=rng.uniform(0, math.pi / 2))
+    step, turned = rng.uniform(0.2, 0.5), pen.inside(turn=rng.uniform(0, math.pi / 2))
     for x in np.arange(-1.6, 1.6, 2 * step):
         turned.fill(_box(x, -1.6, x + step, 1.6), b, 150)
         turned.fill(_box(-1.6, x, 1.6, x + step), b, 150)
 
+
 def _dots(pen, rng, a, b, c):
-    _sky(pen, a, _mix(a, b, .4))
-    step, turned = rng.uniform(.25, .5), pen.inside(turn=rng.uniform(0, math.pi / 2))
-    r, reach = step * rng.uniform(.15, .38), range(-math.ceil(1.4 / step), math.ceil(1.4 / step) + 1)
+    _sky(pen, a, _mix(a, b, 0.4))
+    step, turned = rng.uniform(0.25, 0.5), pen.inside(turn=rng.uniform(0, math.pi / 2))
+    r, reach = (
+        step * rng.uniform(0.15, 0.38),
+        range(-math.ceil(1.4 / step), math.ceil(1.4 / step) + 1),
+    )
     for i in reach:
-        for j in reach: turned.fill(complex(i, j + i % 2 / 2) * step + _CIRCLE[::3] * r, (b, c)[(i + j) % 2])
+        for j in reach:
+            turned.fill(
+                complex(i, j + i % 2 / 2) * step + _CIRCLE[::3] * r, (b, c)[(i + j) % 2]
+            )
+
 
 def _night(pen, rng, a, b, c):
-    _sky(pen, _mix(c, (20, 24, 60), .8), _mix(b, (60, 60, 110), .6))
+    _sky(pen, _mix(c, (20, 24, 60), 0.8), _mix(b, (60, 60, 110), 0.6))
     for _ in range(30):
-        star = complex(rng.uniform(-1, 1), rng.uniform(-1, .6)) + _CIRCLE[::8] * rng.uniform(.008, .03)
+        star = complex(rng.uniform(-1, 1), rng.uniform(-1, 0.6)) + _CIRCLE[
+            ::8
+        ] * rng.uniform(0.008, 0.03)
         pen.fill(star, (255, 246, 205))
-    z = complex(rng.uniform(-.8, .8), rng.uniform(-.85, -.5))
-    pen.glow(z, .4, .4, (255, 246, 205), 90)
-    pen.fill(_oval(z, .18), (255, 246, 205))
-    pen.fill(_oval(complex(rng.uniform(-.6, .6), 1.6), 1.9, 1), _mix(c, (20, 30, 50), .6))
+    z = complex(rng.uniform(-0.8, 0.8), rng.uniform(-0.85, -0.5))
+    pen.glow(z, 0.4, 0.4, (255, 246, 205), 90)
+    pen.fill(_oval(z, 0.18), (255, 246, 205))
+    pen.fill(
+        _oval(complex(rng.uniform(-0.6, 0.6), 1.6), 1.9, 1), _mix(c, (20, 30, 50), 0.6)
+    )
+
 
 def _rays(pen, rng, a, b, c):
     _sky(pen, a, a)
-    hub, n, start = complex(rng.uniform(-.4, .4), rng.uniform(-.4, .6)), rng.randint(7, 14), rng.random()
+    hub, n, start = (
+        complex(rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.6)),
+        rng.randint(7, 14),
+        rng.random(),
+    )
     for k in range(n):
-        ray = np.exp(2j * np.pi * (k + start + np.array([0, .5])) / n) * 3
+        ray = np.exp(2j * np.pi * (k + start + np.array([0, 0.5])) / n) * 3
         pen.fill(np.array([hub, *(hub + ray)]), b)
+
 
 _BACKDROPS = _hills, _meadow, _room, _bands, _checks, _dots, _night, _rays
 
 # %% ../nbs/00_sample.ipynb #0c3b7707
 def _striped(rng, part):
     "Wedges: from the brow down and from the cheeks inwards; bands across the body"
-    w = rng.uniform(.08, .115)
+    w = rng.uniform(0.08, 0.115)
     if part == "body":
-        return [_smooth(s * 1.1 + 1j*(y - w), s * .25 + 1j*(y + .06), s * 1.1 + 1j*(y + 1.2*w))
-                for s in (-1, 1) for y in (-.45, -.05, .35, .75)]
-    brow = [np.array([x - w - 1.1j, x + w - 1.1j, .75*x + 1j*y]) for x, y in ((-.34, -.42), (0, -.3), (.34, -.42))]
-    cheeks = [np.array([s * 1.2 + 1j*(y - w), s * 1.2 + 1j*(y + w), s * .62 + 1j*(y + .04)])
-              for s in (-1, 1) for y in (-.12, .2, .52)]
+        return [
+            _smooth(
+                s * 1.1 + 1j * (y - w),
+                s * 0.25 + 1j * (y + 0.06),
+                s * 1.1 + 1j * (y + 1.2 * w),
+            )
+            for s in (-1, 1)
+            for y in (-0.45, -0.05, 0.35, 0.75)
+        ]
+    brow = [
+        np.array([x - w - 1.1j, x + w - 1.1j, 0.75 * x + 1j * y])
+        for x, y in ((-0.34, -0.42), (0, -0.3), (0.34, -0.42))
+    ]
+    cheeks = [
+        np.array(
+            [s * 1.2 + 1j * (y - w), s * 1.2 + 1j * (y + w), s * 0.62 + 1j * (y + 0.04)]
+        )
+        for s in (-1, 1)
+        for y in (-0.12, 0.2, 0.52)
+    ]
     return brow + cheeks
+
 
 def _spotted(rng, part):
     "Round spots, apart from one another and away from eyes and mouth"
     spots = []
     for _ in range(60):
-        z, r = complex(rng.uniform(-1, 1), rng.uniform(-1, 1)), rng.uniform(.1, .19)
-        on_face = part == "head" and abs(z.real) < .7 and z.imag > -.2
-        if not on_face and all(abs(z - y) > r + s + .07 for y, s in spots): spots.append((z, r))
+        z, r = complex(rng.uniform(-1, 1), rng.uniform(-1, 1)), rng.uniform(0.1, 0.19)
+        on_face = part == "head" and abs(z.real) < 0.7 and z.imag > -0.2
+        if not on_face and all(abs(z - y) > r + s + 0.07 for y, s in spots):
+            spots.append((z, r))
     return [_oval(z, r) for z, r in spots[:14]]
+
 
 def _patched(rng, part):
     "One large patch: round one eye, or on one flank"
-    centre, r = (.5-.25j, .62) if part == "head" else (-.55+.1j, .6)
-    return [_smooth(*(centre + r * rng.uniform(.85, 1.1) * np.exp(.25j * np.pi * k) for k in range(8)))]
+    centre, r = (0.5 - 0.25j, 0.62) if part == "head" else (-0.55 + 0.1j, 0.6)
+    return [
+        _smooth(
+            *(
+                centre + r * rng.uniform(0.85, 1.1) * np.exp(0.25j * np.pi * k)
+                for k in range(8)
+            )
+        )
+    ]
+
 
 def _masked(rng, part):
     "Other fur round both eyes, or on the chest"
-    r, droop = rng.uniform(.3, .36), rng.uniform(.2, .5)
-    if part == "head": return [_oval(s * .42 + .04j, r, r * 1.2, -s * droop) for s in (-1, 1)]
-    return [_oval(-.75j, 1.3, .55)]
+    r, droop = rng.uniform(0.3, 0.36), rng.uniform(0.2, 0.5)
+    if part == "head":
+        return [_oval(s * 0.42 + 0.04j, r, r * 1.2, -s * droop) for s in (-1, 1)]
+    return [_oval(-0.75j, 1.3, 0.55)]
+
 
 _MARKS = dict(striped=_striped, spotted=_spotted, patched=_patched, masked=_masked)
 
 # %% ../nbs/00_sample.ipynb #c82bce24
 # The right ear of a head that spans -1 to 1, and the pink inside it where it shows.
 def _pointy(rng):
-    h, x = rng.uniform(.75, 1.05), rng.uniform(-.05, .1)
-    tip = .78 + x - 1j*(.62 + h)
-    return (_smooth(.2-.7j, .45 + x/2 - 1j*(.78 + .55*h), tip, .98 + x/2 - 1j*(.3 + .5*h), .95-.1j),
-            _smooth(.42-.72j, .55 + x/2 - 1j*(.75 + .4*h), tip * .93, .86 + x/2 - 1j*(.35 + .4*h), .8-.35j))
+    h, x = rng.uniform(0.75, 1.05), rng.uniform(-0.05, 0.1)
+    tip = 0.78 + x - 1j * (0.62 + h)
+    return (
+        _smooth(
+            0.2 - 0.7j,
+            0.45 + x / 2 - 1j * (0.78 + 0.55 * h),
+            tip,
+            0.98 + x / 2 - 1j * (0.3 + 0.5 * h),
+            0.95 - 0.1j,
+        ),
+        _smooth(
+            0.42 - 0.72j,
+            0.55 + x / 2 - 1j * (0.75 + 0.4 * h),
+            tip * 0.93,
+            0.86 + x / 2 - 1j * (0.35 + 0.4 * h),
+            0.8 - 0.35j,
+        ),
+    )
+
 
 def _floppy(rng):
-    h, x = rng.uniform(.9, 1.25), rng.uniform(0, .15)
-    return _smooth(.45-.92j, .85-.8j, 1.22 + x - .2j, 1.28 + x + 1j*(.6*h - .1), 1.02 + x + .75j*h,
-                   .82 + x/2 + .4j*h, .78-.3j),
+    h, x = rng.uniform(0.9, 1.25), rng.uniform(0, 0.15)
+    return (
+        _smooth(
+            0.45 - 0.92j,
+            0.85 - 0.8j,
+            1.22 + x - 0.2j,
+            1.28 + x + 1j * (0.6 * h - 0.1),
+            1.02 + x + 0.75j * h,
+            0.82 + x / 2 + 0.4j * h,
+            0.78 - 0.3j,
+        ),
+    )
+
 
 def _round(rng):
-    r, z = rng.uniform(.36, .5), complex(rng.uniform(.72, .82), rng.uniform(-.86, -.76))
-    return _oval(z, r), _oval(z + .03j, r * .62)
+    r, z = (
+        rng.uniform(0.36, 0.5),
+        complex(rng.uniform(0.72, 0.82), rng.uniform(-0.86, -0.76)),
+    )
+    return _oval(z, r), _oval(z + 0.03j, r * 0.62)
+
 
 def _long(rng):
-    h, lean = rng.uniform(1.25, 1.6), rng.uniform(-.05, .3)
+    h, lean = rng.uniform(1.25, 1.6), rng.uniform(-0.05, 0.3)
+
     def ear(w):
-        return _smooth(.4 - w - .6j, .36 - 1.15*w + .4*lean - 1j*(.7 + .5*h), .42 - .5*w + lean - 1j*(.66 + h),
-                       .48 + .5*w + lean - 1j*(.64 + h), .54 + 1.2*w + .5*lean - 1j*(.7 + .5*h), .48 + w - .6j)
-    return ear(.18), ear(.07) + .1j
+        return _smooth(
+            0.4 - w - 0.6j,
+            0.36 - 1.15 * w + 0.4 * lean - 1j * (0.7 + 0.5 * h),
+            0.42 - 0.5 * w + lean - 1j * (0.66 + h),
+            0.48 + 0.5 * w + lean - 1j * (0.64 + h),
+            0.54 + 1.2 * w + 0.5 * lean - 1j * (0.7 + 0.5 * h),
+            0.48 + w - 0.6j,
+        )
+
+    return ear(0.18), ear(0.07) + 0.1j
+
 
 _SHAPES = dict(pointy=_pointy, floppy=_floppy, round=_round, long=_long)
 
 # %% ../nbs/00_sample.ipynb #46f104f9
 def _eye(pen, z, r, iris, gaze, is_open):
     if not is_open:
-        smile = _smooth(-1+.35j, -.55-.35j, -.6j, .55-.35j, 1+.35j, closed=False)
-        return pen.rope(z + .9 * r * smile, _INK, .09)
+        smile = _smooth(
+            -1 + 0.35j, -0.55 - 0.35j, -0.6j, 0.55 - 0.35j, 1 + 0.35j, closed=False
+        )
+        return pen.rope(z + 0.9 * r * smile, _INK, 0.09)
     pen.fill(_oval(z, r * 1.12, r * 1.24), _INK)
     pen.fill(_oval(z, r, r * 1.12), _WHITE)
-    pen.fill(_oval(z + gaze * r * .16, r * .9, r), iris)
-    pen.fill(_oval(z + gaze * r * .26, r * .62, r * .74), _INK)
-    pen.fill(_oval(z + r * (-.3-.42j), r * .3), _WHITE)
-    pen.fill(_oval(z + r * (.34+.42j), r * .14), _WHITE, 210)
+    pen.fill(_oval(z + gaze * r * 0.16, r * 0.9, r), iris)
+    pen.fill(_oval(z + gaze * r * 0.26, r * 0.62, r * 0.74), _INK)
+    pen.fill(_oval(z + r * (-0.3 - 0.42j), r * 0.3), _WHITE)
+    pen.fill(_oval(z + r * (0.34 + 0.42j), r * 0.14), _WHITE, 210)
+
 
 def _mouth(pen, kind):
     tongue = (240, 120, 130)
-    if kind == "open": pen.edged(_both(.6j, .14+.62j, .1+.79j), tongue, _INK, .05)
-    if kind == "tongue": pen.edged(_oval(.05+.71j, .1, .14), tongue, _mix(tongue, _INK, .5), .03)
-    pen.rope(_smooth(-.26+.56j, -.14+.66j, .54j, .14+.66j, .26+.56j, closed=False), _INK, .05)
+    if kind == "open":
+        pen.edged(_both(0.6j, 0.14 + 0.62j, 0.1 + 0.79j), tongue, _INK, 0.05)
+    if kind == "tongue":
+        pen.edged(_oval(0.05 + 0.71j, 0.1, 0.14), tongue, _mix(tongue, _INK, 0.5), 0.03)
+    pen.rope(
+        _smooth(
+            -0.26 + 0.56j,
+            -0.14 + 0.66j,
+            0.54j,
+            0.14 + 0.66j,
+            0.26 + 0.56j,
+            closed=False,
+        ),
+        _INK,
+        0.05,
+    )
+
 
 def _whiskers(pen, rng, colour):
-    droop, length = rng.uniform(-.12, .15), rng.uniform(.75, 1.35)
+    droop, length = rng.uniform(-0.12, 0.15), rng.uniform(0.75, 1.35)
     for s in (-1, 1):
         for k in (-1, 0, 1):
-            pen.line(np.array([s * .42 + 1j*(.5 + .07*k), s * length + 1j*(.5 + .2*k + droop)]), colour, .022)
+            pen.line(
+                np.array(
+                    [
+                        s * 0.42 + 1j * (0.5 + 0.07 * k),
+                        s * length + 1j * (0.5 + 0.2 * k + droop),
+                    ]
+                ),
+                colour,
+                0.022,
+            )
+
 
 def _face(pen, rng, light):
-    r, apart, y = rng.uniform(.2, .26), rng.uniform(.38, .46), rng.uniform(-.02, .1)
-    iris, gaze = rng.choice(_EYES), rng.uniform(.2, 1) * np.exp(2j * np.pi * rng.random())
-    lids, rosy, nose = rng.choice(["oo"] * 8 + ["--", "o-"]), rng.randint(40, 150), rng.choice(_NOSES)
-    pen.fill(_oval(.5j, .42, .3), light)
+    r, apart, y = (
+        rng.uniform(0.2, 0.26),
+        rng.uniform(0.38, 0.46),
+        rng.uniform(-0.02, 0.1),
+    )
+    iris, gaze = (
+        rng.choice(_EYES),
+        rng.uniform(0.2, 1) * np.exp(2j * np.pi * rng.random()),
+    )
+    lids, rosy, nose = (
+        rng.choice(["oo"] * 8 + ["--", "o-"]),
+        rng.randint(40, 150),
+        rng.choice(_NOSES),
+    )
+    pen.fill(_oval(0.5j, 0.42, 0.3), light)
     for s, lid in zip((-1, 1), lids):
-        pen.glow(s * .72 + .42j, .2, .14, _PINK, rosy)
+        pen.glow(s * 0.72 + 0.42j, 0.2, 0.14, _PINK, rosy)
         _eye(pen, complex(s * apart, y), r, iris, gaze, lid == "o")
-    pen.fill(_both(.33j, .13+.33j, .09+.42j, .47j), nose)
-    pen.fill(_oval(-.04+.36j, .04, .025), _WHITE, 150)
-    pen.line(np.array([.45j, .54j]), _INK, .045)
+    pen.fill(_both(0.33j, 0.13 + 0.33j, 0.09 + 0.42j, 0.47j), nose)
+    pen.fill(_oval(-0.04 + 0.36j, 0.04, 0.025), _WHITE, 150)
+    pen.line(np.array([0.45j, 0.54j]), _INK, 0.045)
     _mouth(pen, rng.choice(("smile", "smile", "open", "tongue")))
-    if rng.random() < .75: _whiskers(pen, rng, _mix(light, _INK, .55))
+    if rng.random() < 0.75:
+        _whiskers(pen, rng, _mix(light, _INK, 0.55))
 
 # %% ../nbs/00_sample.ipynb #b2640eb6
 def _bow(pen, colour):
-    for s in (-1, 1): pen.edged(_smooth(0, s * .3-.2j, s * .4, s * .3+.2j), colour, _mix(colour, _INK, .4), .03)
-    pen.fill(_oval(0, .1), _mix(colour, _INK, .25))
+    for s in (-1, 1):
+        pen.edged(
+            _smooth(0, s * 0.3 - 0.2j, s * 0.4, s * 0.3 + 0.2j),
+            colour,
+            _mix(colour, _INK, 0.4),
+            0.03,
+        )
+    pen.fill(_oval(0, 0.1), _mix(colour, _INK, 0.25))
+
 
 def _scarf(pen, colour):
-    pen.rope(_smooth(-.42-.1j, -.2+.06j, .2+.06j, .42-.1j, closed=False), colour, .2)
-    pen.rope(np.array([.2+.06j, .3+.5j]), _mix(colour, _INK, .15), .17)
+    pen.rope(
+        _smooth(-0.42 - 0.1j, -0.2 + 0.06j, 0.2 + 0.06j, 0.42 - 0.1j, closed=False),
+        colour,
+        0.2,
+    )
+    pen.rope(np.array([0.2 + 0.06j, 0.3 + 0.5j]), _mix(colour, _INK, 0.15), 0.17)
+
 
 def _bell(pen, colour):
-    pen.rope(_smooth(-.42-.1j, -.2+.03j, .2+.03j, .42-.1j, closed=False), colour, .1)
-    pen.edged(_oval(.14j, .12), (246, 200, 70), (150, 105, 30), .03)
-    pen.line(np.array([.14j, .25j]), (150, 105, 30), .04)
+    pen.rope(
+        _smooth(-0.42 - 0.1j, -0.2 + 0.03j, 0.2 + 0.03j, 0.42 - 0.1j, closed=False),
+        colour,
+        0.1,
+    )
+    pen.edged(_oval(0.14j, 0.12), (246, 200, 70), (150, 105, 30), 0.03)
+    pen.line(np.array([0.14j, 0.25j]), (150, 105, 30), 0.04)
+
 
 def _flower(pen, colour):
-    pen.edged(.62-.72j + .2 * _BLOSSOM, colour, _mix(colour, _INK, .35), .03)
-    pen.fill(_oval(.62-.72j, .08), (255, 232, 130))
+    pen.edged(0.62 - 0.72j + 0.2 * _BLOSSOM, colour, _mix(colour, _INK, 0.35), 0.03)
+    pen.fill(_oval(0.62 - 0.72j, 0.08), (255, 232, 130))
+
 
 def _party(pen, colour):
-    hat = np.array([-.36-.84j, -1.65j, .36-.84j])
-    pen.edged(hat, colour, _mix(colour, _INK, .4), .05)
-    pen.dye([_box(-1, y, 1, y + .12) for y in (-1.4, -1.17, -.94)], _mix(colour, _WHITE, .65), pen.stencil(hat))
-    pen.fill(_oval(-1.64j, .13), (255, 240, 190))
+    hat = np.array([-0.36 - 0.84j, -1.65j, 0.36 - 0.84j])
+    pen.edged(hat, colour, _mix(colour, _INK, 0.4), 0.05)
+    pen.dye(
+        [_box(-1, y, 1, y + 0.12) for y in (-1.4, -1.17, -0.94)],
+        _mix(colour, _WHITE, 0.65),
+        pen.stencil(hat),
+    )
+    pen.fill(_oval(-1.64j, 0.13), (255, 240, 190))
+
 
 def _glasses(pen, colour):
-    for s in (-1, 1): pen.line(np.append(z := _oval(s * .43 + .04j, .33), z[:2]), colour, .075)
-    pen.line(np.array([-.1+.02j, .1+.02j]), colour, .075)
+    for s in (-1, 1):
+        pen.line(np.append(z := _oval(s * 0.43 + 0.04j, 0.33), z[:2]), colour, 0.075)
+    pen.line(np.array([-0.1 + 0.02j, 0.1 + 0.02j]), colour, 0.075)
+
 
 _NECKS = _bow, _scarf, _bell, None, None, None, None
 _HATS = _flower, _party, _glasses, *[None] * 9
 
 # %% ../nbs/00_sample.ipynb #a3349055
 # Tails: the curve and its width.
-_TAILS = dict(pointy=(_smooth(.35+.8j, .8+.85j, 1+.5j, .85+.15j, 1.02-.1j, closed=False), .2),
-              floppy=(_smooth(.35+.75j, .7+.7j, .95+.3j, closed=False), .2),
-              round=(np.array([.48+.72j, .56+.7j]), .2), long=(np.array([.48+.72j, .56+.7j]), .3))
+_TAILS = dict(
+    pointy=(
+        _smooth(
+            0.35 + 0.8j, 0.8 + 0.85j, 1 + 0.5j, 0.85 + 0.15j, 1.02 - 0.1j, closed=False
+        ),
+        0.2,
+    ),
+    floppy=(_smooth(0.35 + 0.75j, 0.7 + 0.7j, 0.95 + 0.3j, closed=False), 0.2),
+    round=(np.array([0.48 + 0.72j, 0.56 + 0.7j]), 0.2),
+    long=(np.array([0.48 + 0.72j, 0.56 + 0.7j]), 0.3),
+)
+
 
 def _furs(rng):
     "Fur, markings, light fur and edge: a palette, sometimes turned round, never quite the same twice"
     fur, mark, light = rng.choice(_FURS)
-    if rng.random() < .3: fur, mark = mark, _mix(light, fur, .3)
+    if rng.random() < 0.3:
+        fur, mark = mark, _mix(light, fur, 0.3)
     tint = [rng.randint(0, 255) for _ in range(3)]
-    fur, mark = _mix(fur, tint, rng.uniform(0, .15)), _mix(mark, tint, rng.uniform(0, .15))
-    return fur, mark, _mix(light, fur, .15), _mix(_mix(fur, mark, .3), _INK, .45)
+    fur, mark = (
+        _mix(fur, tint, rng.uniform(0, 0.15)),
+        _mix(mark, tint, rng.uniform(0, 0.15)),
+    )
+    return fur, mark, _mix(light, fur, 0.15), _mix(_mix(fur, mark, 0.3), _INK, 0.45)
+
 
 def _draw_tail(pen, coat, ears, furs):
     fur, mark, _, edge = furs
     tail, width = _TAILS[ears]
-    pen.rope(tail, edge, width + .05)
+    pen.rope(tail, edge, width + 0.05)
     pen.rope(tail, fur, width)
-    if coat == "masked": pen.rope(tail[-9:], mark, width)
+    if coat == "masked":
+        pen.rope(tail[-9:], mark, width)
     if coat == "striped":
-        for k in range(5, len(tail) - 5, 8): pen.line(tail[k:k + 5], mark, width, "curve")
+        for k in range(5, len(tail) - 5, 8):
+            pen.line(tail[k : k + 5], mark, width, "curve")
+
 
 def _draw_paw(pen, z, colour, edge):
-    pen.edged(_oval(z, .17, .11), colour, edge)
-    for dx in (-.05, .05): pen.line(z + np.array([dx + .01j, dx + .07j]), edge, .025)
+    pen.edged(_oval(z, 0.17, 0.11), colour, edge)
+    for dx in (-0.05, 0.05):
+        pen.line(z + np.array([dx + 0.01j, dx + 0.07j]), edge, 0.025)
+
 
 def _wave(pen, rng, fur, paw, edge):
     "A raised paw"
-    arm = _smooth(.3+.5j, .5+.42j, .64 + 1j*rng.uniform(.1, .22), closed=False)
-    pen.rope(arm, edge, .25)
-    pen.rope(arm, fur, .19)
-    pen.edged(_oval(arm[-1], .12), paw, edge)
-    pen.fill(_oval(arm[-1] + .02j, .05, .04), _PINK)
-    for k in (-1, 0, 1): pen.fill(_oval(arm[-1] + .05*k + 1j*(.01*abs(k) - .065), .02), _PINK)
+    arm = _smooth(
+        0.3 + 0.5j, 0.5 + 0.42j, 0.64 + 1j * rng.uniform(0.1, 0.22), closed=False
+    )
+    pen.rope(arm, edge, 0.25)
+    pen.rope(arm, fur, 0.19)
+    pen.edged(_oval(arm[-1], 0.12), paw, edge)
+    pen.fill(_oval(arm[-1] + 0.02j, 0.05, 0.04), _PINK)
+    for k in (-1, 0, 1):
+        pen.fill(_oval(arm[-1] + 0.05 * k + 1j * (0.01 * abs(k) - 0.065), 0.02), _PINK)
+
 
 def _draw_body(pen, rng, coat, ears, furs):
     fur, mark, light, edge = furs
-    pen.glow(.03+.98j, .75, .13, _INK, 160)
+    pen.glow(0.03 + 0.98j, 0.75, 0.13, _INK, 160)
     _draw_tail(pen, coat, ears, furs)
-    w = rng.uniform(.44, .54)
-    body = _both(.22-.02j, .8*w+.3j, w+.7j, .8*w+.97j)
+    w = rng.uniform(0.44, 0.54)
+    body = _both(0.22 - 0.02j, 0.8 * w + 0.3j, w + 0.7j, 0.8 * w + 0.97j)
     pen.edged(body, fur, edge)
     inside = pen.stencil(body)
-    pen.inside(.5, .48j).dye(_MARKS[coat](_branch(rng), "body"), mark, inside)
-    pen.fill(_oval(.58j, w * .48, .3), light)
-    pen.shade(inside, edge, .38)
-    paw = mark if coat == "masked" else _mix(fur, light, .6)
-    for s in (-1, 1): _draw_paw(pen, s * .22 + .92j, paw, edge)
-    if rng.random() < .25: _wave(pen, rng, fur, paw, edge)
+    pen.inside(0.5, 0.48j).dye(_MARKS[coat](_branch(rng), "body"), mark, inside)
+    pen.fill(_oval(0.58j, w * 0.48, 0.3), light)
+    pen.shade(inside, edge, 0.38)
+    paw = mark if coat == "masked" else _mix(fur, light, 0.6)
+    for s in (-1, 1):
+        _draw_paw(pen, s * 0.22 + 0.92j, paw, edge)
+    if rng.random() < 0.25:
+        _wave(pen, rng, fur, paw, edge)
+
 
 def _draw_ears(pen, coat, right, furs):
     fur, mark, light, edge = furs
     for side in (right, [_flip(z) for z in right]):
         ear, *inner = side
         dark = coat == "masked" or coat == "patched" and side is right
-        pen.edged(ear, mark if dark else fur, edge, .055)
-        spots = [_oval((ear[k] * 2 + ear.mean()) / 3, .12) for k in (8, 20, 32)]
-        bands = [_box(-2, y, 2, y + .14) for y in np.arange(ear.imag.min() + .2, .8, .32)]
-        if not dark: pen.dye(dict(spotted=spots, striped=bands).get(coat, []), mark, pen.stencil(ear))
-        for z in inner: pen.fill(z, _mix(_mix(light, _PINK, .55), fur, .15))
+        pen.edged(ear, mark if dark else fur, edge, 0.055)
+        spots = [_oval((ear[k] * 2 + ear.mean()) / 3, 0.12) for k in (8, 20, 32)]
+        bands = [
+            _box(-2, y, 2, y + 0.14) for y in np.arange(ear.imag.min() + 0.2, 0.8, 0.32)
+        ]
+        if not dark:
+            pen.dye(
+                dict(spotted=spots, striped=bands).get(coat, []), mark, pen.stencil(ear)
+            )
+        for z in inner:
+            pen.fill(z, _mix(_mix(light, _PINK, 0.55), fur, 0.15))
+
 
 def _draw_head(pen, rng, coat, ears, furs):
     fur, mark, light, edge = furs
-    w, h = rng.uniform(1, 1.12), rng.uniform(.86, .95)
-    head = _both(-1j*h, .62*w-.8j*h, .97*w-.1j, .92*w+.45j*h, .5*w+.88j*h, 1j*h)
+    w, h = rng.uniform(1, 1.12), rng.uniform(0.86, 0.95)
+    head = _both(
+        -1j * h,
+        0.62 * w - 0.8j * h,
+        0.97 * w - 0.1j,
+        0.92 * w + 0.45j * h,
+        0.5 * w + 0.88j * h,
+        1j * h,
+    )
     right = _SHAPES[ears](_branch(rng))
-    if ears != "floppy": _draw_ears(pen, coat, right, furs)
-    pen.edged(head, fur, edge, .055)
+    if ears != "floppy":
+        _draw_ears(pen, coat, right, furs)
+    pen.edged(head, fur, edge, 0.055)
     inside = pen.stencil(head)
     pen.dye(_MARKS[coat](_branch(rng), "head"), mark, inside)
-    pen.shade(inside, edge, .33)
-    if ears == "floppy": _draw_ears(pen, coat, right, furs)
-    tuft = _smooth(-.16-.86j, -.2-1.06j, -.07-.96j, .02-1.14j, .08-.96j, .22-1.04j, .15-.84j, -.72j)
-    if rng.random() < .4: pen.fill(tuft, _mix(fur, edge, .25))
+    pen.shade(inside, edge, 0.33)
+    if ears == "floppy":
+        _draw_ears(pen, coat, right, furs)
+    tuft = _smooth(
+        -0.16 - 0.86j,
+        -0.2 - 1.06j,
+        -0.07 - 0.96j,
+        0.02 - 1.14j,
+        0.08 - 0.96j,
+        0.22 - 1.04j,
+        0.15 - 0.84j,
+        -0.72j,
+    )
+    if rng.random() < 0.4:
+        pen.fill(tuft, _mix(fur, edge, 0.25))
     _face(pen, rng, light)
 
 # %% ../nbs/00_sample.ipynb #60d6b611
 def _develop(im, rng, size):
     "Shrink the canvas to `size`, then add light, blur and noise, as a camera would"
     im = im.resize((size, size), Image.Resampling.BOX)
-    if rng.random() < .3: im = im.filter(ImageFilter.GaussianBlur(rng.uniform(.2, .8) * size / 128))
+    if rng.random() < 0.3:
+        im = im.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.8) * size / 128))
     across = np.linspace(-1, 1, size, dtype=np.float32)
-    angle, slope, gain = rng.uniform(0, 2 * math.pi), rng.uniform(0, .22), rng.uniform(.9, 1.1)
-    light = gain + slope * (math.cos(angle) * across[None] + math.sin(angle) * across[:, None])
-    warmth = rng.uniform(-.06, .06)
-    x = np.asarray(im) * light[..., None] * np.array([1 + warmth, 1, 1 - warmth], np.float32)
+    angle, slope, gain = (
+        rng.uniform(0, 2 * math.pi),
+        rng.uniform(0, 0.22),
+        rng.uniform(0.9, 1.1),
+    )
+    light = gain + slope * (
+        math.cos(angle) * across[None] + math.sin(angle) * across[:, None]
+    )
+    warmth = rng.uniform(-0.06, 0.06)
+    x = (
+        np.asarray(im)
+        * light[..., None]
+        * np.array([1 + warmth, 1, 1 - warmth], np.float32)
+    )
     grain = np.frombuffer(rng.randbytes(size * size), np.uint8).reshape(size, size, 1)
-    x += (grain - np.float32(127.5)) * np.float32(rng.uniform(.01, .045))
+    x += (grain - np.float32(127.5)) * np.float32(rng.uniform(0.01, 0.045))
     return Image.fromarray(x.clip(0, 255).astype(np.uint8))
 
 # %% ../nbs/00_sample.ipynb #61cae7a0
 def _whole_number(x, error):
     "`x` as an int, also from NumPy; a `ValueError` with the text `error` where it is none"
-    try: return index(x)
-    except TypeError: raise ValueError(error) from None
+    try:
+        return index(x)
+    except TypeError:
+        raise ValueError(error) from None
+
 
 def _check(breed, size):
     "The size as an int; a `ValueError` for a breed or a size that cannot be drawn"
     error = f"size is {size!r}: it must be a whole number of pixels from 32 to 256."
-    if not 32 <= (pixels := _whole_number(size, error)) <= 256: raise ValueError(error)
+    if not 32 <= (pixels := _whole_number(size, error)) <= 256:
+        raise ValueError(error)
     if breed not in BREEDS:
-        near = get_close_matches(breed, BREEDS, 1, .4) if isinstance(breed, str) else []
+        near = (
+            get_close_matches(breed, BREEDS, 1, 0.4) if isinstance(breed, str) else []
+        )
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"No breed is called {breed!r}. {hint}The breeds are {', '.join(BREEDS)}.")
+        raise ValueError(
+            f"No breed is called {breed!r}. {hint}The breeds are {', '.join(BREEDS)}."
+        )
     return pixels
 
 # %% ../nbs/00_sample.ipynb #6049b3a2
 def draw(
-    breed,     # one of `BREEDS`, such as "striped_pointy"
+    breed,  # one of `BREEDS`, such as "striped_pointy"
     size=128,  # height and width in pixels, 32 to 256
-    seed=0,    # int or str: fixes everything that the breed does not
-):             # a `PIL.Image` in RGB
+    seed=0,  # int or str: fixes everything that the breed does not
+):  # a `PIL.Image` in RGB
     """Draw one animal. One seed gives every breed the same scene, pose, colours and face; place and
     size shift a little with the ears.
 
@@ -489,15 +769,27 @@ def draw(
     rng = random.Random(f"animal {seed}")
     im = Image.new("RGB", [size * (2 if size >= 96 else 4)] * 2)
     rng.choice(_BACKDROPS)(_Pen(im), _branch(rng), *rng.choice(_SCENES))
-    scale = rng.uniform(.62, .86) * (.88 if ears == "long" else 1)
-    x, y = (1 - .8 * scale) * rng.uniform(-1, 1), _DROP[ears] * scale + rng.uniform(-.1, .08)
-    pen = _Pen(im).inside(scale, complex(x, y), turn=rng.uniform(-.12, .12), mirror=rng.random() < .5)
-    head = pen.inside(.6, -.3j, turn=rng.uniform(-.3, .3))
-    furs, colour, neck, hat = _furs(rng), rng.choice(_TRIMS), rng.choice(_NECKS), rng.choice(_HATS)
+    scale = rng.uniform(0.62, 0.86) * (0.88 if ears == "long" else 1)
+    x, y = (
+        (1 - 0.8 * scale) * rng.uniform(-1, 1),
+        _DROP[ears] * scale + rng.uniform(-0.1, 0.08),
+    )
+    pen = _Pen(im).inside(
+        scale, complex(x, y), turn=rng.uniform(-0.12, 0.12), mirror=rng.random() < 0.5
+    )
+    head = pen.inside(0.6, -0.3j, turn=rng.uniform(-0.3, 0.3))
+    furs, colour, neck, hat = (
+        _furs(rng),
+        rng.choice(_TRIMS),
+        rng.choice(_NECKS),
+        rng.choice(_HATS),
+    )
     _draw_body(pen, _branch(rng), coat, ears, furs)
-    if neck: neck(pen.inside(centre=.2j), colour)
+    if neck:
+        neck(pen.inside(centre=0.2j), colour)
     _draw_head(head, _branch(rng), coat, ears, furs)
-    if hat: hat(head, colour)
+    if hat:
+        hat(head, colour)
     return _develop(im, _branch(rng), size)
 
 # %% ../nbs/00_sample.ipynb #b47304c9
@@ -508,63 +800,89 @@ def _plan(n, test, breeds):
         folder = f"{'train' if i < n else 'test'}/{breed}/" if test else ""
         yield f"{folder}{breed}_{number}.jpg", breed, number
 
+
 def _jpeg(breed, size, seed, number):
     "The bytes of one file"
     out = BytesIO()
     draw(breed, size, f"{seed} {breed} {number}").save(out, "JPEG", quality=90)
     return out.getvalue()
 
+
 def _whole(path, plan, size, seed):
     "True where `path` holds just the pictures of `plan`, the first as it would be drawn today"
     found = {file.relative_to(path).as_posix() for file in path.rglob("*.jpg")}
     name, breed, number = plan[0]
-    return found == {name for name, *_ in plan} and (path/name).read_bytes() == _jpeg(breed, size, seed, number)
+    return found == {name for name, *_ in plan} and (path / name).read_bytes() == _jpeg(
+        breed, size, seed, number
+    )
+
 
 def _cache(*args):
     "The folder for one choice of arguments, beside fastai's data sets"
-    from fastai.data.external import fastai_path  # here, because this import takes seconds
-    return fastai_path("data")/"drawn"/hashlib.sha256(repr(args).encode()).hexdigest()[:12]
+    from fastai.data.external import (
+        fastai_path,
+    )  # here, because this import takes seconds
+
+    return (
+        fastai_path("data")
+        / "drawn"
+        / hashlib.sha256(repr(args).encode()).hexdigest()[:12]
+    )
+
 
 def _make_way(path, cached):
     "Take away what stands at `path`, where it is ours or an empty folder"
-    if path.is_file(): raise FileExistsError(f"{path} is a file: give the name of a folder.")
-    if cached: shutil.rmtree(path, ignore_errors=True)
+    if path.is_file():
+        raise FileExistsError(f"{path} is a file: give the name of a folder.")
+    if cached:
+        shutil.rmtree(path, ignore_errors=True)
     elif path.is_dir():
         if held := next(path.iterdir(), None):
-            raise FileExistsError(f"{path} holds something else, {held.name!r} for one, and nothing is overwritten: "
-                                  "give a new folder, or delete this one.")
+            raise FileExistsError(
+                f"{path} holds something else, {held.name!r} for one, and nothing is overwritten: "
+                "give a new folder, or delete this one."
+            )
         path.rmdir()
 
 # %% ../nbs/00_sample.ipynb #4255fe97
 def sample(
-    path=None,    # folder to make; None: one beside fastai's data sets, drawn once and used again
-    n=600,        # number of images, as equal for every breed as can be
-    size=128,     # height and width in pixels, 32 to 256
-    seed=42,      # int or str: another seed gives other pictures
+    path=None,  # folder to make; None: one beside fastai's data sets, drawn once and used again
+    n=600,  # number of images, as equal for every breed as can be
+    size=128,  # height and width in pixels, 32 to 256
+    seed=42,  # int or str: another seed gives other pictures
     breeds=None,  # some of `BREEDS`; None: all
-    test=0,       # further images to hold out; with any, the files lie in train/<breed>/ and test/<breed>/
-):                # the folder, a `Path`
+    test=0,  # further images to hold out; with any, the files lie in train/<breed>/ and test/<breed>/
+):  # the folder, a `Path`
     """Draw a folder of animals: RGB JPEG files named `<breed>_<number>.jpg`.
 
     The folder is written whole or not at all, and returned at once where it stands already. The same arguments give
     the same bytes, under the same versions of Pillow and NumPy, and a larger set begins with a smaller one. A
     `FileExistsError` says that `path` holds something else, a `ValueError` that an argument is out of range."""
     breeds = tuple(dict.fromkeys(listify(breeds))) or BREEDS
-    for breed in breeds: size = _check(breed, size)
+    for breed in breeds:
+        size = _check(breed, size)
     n = _whole_number(n, f"n is {n!r}: give a whole number of images, 1 or more")
-    test = _whole_number(test, f"test is {test!r}: give a number of images, not a share")
-    if n < 1 or test < 0: raise ValueError(f"n is {n} and test is {test}: n must be 1 or more, test 0 or more.")
+    test = _whole_number(
+        test, f"test is {test!r}: give a number of images, not a share"
+    )
+    if n < 1 or test < 0:
+        raise ValueError(
+            f"n is {n} and test is {test}: n must be 1 or more, test 0 or more."
+        )
     cached, plan = path is None, list(_plan(n, test, breeds))
     path = _cache(n, size, seed, breeds, test) if cached else Path(path).expanduser()
-    if path.is_dir() and _whole(path, plan, size, seed): return path
+    if path.is_dir() and _whole(path, plan, size, seed):
+        return path
     _make_way(path, cached)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as tmp:
-        new = Path(tmp)/path.name
+        new = Path(tmp) / path.name
         for name, breed, number in plan:
-            (new/name).parent.mkdir(parents=True, exist_ok=True)
-            (new/name).write_bytes(_jpeg(breed, size, seed, number))
-        try: new.rename(path)
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(_jpeg(breed, size, seed, number))
+        try:
+            new.rename(path)
         except OSError:  # another process may have drawn the same set meanwhile
-            if not path.is_dir() or not _whole(path, plan, size, seed): raise
+            if not path.is_dir() or not _whole(path, plan, size, seed):
+                raise
     return path

@@ -36,42 +36,110 @@ from torchvision.models import squeezenet1_0
 from tqdm import tqdm
 
 from .classifier import augment, bf16_is_fast, evaluating
-from .data import _decode, _is_long, _is_packed, _map, _path, _reason, image_files, split, twins
+from tutorial_lib.data import (
+    _decode,
+    _is_long,
+    _is_packed,
+    _map,
+    _path,
+    _reason,
+    image_files,
+    split,
+    twins,
+)
 from .densenet import CIFAR10_STATS, densenet_tiny
-from .transfer import Probe, _hold_out_rows, _pool, _recording, body_parts, freeze_body, linear_probe, normalise, param_groups
+from tutorial_lib.transfer import (
+    Probe,
+    _hold_out_rows,
+    _pool,
+    _recording,
+    body_parts,
+    freeze_body,
+    linear_probe,
+    normalise,
+    param_groups,
+)
 
 # %% ../nbs/11_scenarios.ipynb #sc012
 RULES = [  # (rule, set, size, strategy that it prefers, the other one)
-    ("few and similar: do not fine-tune, train a linear classifier", "pets", "few", "probe", "everything"),
-    ("few and similar: more pictures by augmentation help the head", "pets", "few", "head", "probe"),
+    (
+        "few and similar: do not fine-tune, train a linear classifier",
+        "pets",
+        "few",
+        "probe",
+        "everything",
+    ),
+    (
+        "few and similar: more pictures by augmentation help the head",
+        "pets",
+        "few",
+        "head",
+        "probe",
+    ),
     ("many and similar: fine-tune everything", "pets", "all", "everything", "probe"),
     ("many and similar: keep the body frozen", "pets", "all", "probe", "everything"),
-    ("few and unlike: a linear classifier of earlier features", "digits", "few", "early probe", "probe"),
-    ("few and unlike: fine-tuning everything would overfit", "digits", "few", "probe", "everything"),
-    ("few and unlike: leave pretrained weights alone", "digits", "few", "scratch", "everything"),
+    (
+        "few and unlike: a linear classifier of earlier features",
+        "digits",
+        "few",
+        "early probe",
+        "probe",
+    ),
+    (
+        "few and unlike: fine-tuning everything would overfit",
+        "digits",
+        "few",
+        "probe",
+        "everything",
+    ),
+    (
+        "few and unlike: leave pretrained weights alone",
+        "digits",
+        "few",
+        "scratch",
+        "everything",
+    ),
     ("many and unlike: train from scratch", "digits", "all", "scratch", "everything"),
-    ("many and unlike: still begin with pretrained weights", "digits", "all", "everything", "scratch"),
-    ("many and unlike: train the last parts, early ones are general", "digits", "all", "last parts", "everything"),
+    (
+        "many and unlike: still begin with pretrained weights",
+        "digits",
+        "all",
+        "everything",
+        "scratch",
+    ),
+    (
+        "many and unlike: train the last parts, early ones are general",
+        "digits",
+        "all",
+        "last parts",
+        "everything",
+    ),
 ]
 
 # %% ../nbs/11_scenarios.ipynb #sc004
 @dataclass
 class Scenario:
     "Pictures, and what has to be known to learn from them: one set of the experiment."
+
     name: str  # of the set
     images: np.ndarray  # uint8 (n, h, w, 3)
     y: np.ndarray  # position of the class of each picture, int64 (n,)
-    test: np.ndarray  # positions of the pictures that judge: nothing else is done with them
+    test: (
+        np.ndarray
+    )  # positions of the pictures that judge: nothing else is done with them
     mirror: bool = True  # is the mirror image of a picture of the same class?
     stats: tuple = imagenet_stats  # (means, standard deviations) of the colours that the weights were trained with
 
-    def draw(self,
+    def draw(
+        self,
         per_class: int | None,  # pictures of each class to take; None: all
         seed: int,  # another seed takes other pictures
         valid: float = 0.25,  # share of each class that the settings are chosen on
     ) -> tuple[np.ndarray, np.ndarray]:  # positions to train on; to choose with
         "Take some pictures of each class, none of `test`, and share them out."
-        order = np.random.default_rng(seed).permutation(np.setdiff1d(np.arange(len(self.y)), self.test))
+        order = np.random.default_rng(seed).permutation(
+            np.setdiff1d(np.arange(len(self.y)), self.test)
+        )
         place = pd.Series(order).groupby(self.y[order]).cumcount().to_numpy()
         taken = np.sort(order if per_class is None else order[place < per_class])
         train, held_out = _hold_out_rows(self.y[taken], valid, seed)
@@ -90,24 +158,37 @@ STRATEGIES = {
 # %% ../nbs/11_scenarios.ipynb #sc015
 class Pooled(nn.Module):
     "The mean and the maximum of each channel: maps (bs, channels, h, w) -> (bs, 2*channels)."
-    def forward(self, x): return _pool(x)
+
+    def forward(self, x):
+        return _pool(x)
+
 
 def network(
     model,  # a classifier whose body is `model.features`, such as SqueezeNet or `densenet_tiny`
     n_out: int,  # number of classes
-    probe: Probe | None = None,  # of the features after the body, to begin with; None: a head of random numbers
+    probe: Probe
+    | None = None,  # of the features after the body, to begin with; None: a head of random numbers
     x=None,  # the features (n, d) that the probe was trained on
 ) -> nn.Sequential:  # body, pool, norm, head
     "A body with the head of a probe: what a probe reads, brought to mean 0 and variance 1, and a linear layer."
-    with evaluating(model): d = _pool(model.features(torch.zeros(1, 3, 64, 64))).shape[1]
-    net = nn.Sequential(OrderedDict(body=model.features, pool=Pooled(), norm=nn.BatchNorm1d(d), head=nn.Linear(d, n_out)))
-    if probe is None: return net
+    with evaluating(model):
+        d = _pool(model.features(torch.zeros(1, 3, 64, 64))).shape[1]
+    net = nn.Sequential(
+        OrderedDict(
+            body=model.features,
+            pool=Pooled(),
+            norm=nn.BatchNorm1d(d),
+            head=nn.Linear(d, n_out),
+        )
+    )
+    if probe is None:
+        return net
     x = torch.from_numpy(x)
     mean, var = x.mean(0), x.var(0, correction=0).clamp(min=1e-6)
     net.norm.running_mean.copy_(mean)
     net.norm.running_var.copy_(var)
     with torch.no_grad():
-        net.head.weight.copy_(probe.linear.weight*(var + net.norm.eps).sqrt())
+        net.head.weight.copy_(probe.linear.weight * (var + net.norm.eps).sqrt())
         net.head.bias.copy_(probe.linear.bias + probe.linear.weight @ mean)
     return net
 
@@ -116,27 +197,44 @@ RATES = {
     "head": (1e-4, 5e-4, 2.5e-3),
     "last parts": (1e-4, 5e-4, 2.5e-3),
     "everything": (1e-4, 5e-4, 2.5e-3),
-    "scratch": (1e-4, 3e-4, 1e-3),  # a deep network without batch norm stops learning at higher ones
+    "scratch": (
+        1e-4,
+        3e-4,
+        1e-3,
+    ),  # a deep network without batch norm stops learning at higher ones
 }
 
 # %% ../nbs/11_scenarios.ipynb #sc052
 def _moved(xb, pad, mirror):
     "Augment a batch; where a mirror image would be of another class, only move the pictures."
-    if mirror: return augment(xb, pad)
+    if mirror:
+        return augment(xb, pad)
     h, w = xb.shape[2:]
-    corners, xb = torch.randint(2*pad + 1, (len(xb), 2)), F.pad(xb, [pad]*4, mode="reflect")
-    return torch.stack([x[:, i:i + h, j:j + w] for x, (i, j) in zip(xb, corners.tolist())])
+    corners, xb = (
+        torch.randint(2 * pad + 1, (len(xb), 2)),
+        F.pad(xb, [pad] * 4, mode="reflect"),
+    )
+    return torch.stack(
+        [x[:, i : i + h, j : j + w] for x, (i, j) in zip(xb, corners.tolist())]
+    )
+
 
 def _fit_network(model, groups, scenario, train, n_seen, bs):
     "Show `n_seen` pictures to a model, in batches of `bs`; each rate rises and falls once."
-    steps, size = math.ceil(n_seen/bs), scenario.images.shape[1]
-    order = torch.cat([torch.randperm(len(train)) for _ in range(math.ceil(steps*bs/len(train)))])[:steps*bs]
+    steps, size = math.ceil(n_seen / bs), scenario.images.shape[1]
+    order = torch.cat(
+        [torch.randperm(len(train)) for _ in range(math.ceil(steps * bs / len(train)))]
+    )[: steps * bs]
     opt = torch.optim.AdamW(groups, weight_decay=0.01)
     sched = OneCycleLR(opt, [g["lr"] for g in groups], total_steps=steps)
     model.train()
     for i in order.split(bs):
         at = train[i.numpy()]
-        xb = _moved(normalise(scenario.images[at], scenario.stats), max(size//10, 1), scenario.mirror)
+        xb = _moved(
+            normalise(scenario.images[at], scenario.stats),
+            max(size // 10, 1),
+            scenario.mirror,
+        )
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast("cpu")):
             loss = F.cross_entropy(model(xb).float(), torch.from_numpy(scenario.y[at]))
         loss.backward()
@@ -148,10 +246,20 @@ def _fit_network(model, groups, scenario, train, n_seen, bs):
 def _score(model, scenario, at, bs=32):
     "The share of right answers among the pictures at the positions `at`."
     right = 0
-    with evaluating(model), torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast("cpu")):
-        for i in np.array_split(at, math.ceil(len(at)/bs)):
-            right += int((model(normalise(scenario.images[i], scenario.stats)).argmax(1).numpy() == scenario.y[i]).sum())
-    return right/len(at)
+    with (
+        evaluating(model),
+        torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast("cpu")),
+    ):
+        for i in np.array_split(at, math.ceil(len(at) / bs)):
+            right += int(
+                (
+                    model(normalise(scenario.images[i], scenario.stats))
+                    .argmax(1)
+                    .numpy()
+                    == scenario.y[i]
+                ).sum()
+            )
+    return right / len(at)
 
 # %% ../nbs/11_scenarios.ipynb #sc023
 def depth_features(
@@ -163,49 +271,97 @@ def depth_features(
 ) -> dict[str, np.ndarray]:  # name of a layer -> float32 (n, d)
     "The mean and the maximum of each channel after each part of a body, for pictures in memory."
     layers = body_parts(model) if layers is None else list(layers)
-    with evaluating(model), torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast("cpu")), _recording(model, layers) as record:
-        starts = tqdm(range(0, len(images), bs), desc="features", unit="batch", leave=False, disable=None)  # no bar where there is no terminal
-        outs = [record(normalise(images[i:i + bs], stats)) for i in starts]
-    return {layer: torch.cat([out[k] for out in outs]).float().numpy() for k, layer in enumerate(layers)}
+    with (
+        evaluating(model),
+        torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast("cpu")),
+        _recording(model, layers) as record,
+    ):
+        starts = tqdm(
+            range(0, len(images), bs),
+            desc="features",
+            unit="batch",
+            leave=False,
+            disable=None,
+        )  # no bar where there is no terminal
+        outs = [record(normalise(images[i : i + bs], stats)) for i in starts]
+    return {
+        layer: torch.cat([out[k] for out in outs]).float().numpy()
+        for k, layer in enumerate(layers)
+    }
 
 # %% ../nbs/11_scenarios.ipynb #sc055
 def _nearest(x, y, train, at):
     "The share of rows at `at` whose nearest row of `train`, by cosine, is of the same class."
-    x = x/np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
+    x = x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
     return float((y[train][(x[at] @ x[train].T).argmax(1)] == y[at]).mean())
 
 # %% ../nbs/11_scenarios.ipynb #sc057
-def _probes(x, y, train, l2s, seed): return {l2: linear_probe(x[train], y[train], [l2], seed=seed) for l2 in l2s}
+def _probes(x, y, train, l2s, seed):
+    return {l2: linear_probe(x[train], y[train], [l2], seed=seed) for l2 in l2s}
+
 
 def _body_features(scenario, model, at, layers):
     "Layer -> features (n, d) of the pictures at the positions `at`; the rows of the others are 0."
     found = {}
-    for layer, x in depth_features(model, scenario.images[at], scenario.stats, layers).items():
+    for layer, x in depth_features(
+        model, scenario.images[at], scenario.stats, layers
+    ).items():
         found[layer] = np.zeros((len(scenario.y), x.shape[1]), np.float32)
         found[layer][at] = x
     return found
 
+
 def _probe_cell(scenario, strategy, model, train, valid, l2s, seed, note):
     parts = body_parts(model)
     at = np.concatenate([train, valid, scenario.test])
-    for layer, x in _body_features(scenario, model, at, parts[:-1] if strategy == "early probe" else parts[-1:]).items():
-        if strategy == "nearest": note(layer, lambda part: _nearest(x, scenario.y, train, part))
+    for layer, x in _body_features(
+        scenario, model, at, parts[:-1] if strategy == "early probe" else parts[-1:]
+    ).items():
+        if strategy == "nearest":
+            note(layer, lambda part: _nearest(x, scenario.y, train, part))
         else:
             for l2, probe in _probes(x, scenario.y, train, l2s, seed).items():
-                note(f"{layer}, l2={l2:g}", lambda part: probe.accuracy(x[part], scenario.y[part]))
+                note(
+                    f"{layer}, l2={l2:g}",
+                    lambda part: probe.accuracy(x[part], scenario.y[part]),
+                )
 
-def _network_cell(scenario, strategy, make, train, valid, rates, l2s, seed, n_seen, bs, note):
+
+def _network_cell(
+    scenario, strategy, make, train, valid, rates, l2s, seed, n_seen, bs, note
+):
     n_out, x, probe = int(scenario.y.max()) + 1, None, None
     if strategy != "scratch":
         model = make(True)
-        [(_, x)] = _body_features(scenario, model, np.concatenate([train, valid]), body_parts(model)[-1:]).items()
-        probe = max(_probes(x, scenario.y, train, l2s, seed).values(), key=lambda probe: probe.accuracy(x[valid], scenario.y[valid]))
+        [(_, x)] = _body_features(
+            scenario, model, np.concatenate([train, valid]), body_parts(model)[-1:]
+        ).items()
+        probe = max(
+            _probes(x, scenario.y, train, l2s, seed).values(),
+            key=lambda probe: probe.accuracy(x[valid], scenario.y[valid]),
+        )
     for lr in rates:
         torch.manual_seed(seed)
-        net = network(make(strategy != "scratch"), n_out, probe, None if probe is None else x[train])
-        if strategy == "head": freeze_body(net, train=["norm"])
-        if strategy == "last parts": freeze_body(net, train=["norm", *[p for p in body_parts(net) if p != "norm"][-2:]])
-        _fit_network(net, param_groups(net, [lr] if strategy == "scratch" else [lr/10, lr/3, lr]), scenario, train, n_seen, bs)
+        net = network(
+            make(strategy != "scratch"),
+            n_out,
+            probe,
+            None if probe is None else x[train],
+        )
+        if strategy == "head":
+            freeze_body(net, train=["norm"])
+        if strategy == "last parts":
+            freeze_body(
+                net, train=["norm", *[p for p in body_parts(net) if p != "norm"][-2:]]
+            )
+        _fit_network(
+            net,
+            param_groups(net, [lr] if strategy == "scratch" else [lr / 10, lr / 3, lr]),
+            scenario,
+            train,
+            n_seen,
+            bs,
+        )
         note(f"lr={lr:g}", lambda part: _score(net, scenario, part))
 
 # %% ../nbs/11_scenarios.ipynb #sc003
@@ -216,7 +372,7 @@ def run_cell(
     per_class: int | None,  # pictures of each class; None: all
     seed: int,  # of the choice of pictures, of new weights, and of the order in training
     rates=None,  # for the head; earlier layers get a third, and the first ones a tenth; None: `RATES` of the strategy
-    l2s=(.1, .01, .001),  # for probes
+    l2s=(0.1, 0.01, 0.001),  # for probes
     n_seen: int = 6_000,  # pictures that every training sees, whatever its strategy
     bs: int = 16,  # pictures in a batch
 ) -> pd.DataFrame:  # a row for each setting: setting, valid, test (accuracies), n_train, n_valid, n_test, seconds
@@ -224,16 +380,51 @@ def run_cell(
 
     Which setting counts is left to `choose`. Raises `ValueError` for a strategy that is not there."""
     if strategy not in (*STRATEGIES, "nearest", "random probe"):
-        raise ValueError(f"there is no strategy {strategy!r}: give one of {', '.join(STRATEGIES)}")
+        raise ValueError(
+            f"there is no strategy {strategy!r}: give one of {', '.join(STRATEGIES)}"
+        )
     train, valid = scenario.draw(per_class, seed)
     rows, start = [], time.perf_counter()
+
     def note(setting, judge):
-        rows.append(dict(setting=setting, valid=judge(valid), test=judge(scenario.test), n_train=len(train), n_valid=len(valid),
-                         n_test=len(scenario.test), seconds=time.perf_counter() - start))
+        rows.append(
+            dict(
+                setting=setting,
+                valid=judge(valid),
+                test=judge(scenario.test),
+                n_train=len(train),
+                n_valid=len(valid),
+                n_test=len(scenario.test),
+                seconds=time.perf_counter() - start,
+            )
+        )
+
     torch.manual_seed(seed)
     if strategy in RATES:
-        _network_cell(scenario, strategy, make, train, valid, RATES[strategy] if rates is None else rates, l2s, seed, n_seen, bs, note)
-    else: _probe_cell(scenario, strategy, make(strategy != "random probe"), train, valid, l2s, seed, note)
+        _network_cell(
+            scenario,
+            strategy,
+            make,
+            train,
+            valid,
+            RATES[strategy] if rates is None else rates,
+            l2s,
+            seed,
+            n_seen,
+            bs,
+            note,
+        )
+    else:
+        _probe_cell(
+            scenario,
+            strategy,
+            make(strategy != "random probe"),
+            train,
+            valid,
+            l2s,
+            seed,
+            note,
+        )
     return pd.DataFrame(rows)
 
 # %% ../nbs/11_scenarios.ipynb #sc006
@@ -241,17 +432,28 @@ def read_scenarios(
     file=None,  # a table that `benchmarks/scenarios.py` wrote; None: the one that comes with the library
 ) -> pd.DataFrame:  # a row for each body, set, size, strategy, seed and setting
     "Read the results of the experiment. What a column holds says the script that made them."
-    return pd.read_csv(package_files("tutorial_lib")/"scenarios.csv" if file is None else file)
+    return pd.read_csv(
+        package_files("tutorial_lib") / "scenarios.csv" if file is None else file
+    )
 
 # %% ../nbs/11_scenarios.ipynb #sc026
-CELL = ["body", "set", "size", "strategy", "seed"]  # what names a cell of the experiment
+CELL = [
+    "body",
+    "set",
+    "size",
+    "strategy",
+    "seed",
+]  # what names a cell of the experiment
+
 
 def choose(
     table: pd.DataFrame,  # from `read_scenarios`
 ) -> pd.DataFrame:  # a row for each cell: the setting that was best on validation pictures, and its `test`
     "Choose the setting of each cell by validation accuracy alone. Of equal ones the first counts."
     table = table.reset_index(drop=True)
-    return table.loc[table.groupby(CELL, sort=False).valid.idxmax()].reset_index(drop=True)
+    return table.loc[table.groupby(CELL, sort=False).valid.idxmax()].reset_index(
+        drop=True
+    )
 
 # %% ../nbs/11_scenarios.ipynb #sc010
 def disguise(
@@ -259,10 +461,11 @@ def disguise(
     dial: float,  # from 0 (as they are) to 1 (each second pixel is its negative, as on a chessboard)
 ) -> np.ndarray:  # uint8 (n, h, w, 3)
     "Make pictures less like photographs. At 1 nothing is lost, since a second turn brings each picture back; at 0.5 each second pixel is grey."
-    if not 0 <= dial <= 1: raise ValueError(f"dial is {dial}: give a number from 0 to 1")
+    if not 0 <= dial <= 1:
+        raise ValueError(f"dial is {dial}: give a number from 0 to 1")
     x = images.astype(np.float32)
-    x[:, 0::2, 1::2] += dial*(255 - 2*x[:, 0::2, 1::2])
-    x[:, 1::2, 0::2] += dial*(255 - 2*x[:, 1::2, 0::2])
+    x[:, 0::2, 1::2] += dial * (255 - 2 * x[:, 0::2, 1::2])
+    x[:, 1::2, 0::2] += dial * (255 - 2 * x[:, 1::2, 0::2])
     return x.round().astype(np.uint8)
 
 # %% ../nbs/11_scenarios.ipynb #sc018
@@ -272,8 +475,15 @@ def interval(
 ) -> tuple[float, float]:  # mean; half of the width
     "The mean of a few runs and how far it can be trusted: Student's t interval. Raises `ValueError` for fewer than two values."
     values = np.asarray(values, float)
-    if len(values) < 2: raise ValueError(f"there are {len(values)} values: an interval needs two or more")
-    return float(values.mean()), float(student.ppf((1 + level)/2, len(values) - 1)*values.std(ddof=1)/math.sqrt(len(values)))
+    if len(values) < 2:
+        raise ValueError(
+            f"there are {len(values)} values: an interval needs two or more"
+        )
+    return float(values.mean()), float(
+        student.ppf((1 + level) / 2, len(values) - 1)
+        * values.std(ddof=1)
+        / math.sqrt(len(values))
+    )
 
 # %% ../nbs/11_scenarios.ipynb #sc019
 def cell_means(
@@ -281,7 +491,11 @@ def cell_means(
 ) -> pd.DataFrame:  # a row for each body, set, size and strategy: accuracy and half, the half width of its interval
     "The mean test accuracy of each cell over its seeds, with a 95 % interval."
     groups = chosen.groupby(CELL[:-1], sort=False).test
-    return groups.apply(lambda v: pd.Series(interval(v), ["accuracy", "half"])).unstack().reset_index()
+    return (
+        groups.apply(lambda v: pd.Series(interval(v), ["accuracy", "half"]))
+        .unstack()
+        .reset_index()
+    )
 
 # %% ../nbs/11_scenarios.ipynb #sc009
 def plot_scenarios(
@@ -291,16 +505,32 @@ def plot_scenarios(
 ):  # the axes, an array (sets, 2)
     "Draw the test accuracy of each strategy with its interval, a panel for each set and size."
     means = cell_means(chosen).set_index(["set", "size", "strategy"]).sort_index()
-    fig, axs = plt.subplots(len(sets), 2, figsize=(7.5, 1.9*len(sets)), sharey=True, sharex="row", squeeze=False, layout="constrained")
+    fig, axs = plt.subplots(
+        len(sets),
+        2,
+        figsize=(7.5, 1.9 * len(sets)),
+        sharey=True,
+        sharex="row",
+        squeeze=False,
+        layout="constrained",
+    )
     for row, name in zip(axs, sets):
         for ax, size in zip(row, ("few", "all")):
             panel = means.loc[(name, size)].reindex(list(STRATEGIES))
             at = np.arange(len(panel))
             for i, (accuracy, half) in enumerate(zip(panel.accuracy, panel.half)):
-                ax.errorbar(accuracy, i, xerr=half, fmt="o", ms=5, color=f"C{i}", capsize=3)
+                ax.errorbar(
+                    accuracy, i, xerr=half, fmt="o", ms=5, color=f"C{i}", capsize=3
+                )
             rows = chosen[(chosen.set == name) & (chosen["size"] == size)]
-            if chance: ax.axvline(1/rows.n_class.iloc[0], ls=":", lw=1, color="0.5")
-            ax.set(title=f"{name}, {size}: {rows.n_train.iloc[0]} to train on", yticks=at, yticklabels=panel.index, xlabel="test accuracy")
+            if chance:
+                ax.axvline(1 / rows.n_class.iloc[0], ls=":", lw=1, color="0.5")
+            ax.set(
+                title=f"{name}, {size}: {rows.n_train.iloc[0]} to train on",
+                yticks=at,
+                yticklabels=panel.index,
+                xlabel="test accuracy",
+            )
             ax.title.set_fontsize(9)
     axs[0, 0].invert_yaxis()
     return axs
@@ -310,70 +540,140 @@ def verdict(
     better,  # accuracies of the strategy that a rule prefers, one for each seed
     worse,  # accuracies of the other one, for the same seeds
     margin: float = 0.01,  # how much better it has to be to count
-) -> tuple[float, float, str]:  # mean difference; half width of its 95 % interval; "holds", "fails" or "too close"
+) -> tuple[
+    float, float, str
+]:  # mean difference; half width of its 95 % interval; "holds", "fails" or "too close"
     """Judge a rule by differences that are paired by seed.
 
     It holds if the whole interval lies above the margin, and fails if the whole interval lies below.
     Raises `ValueError` for lengths that differ, and for fewer than two seeds."""
     better, worse = np.asarray(better, float), np.asarray(worse, float)
-    if better.shape != worse.shape: raise ValueError(f"there are {len(better)} and {len(worse)} accuracies: give one of each for each seed")
+    if better.shape != worse.shape:
+        raise ValueError(
+            f"there are {len(better)} and {len(worse)} accuracies: give one of each for each seed"
+        )
     mean, half = interval(better - worse)
-    return mean, half, "holds" if mean - half > margin else "fails" if mean + half < margin else "too close"
+    return (
+        mean,
+        half,
+        "holds"
+        if mean - half > margin
+        else "fails"
+        if mean + half < margin
+        else "too close",
+    )
 
 # %% ../nbs/11_scenarios.ipynb #sc017
 def trial(
     chosen: pd.DataFrame,  # from `choose`
     rules=RULES,  # of (sentence, set, size, preferred strategy, the other strategy)
     margin: float = 0.01,  # for `verdict`
-) -> pd.DataFrame:  # a row a rule: rule, set, size, better, worse, difference, half, verdict
+) -> (
+    pd.DataFrame
+):  # a row a rule: rule, set, size, better, worse, difference, half, verdict
     "Judge rules by the experiment. Raises `KeyError` for a cell that was not measured."
-    tests, rows = chosen.set_index(["set", "size", "strategy", "seed"]).test.unstack("seed"), []
+    tests, rows = (
+        chosen.set_index(["set", "size", "strategy", "seed"]).test.unstack("seed"),
+        [],
+    )
     for rule, name, size, better, worse in rules:
-        pair = tests.loc[[(name, size, better), (name, size, worse)]].dropna(axis=1)  # the seeds that both have
-        rows.append((rule, name, size, better, worse, *verdict(*pair.to_numpy(), margin)))
-    return pd.DataFrame(rows, columns=["rule", "set", "size", "better", "worse", "difference", "half", "verdict"])
+        pair = tests.loc[[(name, size, better), (name, size, worse)]].dropna(
+            axis=1
+        )  # the seeds that both have
+        rows.append(
+            (rule, name, size, better, worse, *verdict(*pair.to_numpy(), margin))
+        )
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "rule",
+            "set",
+            "size",
+            "better",
+            "worse",
+            "difference",
+            "half",
+            "verdict",
+        ],
+    )
 
 # %% ../nbs/11_scenarios.ipynb #sc024
 def measures(
     chosen: pd.DataFrame,  # from `choose`
-) -> pd.DataFrame:  # a row for each body, set, size and seed: what a few minutes of probing tell
+) -> (
+    pd.DataFrame
+):  # a row for each body, set, size and seed: what a few minutes of probing tell
     """Measure how similar each set is to what its body was trained on. Validation accuracy only: nothing of the test part is used.
 
     `gain` is the share of the errors of a probe on random features that pretraining takes away. `depth` is the share of the errors of
     the probe that an earlier depth takes away. `nearest` is the accuracy of the nearest picture."""
     by = CELL[:3] + CELL[-1:]
-    wide, first = chosen.pivot_table("valid", by, "strategy"), chosen.groupby(by)[["n_train", "n_valid", "n_class"]].first()
-    error = (1 - wide).add(0.5/first.n_valid, axis=0)
-    return pd.DataFrame(dict(per_class=first.n_train/first.n_class, gain=1 - error["probe"]/error["random probe"],
-                             depth=1 - error["early probe"]/error["probe"], nearest=wide["nearest"])).reset_index()
+    wide, first = (
+        chosen.pivot_table("valid", by, "strategy"),
+        chosen.groupby(by)[["n_train", "n_valid", "n_class"]].first(),
+    )
+    error = (1 - wide).add(0.5 / first.n_valid, axis=0)
+    return pd.DataFrame(
+        dict(
+            per_class=first.n_train / first.n_class,
+            gain=1 - error["probe"] / error["random probe"],
+            depth=1 - error["early probe"] / error["probe"],
+            nearest=wide["nearest"],
+        )
+    ).reset_index()
 
 # %% ../nbs/11_scenarios.ipynb #sc041
 def _cells(chosen, measure):
     "A row for each body, set and size: where it lies (`n`, `m`), its accuracies, and the log of each strategy's errors over those of the better probe."
     by = CELL[:3]
-    if not len(chosen): raise ValueError("the table has no cells to lean on: give results of this body, and of two sets or more to leave one out")
+    if not len(chosen):
+        raise ValueError(
+            "the table has no cells to lean on: give results of this body, and of two sets or more to leave one out"
+        )
     of_seed = measures(chosen).set_index([*by, "seed"])
     wide = chosen.pivot_table("test", [*by, "seed"], "strategy")[list(STRATEGIES)]
     valid = chosen.pivot_table("valid", [*by, "seed"], "strategy")
-    error = (1 - wide).add(0.5/chosen.groupby([*by, "seed"]).n_test.first(), axis=0)
-    better = error["probe"].where(valid["probe"] >= valid["early probe"], error["early probe"])
+    error = (1 - wide).add(0.5 / chosen.groupby([*by, "seed"]).n_test.first(), axis=0)
+    better = error["probe"].where(
+        valid["probe"] >= valid["early probe"], error["early probe"]
+    )
     ratio = np.log(error.div(better, axis=0)).groupby(by).mean()
-    where = pd.DataFrame(dict(n=np.log2(of_seed.per_class), m=of_seed[measure] if measure else 0.)).groupby(by).mean()
-    return where.join(ratio.add_prefix("log ")).join(wide.groupby(by).mean()).reset_index()
+    where = (
+        pd.DataFrame(
+            dict(n=np.log2(of_seed.per_class), m=of_seed[measure] if measure else 0.0)
+        )
+        .groupby(by)
+        .mean()
+    )
+    return (
+        where.join(ratio.add_prefix("log ")).join(wide.groupby(by).mean()).reset_index()
+    )
 
-_N_SCALE, _M_SCALE = 3.5, 0.35  # how many doublings, and how much of a measure, count as one step of distance
+
+_N_SCALE, _M_SCALE = (
+    3.5,
+    0.35,
+)  # how many doublings, and how much of a measure, count as one step of distance
+
 
 def _distance(cells, n, m):
     "From a folder to each cell: in pictures of each class, and in similarity."
-    return np.hypot((cells.n - n)/_N_SCALE, (cells.m - m)/_M_SCALE)
+    return np.hypot((cells.n - n) / _N_SCALE, (cells.m - m) / _M_SCALE)
+
 
 def _spread(cells, strategy):
     "How wrong the nearest cell of another set is about the errors of a strategy: a standard deviation, on a logarithmic scale."
     wrong = []
     for _, cell in cells.iterrows():
         others = cells[cells.set != cell.set]
-        if len(others): wrong.append(cell[f"log {strategy}"] - others.loc[_distance(others, cell.n, cell.m).idxmin(), f"log {strategy}"])
-    return float(np.sqrt(np.mean(np.square(wrong)))) if wrong else 1.
+        if len(others):
+            wrong.append(
+                cell[f"log {strategy}"]
+                - others.loc[
+                    _distance(others, cell.n, cell.m).idxmin(), f"log {strategy}"
+                ]
+            )
+    return float(np.sqrt(np.mean(np.square(wrong)))) if wrong else 1.0
 
 # %% ../nbs/11_scenarios.ipynb #sc068
 def recommend(
@@ -383,7 +683,8 @@ def recommend(
     similarity: float,  # of the pictures, by `measure`; not used where that is None
     per_class: float,  # pictures of each class to train on
     n_valid: int,  # pictures that were held out
-    measure: str | None = "depth",  # a column of `measures`; None: only pictures of each class count
+    measure: str
+    | None = "depth",  # a column of `measures`; None: only pictures of each class count
     margin: float = 0.01,  # a dearer strategy has to be so much better
 ) -> dict:  # strategy, accuracy, low and high (95 %), expected (accuracy of each strategy), set and size of the cell, its row, distance, and whether that is far
     """Choose a strategy for pictures from the nearest measured cell, in pictures of each class and in similarity.
@@ -392,19 +693,39 @@ def recommend(
     the chance of so few held-out pictures, and how wrong the nearest cell of another set was in the experiment. Of strategies within
     `margin` of the best the cheapest is taken."""
     cells = _cells(chosen, measure)
-    distance = _distance(cells, np.log2(per_class), similarity if measure else 0.)
+    distance = _distance(cells, np.log2(per_class), similarity if measure else 0.0)
     cell = cells.loc[distance.idxmin()]
-    among = [_distance(cells[cells.set != c.set], c.n, c.m).min() for _, c in cells.iterrows()]
+    among = [
+        _distance(cells[cells.set != c.set], c.n, c.m).min()
+        for _, c in cells.iterrows()
+    ]
     far = bool(distance.min() > max(among)) if cells.set.nunique() > 1 else True
-    error = {name: min(max(1 - accuracy, 0.5/n_valid), 1 - 0.5/n_valid) for name, accuracy in (("probe", probe), ("early probe", early))}
+    error = {
+        name: min(max(1 - accuracy, 0.5 / n_valid), 1 - 0.5 / n_valid)
+        for name, accuracy in (("probe", probe), ("early probe", early))
+    }
     better = min(error.values())
-    error |= {s: min(better*math.exp(cell[f"log {s}"]), 1.) for s in RATES}
+    error |= {s: min(better * math.exp(cell[f"log {s}"]), 1.0) for s in RATES}
     strategy = next(s for s in STRATEGIES if error[s] <= min(error.values()) + margin)
-    variance = (1 - better)/(better*n_valid)
-    if strategy in RATES: variance += ((2 if far else 1)*_spread(cells, strategy))**2
-    low, high = (min(error[strategy]*math.exp(z*math.sqrt(variance)), 1.) for z in (1.96, -1.96))
-    return dict(strategy=strategy, accuracy=1 - error[strategy], low=1 - low, high=1 - high, expected={s: 1 - error[s] for s in STRATEGIES}, set=cell.set, size=cell["size"], cell=cell,
-                distance=float(distance.min()), far=far)
+    variance = (1 - better) / (better * n_valid)
+    if strategy in RATES:
+        variance += ((2 if far else 1) * _spread(cells, strategy)) ** 2
+    low, high = (
+        min(error[strategy] * math.exp(z * math.sqrt(variance)), 1.0)
+        for z in (1.96, -1.96)
+    )
+    return dict(
+        strategy=strategy,
+        accuracy=1 - error[strategy],
+        low=1 - low,
+        high=1 - high,
+        expected={s: 1 - error[s] for s in STRATEGIES},
+        set=cell.set,
+        size=cell["size"],
+        cell=cell,
+        distance=float(distance.min()),
+        far=far,
+    )
 
 # %% ../nbs/11_scenarios.ipynb #sc081
 def leave_one_out(
@@ -417,21 +738,57 @@ def leave_one_out(
     over all strategies, `inside` whether the interval holds the measured one."""
     rows, told = [], measures(chosen).set_index(["set", "size", "seed"])
     for (name, size, seed), m in told.iterrows():
-        mine = chosen[(chosen.set == name) & (chosen["size"] == size) & (chosen.seed == seed)].set_index("strategy")
-        got = recommend(chosen[chosen.set != name], mine.valid["probe"], mine.valid["early probe"], m[measure] if measure else 0., m.per_class,
-                        mine.n_valid.iloc[0], measure)
+        mine = chosen[
+            (chosen.set == name) & (chosen["size"] == size) & (chosen.seed == seed)
+        ].set_index("strategy")
+        got = recommend(
+            chosen[chosen.set != name],
+            mine.valid["probe"],
+            mine.valid["early probe"],
+            m[measure] if measure else 0.0,
+            m.per_class,
+            mine.n_valid.iloc[0],
+            measure,
+        )
         test = mine.test[list(STRATEGIES)]
-        picked, tau = test[got["strategy"]], kendalltau([got["expected"][s] for s in STRATEGIES], test).statistic
-        rows.append((name, size, seed, got["strategy"], test.max() - picked, tau, got["accuracy"], got["low"], got["high"], picked, got["low"] <= picked <= got["high"]))
-    return pd.DataFrame(rows, columns="set size seed strategy regret tau accuracy low high test inside".split())
+        picked, tau = (
+            test[got["strategy"]],
+            kendalltau([got["expected"][s] for s in STRATEGIES], test).statistic,
+        )
+        rows.append(
+            (
+                name,
+                size,
+                seed,
+                got["strategy"],
+                test.max() - picked,
+                tau,
+                got["accuracy"],
+                got["low"],
+                got["high"],
+                picked,
+                got["low"] <= picked <= got["high"],
+            )
+        )
+    return pd.DataFrame(
+        rows,
+        columns="set size seed strategy regret tau accuracy low high test inside".split(),
+    )
 
 # %% ../nbs/11_scenarios.ipynb #sc085
 _PARTS = {  # words for the parts of a data set
     **dict.fromkeys("train training trn trainval".split(), "train"),
-    **dict.fromkeys("valid val validation validate validating dev develop development eval evaluation".split(), "valid"),
-    **dict.fromkeys("test tests testing tst holdout heldout".split(), "test")}
-_BESIDE = frozenset("set sets data dataset dataset images image imgs img pictures picture pics photos photo samples folder dir split part new old final "
-                    "copy copies of kopie copie copia v version".split())  # words that may stand beside them, and say nothing
+    **dict.fromkeys(
+        "valid val validation validate validating dev develop development eval evaluation".split(),
+        "valid",
+    ),
+    **dict.fromkeys("test tests testing tst holdout heldout".split(), "test"),
+}
+_BESIDE = frozenset(
+    "set sets data dataset dataset images image imgs img pictures picture pics photos photo samples folder dir split part new old final "
+    "copy copies of kopie copie copia v version".split()
+)  # words that may stand beside them, and say nothing
+
 
 def _part(
     name,  # of a folder
@@ -439,63 +796,136 @@ def _part(
     "The part that the name of a folder means: in any case, with numbers or copies behind it, such as Train_set, val2017, test (1), training copy."
     text = re.sub(r"h[eo]ld\W*_*out", "holdout", normalize("NFKC", name).casefold())
     words = [word for word in re.findall(r"[^\W\d_]+", text) if word not in _BESIDE]
-    cut = [next((word.removesuffix(end) for end in _BESIDE if word.removesuffix(end) in _PARTS), word) for word in words]
-    if cut == ["train", "val"]: return "train"
+    cut = [
+        next(
+            (
+                word.removesuffix(end)
+                for end in _BESIDE
+                if word.removesuffix(end) in _PARTS
+            ),
+            word,
+        )
+        for word in words
+    ]
+    if cut == ["train", "val"]:
+        return "train"
     return _PARTS.get(cut[0], "") if len(cut) == 1 else ""
+
 
 def _parts_of(names):
     "The part of each name, as far as it means one. Beside another folder to validate with, eval is a test."
     found = {name: part for name in sorted(names) if (part := _part(name))}
-    late = [name for name, part in found.items() if part == "valid" and "eval" in name.casefold()]
-    if len(late) < sum(part == "valid" for part in found.values()): found |= dict.fromkeys(late, "test")
+    late = [
+        name
+        for name, part in found.items()
+        if part == "valid" and "eval" in name.casefold()
+    ]
+    if len(late) < sum(part == "valid" for part in found.values()):
+        found |= dict.fromkeys(late, "test")
     return found
 
 # %% ../nbs/11_scenarios.ipynb #iss15s1
-_SYSTEM = "__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"  # folders that nobody made
+_SYSTEM = (
+    "__macosx",
+    "@eadir",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+)  # folders that nobody made
+
 
 def _is_run(folder):
     "Did a training or an evaluation make a folder? A user's own file may have the same name: its content tells."
     for name in "stock.json", "run.json":
-        if not os.path.isfile(folder/name): continue
-        try: about = json.loads((folder/name).read_bytes())
-        except (OSError, ValueError, RecursionError): about = None
-        if isinstance(about, dict) and isinstance(about.get("format"), int) and isinstance(about.get("sha256"), dict): return True
-    return all(os.path.isfile(folder/name) for name in ("stock.json", "config.yaml", "split.csv"))    # a damaged one
+        if not os.path.isfile(folder / name):
+            continue
+        try:
+            about = json.loads((folder / name).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            about = None
+        if (
+            isinstance(about, dict)
+            and isinstance(about.get("format"), int)
+            and isinstance(about.get("sha256"), dict)
+        ):
+            return True
+    return all(
+        os.path.isfile(folder / name)
+        for name in ("stock.json", "config.yaml", "split.csv")
+    )  # a damaged one
+
 
 def _passed_over(folder):
     "Why a folder has no images to learn from: the system made it, or a training did; else None."
-    if folder.name.lower() in _SYSTEM: return "folder of the system"
+    if folder.name.lower() in _SYSTEM:
+        return "folder of the system"
     return "folder of a run" if _is_run(folder) else None
 
 # %% ../nbs/11_scenarios.ipynb #iss15s2
 _ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif")
 
+
 def _has_pictures(folder, below=0):
     "Does one of the first files in a folder, or in those `below` it, have the name of a picture?"
     try:
-        with os.scandir(folder) as entries: first = list(islice(entries, 1000))
-    except OSError: return False
-    return (any(entry.name.lower().endswith(_ENDINGS) for entry in first)
-            or below > 0 and any(_has_pictures(entry.path, below - 1) for entry in first[:20] if entry.is_dir() and not entry.name.startswith(".")))
+        with os.scandir(folder) as entries:
+            first = list(islice(entries, 1000))
+    except OSError:
+        return False
+    return (
+        any(entry.name.lower().endswith(_ENDINGS) for entry in first)
+        or below > 0
+        and any(
+            _has_pictures(entry.path, below - 1)
+            for entry in first[:20]
+            if entry.is_dir() and not entry.name.startswith(".")
+        )
+    )
+
 
 def _above(folder):
     "A sentence for somebody who has given a class in place of the folder of all classes; or ''."
     folder = Path(os.path.abspath(folder))
-    try: beside = [p for p in islice(folder.parent.iterdir(), 1000) if p.is_dir() and not p.name.startswith(".") and not _passed_over(p) and _has_pictures(p, 1)]
-    except OSError: return ""
-    return f". If {folder.name} is one of the classes, give {folder.parent}" if len(beside) > 1 and folder in beside else ""
+    try:
+        beside = [
+            p
+            for p in islice(folder.parent.iterdir(), 1000)
+            if p.is_dir()
+            and not p.name.startswith(".")
+            and not _passed_over(p)
+            and _has_pictures(p, 1)
+        ]
+    except OSError:
+        return ""
+    return (
+        f". If {folder.name} is one of the classes, give {folder.parent}"
+        if len(beside) > 1 and folder in beside
+        else ""
+    )
+
 
 def _unused(folder, label, skipped):
     "Sub-folders of which nothing can be used: name -> why, by its first file."
     found = {}
     for path, reason in skipped:
         top, _, inside = path.partition("/")
-        if normalize("NFC", top) != label and reason not in ("hidden", "folder of the system") and (inside or not (folder/top).is_file() or _is_packed(folder/top)):
+        if (
+            normalize("NFC", top) != label
+            and reason not in ("hidden", "folder of the system")
+            and (inside or not (folder / top).is_file() or _is_packed(folder / top))
+        ):
             found.setdefault(top, f"{path} ({reason})")
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and path.name not in found and normalize("NFC", path.name) != label and not path.name.startswith(".") and not _passed_over(path):
+        if (
+            path.is_dir()
+            and path.name not in found
+            and normalize("NFC", path.name) != label
+            and not path.name.startswith(".")
+            and not _passed_over(path)
+        ):
             found[path.name] = f"{path.name} (no image is in it)"
     return found
+
 
 def _one_class(
     folder,  # the folder that a user gave
@@ -504,15 +934,30 @@ def _one_class(
 ) -> ValueError:  # to raise
     "Say that there is one class only, which folder was meant, and what was left out."
     label = table.label.iloc[0]
-    paths = [f.relative_to(folder/root).parts for f, root in zip(table.file, table.root)]
+    paths = [
+        f.relative_to(folder / root).parts for f, root in zip(table.file, table.root)
+    ]
     at, inside = 1, {p[1] for p in paths if len(p) > 2}
-    while len(inside) == 1 and all(len(p) > at + 2 for p in paths): inside, at = {p[at + 1] for p in paths}, at + 1
+    while len(inside) == 1 and all(len(p) > at + 2 for p in paths):
+        inside, at = {p[at + 1] for p in paths}, at + 1
     text = f"{folder} has one class only, {label!r}: a classifier needs two"
-    if unused := _unused(folder, label, sorted(skipped)) if not table.root.iloc[0] else {}:
-        return ValueError(f"{text}, and nothing can be used of {_some(list(unused))}: {_some(list(unused.values()))}. Mend or replace what is there")
+    if (
+        unused := _unused(folder, label, sorted(skipped))
+        if not table.root.iloc[0]
+        else {}
+    ):
+        return ValueError(
+            f"{text}, and nothing can be used of {_some(list(unused))}: {_some(list(unused.values()))}. Mend or replace what is there"
+        )
     meant = "parts" if "train" in map(_part, inside) else "classes"
-    hint = f". If {_some(sorted(inside))} are the {meant}, give {folder/table.root.iloc[0]/Path(*paths[0][:at])}" if len(inside) > 1 else _above(folder)
-    return ValueError(f"{text}. Put the images of another class into a sub-folder beside it{hint}")
+    hint = (
+        f". If {_some(sorted(inside))} are the {meant}, give {folder / table.root.iloc[0] / Path(*paths[0][:at])}"
+        if len(inside) > 1
+        else _above(folder)
+    )
+    return ValueError(
+        f"{text}. Put the images of another class into a sub-folder beside it{hint}"
+    )
 
 # %% ../nbs/11_scenarios.ipynb #iss15s3
 def _groups(
@@ -521,53 +966,104 @@ def _groups(
     "What a tree of folders looks like. A path is a tuple of names."
     inside, direct = defaultdict(set), Counter(parts[:-1] for parts in names)
     for parts in names:
-        for i in range(len(parts) - 1): inside[parts[:i]].add(parts[i])
+        for i in range(len(parts) - 1):
+            inside[parts[:i]].add(parts[i])
     return inside, direct
+
 
 def _chain(top, inside, direct):
     "The folders from `top` down, as long as each holds one folder and nothing else."
     path = [top]
-    while len(inside[path[-1]]) == 1 and not direct[path[-1]]: path.append((*path[-1], *inside[path[-1]]))
+    while len(inside[path[-1]]) == 1 and not direct[path[-1]]:
+        path.append((*path[-1], *inside[path[-1]]))
     return path
 
-def _says_nothing(name): return normalize("NFKC", name).casefold() in _BESIDE
+
+def _says_nothing(name):
+    return normalize("NFKC", name).casefold() in _BESIDE
+
 
 def _group_of(top, inside, direct):
     """The names of the folders in a folder, through folders that hold one folder only: those side by side, and those on the way where none are.
 
     Names that say nothing do not count, nor what lies beside images."""
     *above, last = _chain((top,), inside, direct)
-    if direct[last] and inside[last]: return set(), set()
-    beside, way = inside[last], [] if inside[last] else [path[-1] for path in [*above, last][1:]]
-    return tuple({name for name in names if not _says_nothing(name)} for names in (beside, way))
+    if direct[last] and inside[last]:
+        return set(), set()
+    beside, way = (
+        inside[last],
+        [] if inside[last] else [path[-1] for path in [*above, last][1:]],
+    )
+    return tuple(
+        {name for name in names if not _says_nothing(name)} for names in (beside, way)
+    )
+
 
 def _refuse_parts_below(folder, root, inside):
     "Raise `ValueError` where a folder below a class has the name of a part: then the classifier would learn from its own test."
-    for path in sorted(path for path in inside if len(path) > len(root) and path[:len(root)] == root):
+    for path in sorted(
+        path for path in inside if len(path) > len(root) and path[: len(root)] == root
+    ):
         parts = _parts_of(inside[path])
-        named = [name for name in sorted(inside[path]) if name in parts and (parts[name] != "train" or all(n in parts or _says_nothing(n) for n in inside[path]))]
-        if not named: continue
-        part, cls = next((name for name in named if parts[name] == "train"), named[0]), path[len(root)]
-        raise ValueError(f"{folder} has parts below its classes, {'/'.join((*path, part))}: turn them round, with the classes below the parts, such as {part}/{cls}")
+        named = [
+            name
+            for name in sorted(inside[path])
+            if name in parts
+            and (
+                parts[name] != "train"
+                or all(n in parts or _says_nothing(n) for n in inside[path])
+            )
+        ]
+        if not named:
+            continue
+        part, cls = (
+            next((name for name in named if parts[name] == "train"), named[0]),
+            path[len(root)],
+        )
+        raise ValueError(
+            f"{folder} has parts below its classes, {'/'.join((*path, part))}: turn them round, with the classes below the parts, such as {part}/{cls}"
+        )
+
 
 def _refuse_unclear(folder, inside, direct):
     "Raise `ValueError` for folders that look like parts and have no names of parts, and for parts below classes."
     tops = sorted(inside[()])
-    if len(tops) < 2 or all(map(_part, tops)): return
+    if len(tops) < 2 or all(map(_part, tops)):
+        return
     _refuse_parts_below(folder, (), inside)
     for top in filter(_part, tops):
         if both := sorted(inside[(top,)] & set(tops)):
-            raise ValueError(f"{folder} holds {top}/{both[0]} and {both[0]}, a part beside classes: put the classes to learn from into a folder train, beside {top}")
-    beside, way = ({top: names for top in tops if (names := _group_of(top, inside, direct)[i])} for i in (0, 1))
+            raise ValueError(
+                f"{folder} holds {top}/{both[0]} and {both[0]}, a part beside classes: put the classes to learn from into a folder train, beside {top}"
+            )
+    beside, way = (
+        {top: names for top in tops if (names := _group_of(top, inside, direct)[i])}
+        for i in (0, 1)
+    )
     for groups in (groups for groups in (beside, way) if len(groups) > 1):
-        shared, all_of_them = set.intersection(*groups.values()), set.union(*groups.values())
-        if 2*len(shared) >= len(all_of_them):
-            raise ValueError(f"{folder}: {_some(list(groups))} hold folders of the same names, {_some(sorted(shared))}, as parts of a data set do. If they are parts, name them train, "
-                             f"valid and test, or give one of them. If they are classes, put their images right into them")
-    train = next((top for top, names in beside.items() if _part(top) == "train" and len(names) > 1 and not direct[(top,)]), None)
+        shared, all_of_them = (
+            set.intersection(*groups.values()),
+            set.union(*groups.values()),
+        )
+        if 2 * len(shared) >= len(all_of_them):
+            raise ValueError(
+                f"{folder}: {_some(list(groups))} hold folders of the same names, {_some(sorted(shared))}, as parts of a data set do. If they are parts, name them train, "
+                f"valid and test, or give one of them. If they are classes, put their images right into them"
+            )
+    train = next(
+        (
+            top
+            for top, names in beside.items()
+            if _part(top) == "train" and len(names) > 1 and not direct[(top,)]
+        ),
+        None,
+    )
     if train and any(not inside[(top,)] for top in tops):
-        raise ValueError(f"{folder}: {train} holds the folders {_some(sorted(beside[train]))}, as the part to learn from would, and {_some([t for t in tops if not inside[(t,)]])} "
-                         f"beside it holds none. If {train} is a part, take the other folders out; if it is a class, put its images right into it")
+        raise ValueError(
+            f"{folder}: {train} holds the folders {_some(sorted(beside[train]))}, as the part to learn from would, and {_some([t for t in tops if not inside[(t,)]])} "
+            f"beside it holds none. If {train} is a part, take the other folders out; if it is a class, put its images right into it"
+        )
+
 
 def _roots(
     folder,  # the folder that a user gave, for errors
@@ -577,16 +1073,27 @@ def _roots(
     inside, direct = _groups(names)
     parts = _parts_of(inside[()])
     others = inside[()] - set(parts)
-    whole = any(part == "train" and inside[(top,)] and not direct[(top,)] for top, part in parts.items())    # a part, and no class of that name
+    whole = any(
+        part == "train" and inside[(top,)] and not direct[(top,)]
+        for top, part in parts.items()
+    )  # a part, and no class of that name
     if "train" not in parts.values() or others and not (whole and len(parts) > 1):
         _refuse_unclear(folder, inside, direct)
         return {(): ""}
     roots = {}
     for top, part in parts.items():
         root = (top,)
-        while len(inside[root]) == 1 and not direct[root]:    # a part in a part, or in a folder that is called images
+        while (
+            len(inside[root]) == 1 and not direct[root]
+        ):  # a part in a part, or in a folder that is called images
             below = (*root, *inside[root])
-            if direct[below] or not inside[below] or _part(below[-1]) not in (part, "") or not (_part(below[-1]) or below[-1].casefold() in _BESIDE): break
+            if (
+                direct[below]
+                or not inside[below]
+                or _part(below[-1]) not in (part, "")
+                or not (_part(below[-1]) or below[-1].casefold() in _BESIDE)
+            ):
+                break
             root = below
         roots[root] = part
         _refuse_parts_below(folder, root, inside)
@@ -595,76 +1102,174 @@ def _roots(
 # %% ../nbs/11_scenarios.ipynb #iss15s4
 def _inventory(
     folder,  # one sub-folder a class; or these inside train, valid (or val) and test
-) -> tuple[pd.DataFrame, list]:  # a row an image: file, label, part, root (the folder inside `folder` that its class folder is in); [(path inside folder, reason)] for files that are passed over
+) -> tuple[
+    pd.DataFrame, list
+]:  # a row an image: file, label, part, root (the folder inside `folder` that its class folder is in); [(path inside folder, reason)] for files that are passed over
     "Find the images of a folder and their classes. Raises as `image_files` does, and `ValueError` where there is nothing to learn from, or no telling what is a class."
-    found, folder, over = image_files(folder, links=True), _path(folder), cache(_passed_over)
-    def above(f): return next((p for p in reversed(f.relative_to(folder).parents[:-1]) if over(folder/p)), None)
-    skipped = [(path.relative_to(folder).as_posix(), reason) for path, reason in found.skipped if not above(path)]
+    found, folder, over = (
+        image_files(folder, links=True),
+        _path(folder),
+        cache(_passed_over),
+    )
+
+    def above(f):
+        return next(
+            (
+                p
+                for p in reversed(f.relative_to(folder).parents[:-1])
+                if over(folder / p)
+            ),
+            None,
+        )
+
+    skipped = [
+        (path.relative_to(folder).as_posix(), reason)
+        for path, reason in found.skipped
+        if not above(path)
+    ]
     left_out = [above(f) for f in found]
-    skipped += [(p.as_posix(), over(folder/p)) for p in dict.fromkeys(left_out) if p]
+    skipped += [(p.as_posix(), over(folder / p)) for p in dict.fromkeys(left_out) if p]
     found = [f for f, p in zip(found, left_out) if not p]
     names = [f.relative_to(folder).parts for f in found]
     roots, rows = _roots(folder, names), []
     for f, parts in zip(found, names):
-        root = next((root for root in roots if parts[:len(root)] == root), None)
-        if root is None: skipped.append(("/".join(parts), "image outside of the class folders" if len(parts) == 1 else "in none of the parts"))
-        elif len(parts) < len(root) + 2: skipped.append(("/".join(parts), "image outside of the class folders"))
-        else: rows.append((f, normalize("NFC", parts[len(root)]), roots[root], "/".join(root)))
+        root = next((root for root in roots if parts[: len(root)] == root), None)
+        if root is None:
+            skipped.append(
+                (
+                    "/".join(parts),
+                    "image outside of the class folders"
+                    if len(parts) == 1
+                    else "in none of the parts",
+                )
+            )
+        elif len(parts) < len(root) + 2:
+            skipped.append(("/".join(parts), "image outside of the class folders"))
+        else:
+            rows.append(
+                (f, normalize("NFC", parts[len(root)]), roots[root], "/".join(root))
+            )
     table = pd.DataFrame(rows, columns=["file", "label", "part", "root"])
     if not len(table):
-        outside = f"{len(found)} images lie in no class folder" if len(found) else "no image is in it or in its sub-folders"
-        if skipped and not len(found): outside += f" ({skipped[0][0]} was left out: {skipped[0][1]})"
-        raise ValueError(f"{folder} has nothing to learn from: {outside}. Put the images of each class into a sub-folder with the name of the class{_above(folder) if found else ''}")
+        outside = (
+            f"{len(found)} images lie in no class folder"
+            if len(found)
+            else "no image is in it or in its sub-folders"
+        )
+        if skipped and not len(found):
+            outside += f" ({skipped[0][0]} was left out: {skipped[0][1]})"
+        raise ValueError(
+            f"{folder} has nothing to learn from: {outside}. Put the images of each class into a sub-folder with the name of the class{_above(folder) if found else ''}"
+        )
     return table, skipped
 
 # %% ../nbs/11_scenarios.ipynb #sc027
 def _shape_note(files, fit=None):
     "A sentence on pictures that are far from square, of which a square shows a part; or nothing. `fit` None: as advice sees them."
     long = list(files)
-    if not long: return []
-    seen = {None: "Advice looks at their middle only; a training can show all of them, with data.fit: pad or squeeze",
-            "crop": "data.fit: crop shows their middle only; pad shows all of them between bars, squeeze all of them in another shape"}.get(fit, f"data.fit: {fit} shows all of them")
-    return [f"Far from square, {len(long):,}: one side is over twice as long as the other, such as {str(long[0])!r}. {seen}."]
+    if not long:
+        return []
+    seen = {
+        None: "Advice looks at their middle only; a training can show all of them, with data.fit: pad or squeeze",
+        "crop": "data.fit: crop shows their middle only; pad shows all of them between bars, squeeze all of them in another shape",
+    }.get(fit, f"data.fit: {fit} shows all of them")
+    return [
+        f"Far from square, {len(long):,}: one side is over twice as long as the other, such as {str(long[0])!r}. {seen}."
+    ]
+
 
 def _check_counts(folder, table, skipped=()):
     "Raise `ValueError` where there are too few classes, or images, to learn and to judge."
     counts = table.label.value_counts(sort=False)
-    if not len(counts): raise ValueError(f"{folder} has no image that can be read: `verify_images` says what is wrong with each. Put other images in")
-    if len(counts) < 2: raise _one_class(folder, table, skipped)
+    if not len(counts):
+        raise ValueError(
+            f"{folder} has no image that can be read: `verify_images` says what is wrong with each. Put other images in"
+        )
+    if len(counts) < 2:
+        raise _one_class(folder, table, skipped)
     if single := [f"{name!r}" for name, n in counts.items() if n < 2]:
-        raise ValueError(f"{folder}: {'class' if len(single) == 1 else 'classes'} {', '.join(single[:5])}{' and more' if len(single) > 5 else ''} with one image: "
-                         "one is needed to learn from and another one to judge by. Add images, or take the class away")
-    if counts.sum() < 8: raise ValueError(f"{folder} has {counts.sum()} images that can be read: give 8 or more, and better some of ten for each class")
+        raise ValueError(
+            f"{folder}: {'class' if len(single) == 1 else 'classes'} {', '.join(single[:5])}{' and more' if len(single) > 5 else ''} with one image: "
+            "one is needed to learn from and another one to judge by. Add images, or take the class away"
+        )
+    if counts.sum() < 8:
+        raise ValueError(
+            f"{folder} has {counts.sum()} images that can be read: give 8 or more, and better some of ten for each class"
+        )
 
 # %% ../nbs/11_scenarios.ipynb #sc031
 def _read_or_reason(path, size, **how):
     "The pixels of a file, or why it cannot be read."
-    try: return np.asarray(_decode(path, size, **how))
-    except Exception as e: return _reason(e)
+    try:
+        return np.asarray(_decode(path, size, **how))
+    except Exception as e:
+        return _reason(e)
+
 
 def _read_all(table, folder, skipped, size):
     "Decode each image once. Those that cannot be decoded leave the table and join `skipped`."
     decoded = _map(partial(_read_or_reason, size=size), list(table.file))
-    images = list(tqdm(decoded, desc="reading", unit="image", total=len(table), leave=False, disable=None))
+    images = list(
+        tqdm(
+            decoded,
+            desc="reading",
+            unit="image",
+            total=len(table),
+            leave=False,
+            disable=None,
+        )
+    )
     good = [isinstance(im, np.ndarray) for im in images]
-    skipped += [(f.relative_to(folder).as_posix(), im) for f, im, ok in zip(table.file, images, good) if not ok]
-    return table[good].reset_index(drop=True), np.stack([im for im, ok in zip(images, good) if ok]) if any(good) else None
+    skipped += [
+        (f.relative_to(folder).as_posix(), im)
+        for f, im, ok in zip(table.file, images, good)
+        if not ok
+    ]
+    return table[good].reset_index(drop=True), np.stack(
+        [im for im, ok in zip(images, good) if ok]
+    ) if any(good) else None
 
 # %% ../nbs/11_scenarios.ipynb #sc001
-_BODIES = {"squeezenet1_0": (96, imagenet_stats), "densenet_tiny": (32, CIFAR10_STATS)}  # those that the experiment has cells of
+_BODIES = {
+    "squeezenet1_0": (96, imagenet_stats),
+    "densenet_tiny": (32, CIFAR10_STATS),
+}  # those that the experiment has cells of
+
 
 def _maker(
     body,  # "auto", "squeezenet1_0" or "densenet_tiny"
 ):  # its name; make(weights) -> a new model; a note, or ""
     "Find the weights. With `TUTORIAL_DATA=sample`, or where SqueezeNet's cannot be had, auto means `densenet_tiny`."
-    if body not in ("auto", *_BODIES): raise ValueError(f"there is no body {body!r}: give auto, {' or '.join(_BODIES)}")
+    if body not in ("auto", *_BODIES):
+        raise ValueError(
+            f"there is no body {body!r}: give auto, {' or '.join(_BODIES)}"
+        )
     tiny = "densenet_tiny", lambda weights: densenet_tiny(pretrained=weights)
-    if body == "densenet_tiny" or body == "auto" and os.environ.get("TUTORIAL_DATA") == "sample": return *tiny, ""
-    try: squeezenet1_0(weights="DEFAULT")
-    except (OSError, RuntimeError) as e:  # RuntimeError: the file was damaged on its way
-        if body != "auto": raise OSError(f"the weights of {body} are not on this machine and cannot be downloaded ({e}): check the network, or give densenet_tiny") from e
-        return *tiny, f"The weights of squeezenet1_0 cannot be downloaded ({e}). densenet_tiny is used, which sees pictures of 32 pixels: expect more with a network."
-    return "squeezenet1_0", lambda weights: squeezenet1_0(weights="DEFAULT" if weights else None), ""
+    if (
+        body == "densenet_tiny"
+        or body == "auto"
+        and os.environ.get("TUTORIAL_DATA") == "sample"
+    ):
+        return *tiny, ""
+    try:
+        squeezenet1_0(weights="DEFAULT")
+    except (
+        OSError,
+        RuntimeError,
+    ) as e:  # RuntimeError: the file was damaged on its way
+        if body != "auto":
+            raise OSError(
+                f"the weights of {body} are not on this machine and cannot be downloaded ({e}): check the network, or give densenet_tiny"
+            ) from e
+        return (
+            *tiny,
+            f"The weights of squeezenet1_0 cannot be downloaded ({e}). densenet_tiny is used, which sees pictures of 32 pixels: expect more with a network.",
+        )
+    return (
+        "squeezenet1_0",
+        lambda weights: squeezenet1_0(weights="DEFAULT" if weights else None),
+        "",
+    )
 
 # %% ../nbs/11_scenarios.ipynb #sc020
 def _probing(scenario, make, files, labels, seeds=(0, 1, 2)):
@@ -672,41 +1277,80 @@ def _probing(scenario, make, files, labels, seeds=(0, 1, 2)):
     start, model = time.perf_counter(), make(True)
     parts, y = body_parts(model), scenario.y
     x = depth_features(model, scenario.images, scenario.stats, parts)
-    seconds, splits = time.perf_counter() - start, [split(files, labels, 0.25, seed) for seed in seeds]
+    seconds, splits = (
+        time.perf_counter() - start,
+        [split(files, labels, 0.25, seed) for seed in seeds],
+    )
     if not all(len(held_out) for _, held_out in splits):
-        raise ValueError(f"{scenario.name}: each class has nothing but copies of one image: one is needed to learn from and another one to judge by. Add other images")
+        raise ValueError(
+            f"{scenario.name}: each class has nothing but copies of one image: one is needed to learn from and another one to judge by. Add other images"
+        )
     if any(len(np.unique(y[part])) < len(np.unique(y)) for part, _ in splits):
-        raise ValueError(f"{scenario.name}: a class has no image that is not in another class too. Decide for one class, and take the copies away")
-    def accuracy(x, l2, k=0): return linear_probe(x[splits[k][0]], y[splits[k][0]], [l2]).accuracy(x[splits[k][1]], y[splits[k][1]])
-    tried = {(part, l2): accuracy(x[part], l2) for part in parts for l2 in (.1, .01)}
+        raise ValueError(
+            f"{scenario.name}: a class has no image that is not in another class too. Decide for one class, and take the copies away"
+        )
+
+    def accuracy(x, l2, k=0):
+        return linear_probe(x[splits[k][0]], y[splits[k][0]], [l2]).accuracy(
+            x[splits[k][1]], y[splits[k][1]]
+        )
+
+    tried = {(part, l2): accuracy(x[part], l2) for part in parts for l2 in (0.1, 0.01)}
     early = max((key for key in tried if key[0] != parts[-1]), key=tried.get)
     last = max((key for key in tried if key[0] == parts[-1]), key=tried.get)
-    several = {key: np.mean([tried[key], *(accuracy(x[key[0]], key[1], k) for k in range(1, len(splits)))]) for key in (early, last)}
+    several = {
+        key: np.mean(
+            [
+                tried[key],
+                *(accuracy(x[key[0]], key[1], k) for k in range(1, len(splits))),
+            ]
+        )
+        for key in (early, last)
+    }
     torch.manual_seed(0)
-    random = depth_features(make(False), scenario.images, scenario.stats, parts[-1:])[parts[-1]]
-    return dict(probe=float(several[last]), early=float(several[early]), layer=early[0], nearest=_nearest(x[parts[-1]], y, *splits[0]),
-                random=max(accuracy(random, l2) for l2 in (.1, .01)), n_valid=len(splits[0][1]), seconds=seconds,
-                errors=(1 - tried[early] + 0.5/len(splits[0][1]), 1 - tried[last] + 0.5/len(splits[0][1])))
+    random = depth_features(make(False), scenario.images, scenario.stats, parts[-1:])[
+        parts[-1]
+    ]
+    return dict(
+        probe=float(several[last]),
+        early=float(several[early]),
+        layer=early[0],
+        nearest=_nearest(x[parts[-1]], y, *splits[0]),
+        random=max(accuracy(random, l2) for l2 in (0.1, 0.01)),
+        n_valid=len(splits[0][1]),
+        seconds=seconds,
+        errors=(
+            1 - tried[early] + 0.5 / len(splits[0][1]),
+            1 - tried[last] + 0.5 / len(splits[0][1]),
+        ),
+    )
 
 # %% ../nbs/11_scenarios.ipynb #sc090
 def _training_seconds(scenario, make, strategy, n_seen=6_000):
     "How long one training of the strategy with all its rates will take here, from a few steps that are timed."
     net = network(make(False), int(scenario.y.max()) + 1)
-    if strategy == "head": freeze_body(net, train=["norm"])
-    if strategy == "last parts": freeze_body(net, train=["norm", *[p for p in body_parts(net) if p != "norm"][-2:]])
+    if strategy == "head":
+        freeze_body(net, train=["norm"])
+    if strategy == "last parts":
+        freeze_body(
+            net, train=["norm", *[p for p in body_parts(net) if p != "norm"][-2:]]
+        )
     groups, all_of_them = param_groups(net, [1e-4]), np.arange(len(scenario.y))
     _fit_network(net, groups, scenario, all_of_them, 32, 16)
     start = time.perf_counter()
     _fit_network(net, groups, scenario, all_of_them, 96, 16)
-    return (time.perf_counter() - start)/96*n_seen*len(RATES[strategy])
+    return (time.perf_counter() - start) / 96 * n_seen * len(RATES[strategy])
 
 # %% ../nbs/11_scenarios.ipynb #sc032
 @dataclass
 class Advice:
     "What `advise` found. `print` it, or take it as a dict."
+
     folder: str
     counts: dict  # class -> images that can be read
-    notes: list  # sentences about the folder: what cannot be read, imbalance, twins, leaks
+    notes: (
+        list  # sentences about the folder: what cannot be read, imbalance, twins, leaks
+    )
     skipped: list  # (file, reason)
     body: str  # whose features were probed
     measured: dict  # accuracies on held-out pictures: probe, early (and its layer), nearest, random
@@ -718,19 +1362,37 @@ class Advice:
     why: str  # with the measured cell that it leans on
     unsure: bool  # is the folder far from all measured cells?
 
-    def to_dict(self) -> dict: return asdict(self)
+    def to_dict(self) -> dict:
+        return asdict(self)
 
     def __str__(self):
         n, sizes = sum(self.counts.values()), sorted(self.counts.values())
-        minutes = f"{self.seconds:.0f} seconds" if self.seconds < 100 else f"{self.seconds/60:.0f} minutes"
-        lines = [f"{self.folder}: {n:,} images in {len(sizes)} classes, {sizes[0]:,} to {sizes[-1]:,} in a class: {_some(list(self.counts), 5)}.", *self.notes,
-                 f"Use first: {self.strategy}, that is {STRATEGIES[self.strategy]}" + (f" ({self.measured['layer']})." if self.strategy == "early probe" else "."),
-                 f"Expect {self.accuracy:.0%} right on new pictures of the same kind, and be ready for {self.low:.0%} to {self.high:.0%}.",
-                 f"It takes about {minutes} on this machine.", self.why]
+        minutes = (
+            f"{self.seconds:.0f} seconds"
+            if self.seconds < 100
+            else f"{self.seconds / 60:.0f} minutes"
+        )
+        lines = [
+            f"{self.folder}: {n:,} images in {len(sizes)} classes, {sizes[0]:,} to {sizes[-1]:,} in a class: {_some(list(self.counts), 5)}.",
+            *self.notes,
+            f"Use first: {self.strategy}, that is {STRATEGIES[self.strategy]}"
+            + (
+                f" ({self.measured['layer']})."
+                if self.strategy == "early probe"
+                else "."
+            ),
+            f"Expect {self.accuracy:.0%} right on new pictures of the same kind, and be ready for {self.low:.0%} to {self.high:.0%}.",
+            f"It takes about {minutes} on this machine.",
+            self.why,
+        ]
         return "\n".join(lines)
 
 # %% ../nbs/11_scenarios.ipynb #sc069
-def _some(names, n=3): return ", ".join(map(str, names[:n])) + (f" and {len(names) - n} more" if len(names) > n else "")
+def _some(names, n=3):
+    return ", ".join(map(str, names[:n])) + (
+        f" and {len(names) - n} more" if len(names) > n else ""
+    )
+
 
 def _linked(folder, files):
     "The links that lead out of a folder to some of its files: path inside of the folder -> where it leads."
@@ -738,56 +1400,105 @@ def _linked(folder, files):
     for f in files:
         inside = f.relative_to(folder).parts
         for i in range(1, len(inside) + 1):
-            if not os.path.islink(link := folder.joinpath(*inside[:i])): continue
+            if not os.path.islink(link := folder.joinpath(*inside[:i])):
+                continue
             to = os.path.realpath(link)
-            if not Path(to).is_relative_to(top): found["/".join(inside[:i])] = to
+            if not Path(to).is_relative_to(top):
+                found["/".join(inside[:i])] = to
             break
     return found
+
 
 def _name_notes(folder, table):
     "Sentences about names of classes, and about folders that count as one class."
     notes, same, ways, merged = [], defaultdict(set), defaultdict(set), defaultdict(set)
     for f, label, root in zip(table.file, table.label, table.root):
-        inside = f.relative_to(folder/root).parts
+        inside = f.relative_to(folder / root).parts
         same[" ".join(normalize("NFKC", label).casefold().split())].add(label)
         ways[label].add(inside[0])
         merged[label].add("/".join(inside[1:-1]))
     if alike := [sorted(names) for _, names in sorted(same.items()) if len(names) > 1]:
-        notes.append("Names that differ by case, blanks or form alone: " + "; ".join(f"{', '.join(map(repr, names))} are {len(names)} classes" for names in alike[:5])
-                     + " and more"*(len(alike) > 5) + ". If they are one, put their images into one folder.")
+        notes.append(
+            "Names that differ by case, blanks or form alone: "
+            + "; ".join(
+                f"{', '.join(map(repr, names))} are {len(names)} classes"
+                for names in alike[:5]
+            )
+            + " and more" * (len(alike) > 5)
+            + ". If they are one, put their images into one folder."
+        )
     if forms := sorted(label for label, names in ways.items() if len(names) > 1):
-        notes.append(f"Names that look the same and are stored in two forms: the folders {_some(list(map(repr, forms)))} are one class each.")
-    if deep := [f"{label} ({_some(sorted(subs - {''}))})" for label, subs in sorted(merged.items()) if len(subs) > 1]:
-        notes.append(f"Merged, {len(deep)}: images in sub-folders count for the class above them, {_some(deep)}.")
+        notes.append(
+            f"Names that look the same and are stored in two forms: the folders {_some(list(map(repr, forms)))} are one class each."
+        )
+    if deep := [
+        f"{label} ({_some(sorted(subs - {''}))})"
+        for label, subs in sorted(merged.items())
+        if len(subs) > 1
+    ]:
+        notes.append(
+            f"Merged, {len(deep)}: images in sub-folders count for the class above them, {_some(deep)}."
+        )
     return notes
+
 
 def _link_note(folder, files):
     "A sentence about links that lead out of a folder, or an empty text."
     links = _linked(folder, files)
-    return links and f"Links, {len(links)}: what they lead to lies outside of the folder, and is used, such as {_some([f'{link} -> {to}' for link, to in links.items()], 1)}."
+    return (
+        links
+        and f"Links, {len(links)}: what they lead to lies outside of the folder, and is used, such as {_some([f'{link} -> {to}' for link, to in links.items()], 1)}."
+    )
+
 
 def _place_notes(folder, table, skipped):
     "Sentences about what was left out of a folder, and what was taken from outside."
-    left_out = skipped and f"Left out, {len(skipped)}: {_some([f'{name} ({reason})' for name, reason in skipped])}."
+    left_out = (
+        skipped
+        and f"Left out, {len(skipped)}: {_some([f'{name} ({reason})' for name, reason in skipped])}."
+    )
     return [note for note in (left_out, _link_note(folder, table.file)) if note]
+
 
 def _folder_notes(folder, table, skipped, counts):
     "Sentences about what is wrong with a folder."
-    notes, names = _place_notes(folder, table, skipped), [f.relative_to(folder).as_posix() for f in table.file]
+    notes, names = (
+        _place_notes(folder, table, skipped),
+        [f.relative_to(folder).as_posix() for f in table.file],
+    )
     parts = [name for name in counts.index if _part(name)]
-    if not any(table.part) and "train" in (known := {_part(name) for name in parts}) and len(known) > 1:
-        notes.append(f"There are classes with the names {', '.join(parts)}. If these are parts, take every other folder out.")
+    if (
+        not any(table.part)
+        and "train" in (known := {_part(name) for name in parts})
+        and len(known) > 1
+    ):
+        notes.append(
+            f"There are classes with the names {', '.join(parts)}. If these are parts, take every other folder out."
+        )
     notes += _name_notes(folder, table)
-    if counts.max() >= 5*counts.min():
-        notes.append(f"Imbalance: {counts.idxmax()} has {counts.max():,} images and {counts.idxmin()} has {counts.min():,}. Judge by each class, not by accuracy alone.")
+    if counts.max() >= 5 * counts.min():
+        notes.append(
+            f"Imbalance: {counts.idxmax()} has {counts.max():,} images and {counts.idxmin()} has {counts.min():,}. Judge by each class, not by accuracy alone."
+        )
     groups = twins(list(table.file))
     leaks = [g for g in groups if table.part[g].nunique() > 1]
     if groups:
-        held = "None of them judged what another one had taught." if not leaks else f"{'All' if len(leaks) == len(groups) else len(leaks)} of them lie in two parts, so that one judges what another one has taught."
-        notes.append(f"Twins, {len(groups)}: files that are the same byte for byte, such as {_some([names[i] for i in groups[0]])}. {held}")
+        held = (
+            "None of them judged what another one had taught."
+            if not leaks
+            else f"{'All' if len(leaks) == len(groups) else len(leaks)} of them lie in two parts, so that one judges what another one has taught."
+        )
+        notes.append(
+            f"Twins, {len(groups)}: files that are the same byte for byte, such as {_some([names[i] for i in groups[0]])}. {held}"
+        )
     if mixed := [g for g in groups if table.label[g].nunique() > 1]:
-        notes.append(f"Labels in doubt, {len(mixed)}: the same picture is in two classes, such as {_some([names[i] for i in mixed[0]])}.")
-    if leaks: notes.append(f"Leaks, {len(leaks)}: the same picture is in two parts, such as {_some([names[i] for i in leaks[0]])}. What judges must not have been seen.")
+        notes.append(
+            f"Labels in doubt, {len(mixed)}: the same picture is in two classes, such as {_some([names[i] for i in mixed[0]])}."
+        )
+    if leaks:
+        notes.append(
+            f"Leaks, {len(leaks)}: the same picture is in two parts, such as {_some([names[i] for i in leaks[0]])}. What judges must not have been seen."
+        )
     return notes
 
 # %% ../nbs/11_scenarios.ipynb #sc092
@@ -795,9 +1506,11 @@ def _folder_notes(folder, table, skipped, counts):
 def _tried(table):
     "What `leave_one_out` says of a table, given as bytes of CSV: how many sets, regrets, and which intervals held. None where it has one set."
     chosen = pd.read_csv(io.BytesIO(table))
-    if chosen.set.nunique() < 2: return None
+    if chosen.set.nunique() < 2:
+        return None
     rows = leave_one_out(chosen)
     return chosen.set.nunique(), tuple(rows.regret), tuple(rows.inside)
+
 
 def _how_sure(
     told,  # from `recommend`
@@ -805,18 +1518,33 @@ def _how_sure(
 ) -> str:  # sentences, each with its full stop
     "How well such advice has foretold what was measured, each set by the others; and what it means that a folder is far from all cells."
     tried = _tried(chosen.to_csv(index=False).encode())
-    if tried is None: return "No measured cell is near, so take this as a guess and try two strategies." if told["far"] else ""
+    if tried is None:
+        return (
+            "No measured cell is near, so take this as a guess and try two strategies."
+            if told["far"]
+            else ""
+        )
     n_sets, regrets, inside = tried
-    text = (f"When each of the {n_sets} measured sets was foretold from the others, the advice lost on average {100*np.mean(regrets):.1f} points of accuracy against the best strategy, "
-            f"and {100*max(regrets):.1f} at most; {sum(inside)} of {len(inside)} intervals held what was measured.")
-    return text + (" This folder is farther from every cell than those sets are from each other, so try two strategies." if told["far"] else "")
+    text = (
+        f"When each of the {n_sets} measured sets was foretold from the others, the advice lost on average {100 * np.mean(regrets):.1f} points of accuracy against the best strategy, "
+        f"and {100 * max(regrets):.1f} at most; {sum(inside)} of {len(inside)} intervals held what was measured."
+    )
+    return text + (
+        " This folder is farther from every cell than those sets are from each other, so try two strategies."
+        if told["far"]
+        else ""
+    )
+
 
 def _why(told, found, body, chosen):
     "A few sentences: what was seen, the cell that speaks for the strategy, and how far to trust it."
     cell = told["cell"]
-    return (f"Why: on held-out pictures a probe of the last features of {body} is right for {found['probe']:.0%}, one of {found['layer']} for {found['early']:.0%}, "
-            f"and one of random weights for {found['random']:.0%}. The nearest measured cell is {told['set']}, {told['size']}: there "
-            + ", ".join(f"{s} {cell[s]:.0%}" for s in STRATEGIES) + f". {_how_sure(told, chosen)}").rstrip()
+    return (
+        f"Why: on held-out pictures a probe of the last features of {body} is right for {found['probe']:.0%}, one of {found['layer']} for {found['early']:.0%}, "
+        f"and one of random weights for {found['random']:.0%}. The nearest measured cell is {told['set']}, {told['size']}: there "
+        + ", ".join(f"{s} {cell[s]:.0%}" for s in STRATEGIES)
+        + f". {_how_sure(told, chosen)}"
+    ).rstrip()
 
 # %% ../nbs/11_scenarios.ipynb #sc030
 def advise(
@@ -840,20 +1568,63 @@ def advise(
     table = table[table.part != "test"].reset_index(drop=True)
     if len(table) > most:
         order = table.sample(frac=1, random_state=seed)
-        share = (order.groupby("label").cumcount() - 1).clip(lower=0)/order.groupby("label").label.transform("size")
-        table = order.loc[share.sort_values(kind="stable").index[:most]].sort_index().reset_index(drop=True)
-        notes.append(f"Of {len(counted):,} images {most:,} were probed. With all of them more can be expected.")
+        share = (order.groupby("label").cumcount() - 1).clip(lower=0) / order.groupby(
+            "label"
+        ).label.transform("size")
+        table = (
+            order.loc[share.sort_values(kind="stable").index[:most]]
+            .sort_index()
+            .reset_index(drop=True)
+        )
+        notes.append(
+            f"Of {len(counted):,} images {most:,} were probed. With all of them more can be expected."
+        )
     chosen_files = table
     table, images = _read_all(table, folder, skipped, size)
-    counted = counted[~counted.file.isin(set(chosen_files.file) - set(table.file))].reset_index(drop=True)
+    counted = counted[
+        ~counted.file.isin(set(chosen_files.file) - set(table.file))
+    ].reset_index(drop=True)
     counts = counted.label.value_counts(sort=False).sort_index()
     _check_counts(folder, table)
-    notes = _folder_notes(folder, counted, sorted(skipped), counts) + _shape_note([f.relative_to(folder).as_posix() for f in table.file if _is_long(f)]) + notes
-    scenario = Scenario(folder.name, images, np.unique(table.label, return_inverse=True)[1], np.array([], int), stats=stats)
+    notes = (
+        _folder_notes(folder, counted, sorted(skipped), counts)
+        + _shape_note(
+            [f.relative_to(folder).as_posix() for f in table.file if _is_long(f)]
+        )
+        + notes
+    )
+    scenario = Scenario(
+        folder.name,
+        images,
+        np.unique(table.label, return_inverse=True)[1],
+        np.array([], int),
+        stats=stats,
+    )
     found = _probing(scenario, make, list(table.file), list(table.label))
     early, last = found.pop("errors")
     chosen = choose(read_scenarios(file).query("body == @body"))
-    told = recommend(chosen, found["probe"], found["early"], 1 - early/last, 0.75*counts.sum()/len(counts), found["n_valid"])
-    seconds = _training_seconds(scenario, make, told["strategy"]) if told["strategy"] in RATES else found["seconds"]
-    return Advice(str(folder), counts.to_dict(), notes, sorted(skipped), body, found, *(told[k] for k in ("strategy", "accuracy", "low", "high")),
-                  seconds, _why(told, found, body, chosen), told["far"])
+    told = recommend(
+        chosen,
+        found["probe"],
+        found["early"],
+        1 - early / last,
+        0.75 * counts.sum() / len(counts),
+        found["n_valid"],
+    )
+    seconds = (
+        _training_seconds(scenario, make, told["strategy"])
+        if told["strategy"] in RATES
+        else found["seconds"]
+    )
+    return Advice(
+        str(folder),
+        counts.to_dict(),
+        notes,
+        sorted(skipped),
+        body,
+        found,
+        *(told[k] for k in ("strategy", "accuracy", "low", "high")),
+        seconds,
+        _why(told, found, body, chosen),
+        told["far"],
+    )

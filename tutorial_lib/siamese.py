@@ -43,7 +43,9 @@ def _name(
 ) -> str:  # its name
     "Raises `TypeError` for what is no such function."
     if not callable(arch) or not hasattr(arch, "__name__"):
-        raise TypeError(f"arch is {type(arch).__name__}: give the function that makes the network, such as resnet34")
+        raise TypeError(
+            f"arch is {type(arch).__name__}: give the function that makes the network, such as resnet34"
+        )
     return arch.__name__
 
 # %% ../nbs/09_siamese.ipynb #si051
@@ -52,91 +54,134 @@ class Encoder(nn.Module):
 
     In evaluation it looks at each image and at its mirror image, and gives the mean of both encodings."""
 
-    def __init__(self,
+    def __init__(
+        self,
         arch,  # a function that makes a network, such as `resnet34`
         pretrained=True,  # with the weights that fastai would take? They are downloaded when they are not there
     ):
         """Raises `TypeError` when `arch` is no such function, and `ValueError` for a network that cannot be cut into body and head: its body has
         to give maps, (bs, channels, h, w)."""
         super().__init__()
-        name, meta = _name(arch), model_meta.get(arch, dict(cut=None, split=default_split))
+        name, meta = (
+            _name(arch),
+            model_meta.get(arch, dict(cut=None, split=default_split)),
+        )
         by_weights = "weights" in inspect.signature(arch).parameters
-        model = arch(weights=meta.get("weights", "DEFAULT") if pretrained else None) if by_weights else arch(pretrained=pretrained)
+        model = (
+            arch(weights=meta.get("weights", "DEFAULT") if pretrained else None)
+            if by_weights
+            else arch(pretrained=pretrained)
+        )
         try:
-            self.body = create_body(model, pretrained=pretrained, cut=meta["cut"]).to(memory_format=torch.channels_last)
-            with evaluating(self.body): channels = self.body(torch.zeros(2, 3, 64, 64)).shape[1:-2].numel()
-            if not list(self.body.parameters()): raise ValueError("nothing is left of it")
+            self.body = create_body(model, pretrained=pretrained, cut=meta["cut"]).to(
+                memory_format=torch.channels_last
+            )
+            with evaluating(self.body):
+                channels = self.body(torch.zeros(2, 3, 64, 64)).shape[1:-2].numel()
+            if not list(self.body.parameters()):
+                raise ValueError("nothing is left of it")
         except Exception as e:
-            raise ValueError(f"{name} cannot be cut into body and head ({str(e) or 'it has no pooling layer'}): take a convolutional network, "
-                             "and tell fastai's model_meta where to cut it") from e
+            raise ValueError(
+                f"{name} cannot be cut into body and head ({str(e) or 'it has no pooling layer'}): take a convolutional network, "
+                "and tell fastai's model_meta where to cut it"
+            ) from e
         self.arch, self.split, self.pool = arch, meta["split"], AdaptiveConcatPool2d()
-        self.stats, self.n_out = meta.get("stats", imagenet_stats), 2*channels
+        self.stats, self.n_out = meta.get("stats", imagenet_stats), 2 * channels
 
-    def forward(self,
+    def forward(
+        self,
         x,  # normalised images, (bs, 3, h, w)
     ):  # encodings, (bs, n_out)
         encodings = self.pool(self.body(x)).flatten(1)
-        return encodings if self.training else (encodings + self.pool(self.body(x.flip(-1))).flatten(1))/2
+        return (
+            encodings
+            if self.training
+            else (encodings + self.pool(self.body(x.flip(-1))).flatten(1)) / 2
+        )
 
 # %% ../nbs/09_siamese.ipynb #si005
 class JoinedHead(nn.Module):
     "The usual head of older tutorials: fastai's `create_head` on both encodings, joined. Its answer depends on their order."
-    def __init__(self,
+
+    def __init__(
+        self,
         n_in,  # numbers in an encoding
         p=0.5,  # dropout before the last layer, and half of it before the first
     ):
         super().__init__()
-        self.n_in, self.layers = n_in, create_head(2*n_in, 2, pool=False, ps=p)
+        self.n_in, self.layers = n_in, create_head(2 * n_in, 2, pool=False, ps=p)
 
-    def forward(self,
-        e1, e2,  # encodings, (bs, n_in)
+    def forward(
+        self,
+        e1,
+        e2,  # encodings, (bs, n_in)
     ):  # logits of "different" and "same", (bs, 2)
         return self.layers(torch.cat([e1, e2], 1))
 
 # %% ../nbs/09_siamese.ipynb #si006
 class SymmetricHead(JoinedHead):
     "The same layers on what does not depend on the order: the distance of both encodings and their product, number by number."
-    def forward(self,
-        e1, e2,  # encodings, (bs, n_in)
+
+    def forward(
+        self,
+        e1,
+        e2,  # encodings, (bs, n_in)
     ):  # logits of "different" and "same", (bs, 2)
-        return super().forward((e1 - e2).abs(), e1*e2)
+        return super().forward((e1 - e2).abs(), e1 * e2)
 
 # %% ../nbs/09_siamese.ipynb #si007
 class CosineHead(nn.Module):
     """Embed each encoding as a vector of length 1, and compare two of them by their cosine, with a learned scale and offset.
 
     For the learned scale see Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021), section 2.3."""
-    def __init__(self,
+
+    def __init__(
+        self,
         n_in,  # numbers in an encoding
         n_embed=256,  # numbers in an embedding
         p=0.2,  # dropout of the encodings
     ):
         super().__init__()
-        self.n_in, self.layers = n_in, nn.Sequential(nn.BatchNorm1d(n_in), nn.Dropout(p), nn.Linear(n_in, n_embed))
-        self.log_scale, self.offset = nn.Parameter(torch.tensor(math.log(10.))), nn.Parameter(torch.tensor(-2.))
+        self.n_in, self.layers = (
+            n_in,
+            nn.Sequential(
+                nn.BatchNorm1d(n_in), nn.Dropout(p), nn.Linear(n_in, n_embed)
+            ),
+        )
+        self.log_scale, self.offset = (
+            nn.Parameter(torch.tensor(math.log(10.0))),
+            nn.Parameter(torch.tensor(-2.0)),
+        )
 
-    def embed(self,
+    def embed(
+        self,
         encodings,  # (bs, n_in)
     ):  # embeddings of length 1, (bs, n_embed)
         return F.normalize(self.layers(encodings), dim=1)
 
-    def logits(self,
+    def logits(
+        self,
         cosine,  # of two embeddings, any shape
     ):  # of "different" and "same", in a new last dimension of 2
-        z = (self.log_scale.exp()*cosine + self.offset)/2
+        z = (self.log_scale.exp() * cosine + self.offset) / 2
         return torch.stack([-z, z], -1)
 
-    def forward(self,
-        e1, e2,  # encodings, (bs, n_in)
+    def forward(
+        self,
+        e1,
+        e2,  # encodings, (bs, n_in)
     ):  # logits of "different" and "same", (bs, 2)
-        return self.logits((self.embed(e1)*self.embed(e2)).sum(1))
+        return self.logits((self.embed(e1) * self.embed(e2)).sum(1))
 
 # %% ../nbs/09_siamese.ipynb #si008
 HEADS = dict(joined=JoinedHead, symmetric=SymmetricHead, cosine=CosineHead)
 
+
 class Siamese(nn.Module):
     "One encoder, applied to both images, and a head that compares the two encodings."
-    def __init__(self,
+
+    def __init__(
+        self,
         encoder,  # an `Encoder`
         head,  # a `JoinedHead`, `SymmetricHead` or `CosineHead`, or a module of your own with the attribute `n_in`
         size=224,  # side of the images that it was trained on, in pixels
@@ -145,12 +190,21 @@ class Siamese(nn.Module):
         "Raises `ValueError` when the head does not fit the encoder."
         super().__init__()
         if head.n_in != encoder.n_out:
-            raise ValueError(f"the head takes encodings of {head.n_in} numbers, and the encoder ({encoder.arch.__name__}) gives {encoder.n_out}: "
-                             f"make it with {type(head).__name__}({encoder.n_out})")
-        self.encoder, self.head, self.size, self.threshold = encoder, head, size, threshold
+            raise ValueError(
+                f"the head takes encodings of {head.n_in} numbers, and the encoder ({encoder.arch.__name__}) gives {encoder.n_out}: "
+                f"make it with {type(head).__name__}({encoder.n_out})"
+            )
+        self.encoder, self.head, self.size, self.threshold = (
+            encoder,
+            head,
+            size,
+            threshold,
+        )
 
-    def forward(self,
-        x1, x2,  # normalised images, (bs, 3, h, w)
+    def forward(
+        self,
+        x1,
+        x2,  # normalised images, (bs, 3, h, w)
     ):  # logits of "different" and "same", (bs, 2)
         return self.head(self.encoder(x1), self.encoder(x2))
 
@@ -171,12 +225,21 @@ def siamese_learner(
     **kwargs,  # for the `Learner`; its callbacks come after `UnpackPair`
 ):  # a `Learner` with a frozen body
     "Raises `ValueError` for a head that is not known and for another vocabulary, and what `Encoder` raises."
-    if head not in HEADS: raise ValueError(f"head is {head!r}: give one of {', '.join(HEADS)}")
+    if head not in HEADS:
+        raise ValueError(f"head is {head!r}: give one of {', '.join(HEADS)}")
     if (vocab := list(getattr(dls, "vocab", []))) != ["different", "same"]:
-        raise ValueError(f"the vocabulary of dls is {vocab}: give CategoryBlock(vocab=['different', 'same']) in the DataBlock")
+        raise ValueError(
+            f"the vocabulary of dls is {vocab}: give CategoryBlock(vocab=['different', 'same']) in the DataBlock"
+        )
     encoder = Encoder(arch, pretrained)
-    learn = Learner(dls, Siamese(encoder, HEADS[head](encoder.n_out), size), loss_func=CrossEntropyLossFlat(),
-                    splitter=siamese_groups, cbs=[UnpackPair, *listify(kwargs.pop("cbs", None))], **{"metrics": accuracy} | kwargs)
+    learn = Learner(
+        dls,
+        Siamese(encoder, HEADS[head](encoder.n_out), size),
+        loss_func=CrossEntropyLossFlat(),
+        splitter=siamese_groups,
+        cbs=[UnpackPair, *listify(kwargs.pop("cbs", None))],
+        **{"metrics": accuracy} | kwargs,
+    )
     learn.freeze()
     return learn
 
@@ -189,13 +252,21 @@ def encode_files(
     """Encode each image once, at the model's size and with its body's normalisation. In bfloat16 where the device is fast in it.
 
     Raises what `read_images` raises: `FileNotFoundError` or `ValueError`, naming the file, and `TypeError` for a single path."""
-    if isinstance(files, (str, Path)): raise TypeError("files is one path: give a list, such as image_files(folder)")
+    if isinstance(files, (str, Path)):
+        raise TypeError("files is one path: give a list, such as image_files(folder)")
     device, out = next(model.parameters()).device, []
-    mean, std = (torch.tensor(s, device=device).view(3, 1, 1) for s in model.encoder.stats)
-    with evaluating(model.encoder), torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device)):
-        for i in range(0, len(files), 32*bs):
-            for x in torch.from_numpy(read_images(files[i:i + 32*bs], model.size)).split(bs):
-                x = (x.to(device).movedim(-1, 1)/255 - mean)/std
+    mean, std = (
+        torch.tensor(s, device=device).view(3, 1, 1) for s in model.encoder.stats
+    )
+    with (
+        evaluating(model.encoder),
+        torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device)),
+    ):
+        for i in range(0, len(files), 32 * bs):
+            for x in torch.from_numpy(
+                read_images(files[i : i + 32 * bs], model.size)
+            ).split(bs):
+                x = (x.to(device).movedim(-1, 1) / 255 - mean) / std
                 out.append(model.encoder(x).float().cpu())
     return torch.cat(out or [torch.zeros(0, model.encoder.n_out)])
 
@@ -203,22 +274,33 @@ def encode_files(
 def score_pairs(
     head,  # compares encodings
     encodings,  # (n, n_in)
-    i, j,  # positions of the first and of the second images, (m,)
+    i,
+    j,  # positions of the first and of the second images, (m,)
 ):  # probability of "same" for each pair, float32 (m,)
     "Judge pairs of images that were encoded before."
     device = next(head.parameters()).device
-    with evaluating(head): return head(encodings[i].to(device), encodings[j].to(device)).softmax(1)[:, 1].cpu().numpy()
+    with evaluating(head):
+        return (
+            head(encodings[i].to(device), encodings[j].to(device))
+            .softmax(1)[:, 1]
+            .cpu()
+            .numpy()
+        )
 
 # %% ../nbs/09_siamese.ipynb #si015
 def compare(
     model,  # a `Siamese`
-    file1, file2,  # paths of two images
+    file1,
+    file2,  # paths of two images
     show=True,  # draw the pair, with the answer above it?
 ):  # "same" or "different", and the probability of "same"
     "Say whether two images show the same class. Raises `FileNotFoundError` or `ValueError`, naming the file, for one that cannot be read."
-    score = float(score_pairs(model.head, encode_files(model, [file1, file2]), [0], [1])[0])
+    score = float(
+        score_pairs(model.head, encode_files(model, [file1, file2]), [0], [1])[0]
+    )
     answer = "same" if score >= model.threshold else "different"
-    if show: ImagePair.create((file1, file2)).show(title=f"{answer} ({score:.2f})")
+    if show:
+        ImagePair.create((file1, file2)).show(title=f"{answer} ({score:.2f})")
     return answer, score
 
 # %% ../nbs/09_siamese.ipynb #si076
@@ -239,30 +321,56 @@ def fit_head(
     Raises `ValueError` for encodings that do not fit the head or the labels, and what `PairSampler` raises; `TypeError` for `all_pairs` with a head
     that does not embed."""
     if encodings.shape != (len(labels), head.n_in):
-        raise ValueError(f"encodings have shape {tuple(encodings.shape)}, and the head wants {(len(labels), head.n_in)} for {len(labels)} labels")
+        raise ValueError(
+            f"encodings have shape {tuple(encodings.shape)}, and the head wants {(len(labels), head.n_in)} for {len(labels)} labels"
+        )
     if all_pairs and not hasattr(head, "embed"):
-        raise TypeError(f"{type(head).__name__} has no embeddings, so it cannot compare all pairs of a batch: give a CosineHead, or all_pairs=False")
+        raise TypeError(
+            f"{type(head).__name__} has no embeddings, so it cannot compare all pairs of a batch: give a CosineHead, or all_pairs=False"
+        )
     contents = np.arange(len(labels)) if contents is None else np.asarray(contents)
-    sampler, device = PairSampler(labels, contents=contents), next(head.parameters()).device
+    sampler, device = (
+        PairSampler(labels, contents=contents),
+        next(head.parameters()).device,
+    )
     content = np.unique(contents, return_inverse=True)[1]
-    encodings, label, content = (torch.as_tensor(t).to(device) for t in (encodings, sampler.label, content))
+    encodings, label, content = (
+        torch.as_tensor(t).to(device) for t in (encodings, sampler.label, content)
+    )
     opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=wd)
-    n_batch = min(math.ceil(len(labels)/bs), len(labels)//2)    # batch norm needs two images
-    schedule = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=n_epoch*n_batch)
+    n_batch = min(
+        math.ceil(len(labels) / bs), len(labels) // 2
+    )  # batch norm needs two images
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        opt, lr, total_steps=n_epoch * n_batch
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head.train()
         for epoch in range(n_epoch):
-            partner, same = (torch.as_tensor(t).to(device) for t in sampler.draw([seed, epoch]))
+            partner, same = (
+                torch.as_tensor(t).to(device) for t in sampler.draw([seed, epoch])
+            )
             for i in torch.randperm(len(labels), device=device).tensor_split(n_batch):
                 if all_pairs:
                     embeddings = head.embed(encodings[i])
-                    logits, y = head.logits(embeddings@embeddings.T), (label[i, None] == label[i]).long()
+                    logits, y = (
+                        head.logits(embeddings @ embeddings.T),
+                        (label[i, None] == label[i]).long(),
+                    )
                     y = y.masked_fill(content[i, None] == content[i], -1)
-                    losses = [F.cross_entropy(logits[y == k], y[y == k]) for k in (0, 1) if (y == k).any()]
-                    if not losses: continue
-                    loss = sum(losses)/len(losses)
-                else: loss = F.cross_entropy(head(encodings[i], encodings[partner[i]]), same[i].long())
+                    losses = [
+                        F.cross_entropy(logits[y == k], y[y == k])
+                        for k in (0, 1)
+                        if (y == k).any()
+                    ]
+                    if not losses:
+                        continue
+                    loss = sum(losses) / len(losses)
+                else:
+                    loss = F.cross_entropy(
+                        head(encodings[i], encodings[partner[i]]), same[i].long()
+                    )
                 opt.zero_grad()
                 loss.backward()
                 opt.step()
@@ -276,9 +384,12 @@ def best_threshold(
 ) -> float:  # the score from which on to say "same"
     "Find the threshold with the highest accuracy on these pairs. Raises `ValueError` where all pairs are of one kind."
     same = np.asarray(same, bool)
-    if same.all() or not same.any(): raise ValueError(f"all {len(same)} pairs are {'same' if same.any() else 'different'}: give pairs of both kinds")
+    if same.all() or not same.any():
+        raise ValueError(
+            f"all {len(same)} pairs are {'same' if same.any() else 'different'}: give pairs of both kinds"
+        )
     false, true, thresholds = roc_curve(same, scores, drop_intermediate=False)
-    best = (true*same.sum() - false*(~same).sum()).argmax()
+    best = (true * same.sum() - false * (~same).sum()).argmax()
     return float(thresholds[best])
 
 # %% ../nbs/09_siamese.ipynb #si016
@@ -288,25 +399,48 @@ def nearest(
     k=10,  # how many to find
 ):  # their positions, int64 (k,), and their cosines, (k,): the nearest first
     "Find the embeddings that are nearest to a query. With fewer than k embeddings, all of them."
-    cosine, i = (embeddings@query).topk(min(k, len(embeddings)))
+    cosine, i = (embeddings @ query).topk(min(k, len(embeddings)))
     return i, cosine
 
 # %% ../nbs/09_siamese.ipynb #si077
-_KEYS = dict(arch=lambda v: isinstance(v, str), head=lambda v: isinstance(v, str) and v in HEADS, n_embed=lambda v: type(v) is int and v > 0,
-             size=lambda v: type(v) is int and v > 0, threshold=lambda v: type(v) in (int, float) and 0 <= v <= 1, sha256=lambda v: isinstance(v, str))
+_KEYS = dict(
+    arch=lambda v: isinstance(v, str),
+    head=lambda v: isinstance(v, str) and v in HEADS,
+    n_embed=lambda v: type(v) is int and v > 0,
+    size=lambda v: type(v) is int and v > 0,
+    threshold=lambda v: type(v) in (int, float) and 0 <= v <= 1,
+    sha256=lambda v: isinstance(v, str),
+)
+
 
 def _read_config(
     path,  # JSON file of `save_siamese`
 ) -> dict:  # with the keys of `_KEYS`; n_embed only for a cosine head
     "Raises `ValueError` that names the file and the key."
-    try: config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as e: raise ValueError(f"{path} is not JSON ({e}): write the model again with save_siamese") from e
-    if not isinstance(config, dict): raise ValueError(f"{path} holds no table of keys: write the model again with save_siamese")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as e:
+        raise ValueError(
+            f"{path} is not JSON ({e}): write the model again with save_siamese"
+        ) from e
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"{path} holds no table of keys: write the model again with save_siamese"
+        )
     keys = _KEYS.keys() - ({"n_embed"} if config.get("head") != "cosine" else set())
-    for k in sorted(keys - config.keys()): raise ValueError(f"{path}: the key {k!r} is missing: write the model again with save_siamese")
+    for k in sorted(keys - config.keys()):
+        raise ValueError(
+            f"{path}: the key {k!r} is missing: write the model again with save_siamese"
+        )
     for k, v in config.items():
-        if k not in keys: raise ValueError(f"{path}: the key {k!r} is not known: the keys are {', '.join(sorted(keys))}")
-        if not _KEYS[k](v): raise ValueError(f"{path}: {k} cannot be {v!r}: write the model again with save_siamese")
+        if k not in keys:
+            raise ValueError(
+                f"{path}: the key {k!r} is not known: the keys are {', '.join(sorted(keys))}"
+            )
+        if not _KEYS[k](v):
+            raise ValueError(
+                f"{path}: {k} cannot be {v!r}: write the model again with save_siamese"
+            )
     return config
 
 # %% ../nbs/09_siamese.ipynb #si078
@@ -318,17 +452,30 @@ def save_siamese(
 
     Raises `ValueError` for another ending, a head of your own, and a size or threshold that cannot be, and what `save_weights` raises."""
     path, head = Path(path), model.head
-    if path.suffix != ".safetensors": raise ValueError(f"{path}: the name of the file has to end in .safetensors")
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: the name of the file has to end in .safetensors")
     name = next((k for k, v in HEADS.items() if v is type(head)), None)
-    if name is None: raise ValueError(f"{path}: {type(head).__name__} is not one of {', '.join(HEADS)}, so a file could not say how to build it; "
-                                      "nothing was written. Use save_weights")
+    if name is None:
+        raise ValueError(
+            f"{path}: {type(head).__name__} is not one of {', '.join(HEADS)}, so a file could not say how to build it; "
+            "nothing was written. Use save_weights"
+        )
     kwargs = dict(n_embed=head.layers[-1].out_features) if name == "cosine" else {}
-    config = dict(arch=model.encoder.arch.__name__, head=name, **kwargs, size=model.size, threshold=float(model.threshold))
+    config = dict(
+        arch=model.encoder.arch.__name__,
+        head=name,
+        **kwargs,
+        size=model.size,
+        threshold=float(model.threshold),
+    )
     for k, v in config.items():
-        if not _KEYS[k](v): raise ValueError(f"{path}: {k} cannot be {v!r}; nothing was written")
+        if not _KEYS[k](v):
+            raise ValueError(f"{path}: {k} cannot be {v!r}; nothing was written")
     save_weights(model, path)
     config["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    _write_whole(path.with_suffix(".json"), (json.dumps(config, indent=1) + "\n").encode())
+    _write_whole(
+        path.with_suffix(".json"), (json.dumps(config, indent=1) + "\n").encode()
+    )
     return path
 
 # %% ../nbs/09_siamese.ipynb #si080
@@ -341,21 +488,42 @@ def load_siamese(
     Raises `FileNotFoundError` for a missing file; `ValueError`, naming the file, for a JSON file with a missing or unknown key or a wrong value,
     for weights that the JSON file was not written for, for another `arch` than the file's, and for one that is not known."""
     path = Path(path)
-    if path.suffix != ".safetensors": raise ValueError(f"{path}: the name of the file has to end in .safetensors")
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: the name of the file has to end in .safetensors")
     for p in (path, path.with_suffix(".json")):
-        if not p.is_file(): raise FileNotFoundError(f"{p}: there is no such file; a model is two files, *.safetensors and *.json")
+        if not p.is_file():
+            raise FileNotFoundError(
+                f"{p}: there is no such file; a model is two files, *.safetensors and *.json"
+            )
     config = _read_config(path.with_suffix(".json"))
     name = config["arch"]
     if arch is not None and _name(arch) != name:
-        raise ValueError(f"{path} holds weights for the body {name}, not for {_name(arch)}: give arch={name}, or leave arch out")
+        raise ValueError(
+            f"{path} holds weights for the body {name}, not for {_name(arch)}: give arch={name}, or leave arch out"
+        )
     if arch is None:
-        if name != "densenet_tiny" and name not in torchvision.models.list_models(module=torchvision.models):
-            raise ValueError(f"{path} holds weights for the body {name}, which torchvision does not have: give arch, the function that makes it")
-        arch = densenet_tiny if name == "densenet_tiny" else torchvision.models.get_model_builder(name)
+        if name != "densenet_tiny" and name not in torchvision.models.list_models(
+            module=torchvision.models
+        ):
+            raise ValueError(
+                f"{path} holds weights for the body {name}, which torchvision does not have: give arch, the function that makes it"
+            )
+        arch = (
+            densenet_tiny
+            if name == "densenet_tiny"
+            else torchvision.models.get_model_builder(name)
+        )
     if hashlib.sha256(path.read_bytes()).hexdigest() != config["sha256"]:
-        raise ValueError(f"{path} is not the file that {path.with_suffix('.json').name} was written with: copy both files together")
+        raise ValueError(
+            f"{path} is not the file that {path.with_suffix('.json').name} was written with: copy both files together"
+        )
     encoder = Encoder(arch, pretrained=False)
     kwargs = {k: config[k] for k in ("n_embed",) if k in config}
-    model = Siamese(encoder, HEADS[config["head"]](encoder.n_out, **kwargs), config["size"], config["threshold"])
+    model = Siamese(
+        encoder,
+        HEADS[config["head"]](encoder.n_out, **kwargs),
+        config["size"],
+        config["threshold"],
+    )
     load_weights(model, path)
     return model.eval()

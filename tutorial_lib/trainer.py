@@ -58,45 +58,127 @@ from tqdm import tqdm
 
 from . import __version__, densenet
 from .classifier import _default_device, bf16_is_fast, evaluating
-from .data import FITS, _is_long, _map, _path, _reason, _rgb, _squared, read_images, split
+from tutorial_lib.config import (
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    _differences,
+    _given,
+    _parse,
+    _value,
+    annotated,
+    as_config,
+    load_config,
+    save_config,
+)
+from tutorial_lib.data import (
+    FITS,
+    _is_long,
+    _map,
+    _path,
+    _reason,
+    _rgb,
+    _squared,
+    read_images,
+    split,
+)
 from .densenet import CIFAR10_STATS
-from .config import Config, DataConfig, EvaluationConfig, _differences, _given, _parse, _value, annotated, as_config, load_config, save_config
 from .modules import _write_whole, read_weights, save_weights
-from .report import HISTORY, PARTS, _csv, _plain, _wilson, read_run, report, write_run
-from .scenarios import _folder_notes, _how_sure, _inventory, _one_class, _part, _passed_over, _place_notes, _shape_note, _read_or_reason, choose, read_scenarios, recommend
-from .transfer import (_device, _Enough, _file_key, _fingerprint, _INPUT, _pool, _recording, body_parts, feature_layer, features, find_head, freeze_body, linear_probe,
-                                   normalise, param_groups)
+from tutorial_lib.report import (
+    HISTORY,
+    PARTS,
+    _csv,
+    _plain,
+    _wilson,
+    read_run,
+    report,
+    write_run,
+)
+from tutorial_lib.scenarios import (
+    _folder_notes,
+    _how_sure,
+    _inventory,
+    _one_class,
+    _part,
+    _passed_over,
+    _place_notes,
+    _read_or_reason,
+    _shape_note,
+    choose,
+    read_scenarios,
+    recommend,
+)
+from tutorial_lib.transfer import (
+    _INPUT,
+    _device,
+    _Enough,
+    _file_key,
+    _fingerprint,
+    _pool,
+    _recording,
+    body_parts,
+    feature_layer,
+    features,
+    find_head,
+    freeze_body,
+    linear_probe,
+    normalise,
+    param_groups,
+)
 
 # %% ../nbs/15_trainer.ipynb #tn014
 _LONG = 10**6  # characters: no limit
 
+
 @dataclass
 class Stock:
     "The pictures of a folder, and what each of them is for."
+
     folder: Path
-    table: pd.DataFrame  # a row for each picture: file (inside `folder`), label, part, bytes
-    notes: list = field(default_factory=list)  # sentences on what is odd about the folder
+    table: (
+        pd.DataFrame
+    )  # a row for each picture: file (inside `folder`), label, part, bytes
+    notes: list = field(
+        default_factory=list
+    )  # sentences on what is odd about the folder
 
     @property
-    def classes(self): return sorted(self.table.label.unique())
+    def classes(self):
+        return sorted(self.table.label.unique())
 
     @property
-    def paths(self): return [self.folder/file for file in self.table.file]
+    def paths(self):
+        return [self.folder / file for file in self.table.file]
 
     @property
-    def y(self): return np.searchsorted(self.classes, self.table.label.to_numpy(str)).astype(np.int64)
+    def y(self):
+        return np.searchsorted(self.classes, self.table.label.to_numpy(str)).astype(
+            np.int64
+        )
 
-    def at(self,
+    def at(
+        self,
         part,  # "train", "valid" or "test"
-    ): return np.flatnonzero(self.table.part == part)  # positions of its pictures
+    ):
+        return np.flatnonzero(self.table.part == part)  # positions of its pictures
 
     def __str__(self):
         inside = self.folder.is_relative_to(Path.cwd()) and self.folder != Path.cwd()
         shown = self.folder.relative_to(Path.cwd()) if inside else self.folder
-        counts = ", ".join(f"{n:,} {part}" for part in PARTS if (n := int((self.table.part == part).sum())))
-        names, more = [_plain(name, 60) for name in self.classes[:5]], len(self.classes) - 5
+        counts = ", ".join(
+            f"{n:,} {part}"
+            for part in PARTS
+            if (n := int((self.table.part == part).sum()))
+        )
+        names, more = (
+            [_plain(name, 60) for name in self.classes[:5]],
+            len(self.classes) - 5,
+        )
         classes = ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
-        lines = [f"{shown}: {len(self.table):,} images in {len(self.classes):,} classes: {classes} ({counts}).", *self.notes]
+        lines = [
+            f"{shown}: {len(self.table):,} images in {len(self.classes):,} classes: {classes} ({counts}).",
+            *self.notes,
+        ]
         return "\n".join(_plain(line, _LONG) for line in lines)
 
 # %% ../nbs/15_trainer.ipynb #tn001
@@ -105,42 +187,98 @@ def _look(path):
     reason = _read_or_reason(path, 64)
     return (reason, False) if isinstance(reason, str) else (None, _is_long(path))
 
+
 def _decodable(folder, table, skipped):
     "The rows of the pictures that can be decoded, with a column `long`: is it far from square? The others join `skipped`, each with the reason."
-    seen = list(tqdm(_map(_look, list(table.file)), desc="reading", unit="image", total=len(table), leave=False, disable=None))
-    skipped += [(f.relative_to(folder).as_posix(), reason) for f, (reason, _) in zip(table.file, seen) if reason]
-    return table.assign(long=[long for _, long in seen])[[reason is None for reason, _ in seen]].reset_index(drop=True)
+    seen = list(
+        tqdm(
+            _map(_look, list(table.file)),
+            desc="reading",
+            unit="image",
+            total=len(table),
+            leave=False,
+            disable=None,
+        )
+    )
+    skipped += [
+        (f.relative_to(folder).as_posix(), reason)
+        for f, (reason, _) in zip(table.file, seen)
+        if reason
+    ]
+    return table.assign(long=[long for _, long in seen])[
+        [reason is None for reason, _ in seen]
+    ].reset_index(drop=True)
+
 
 def _empty_classes(folder, table):
     "Names of class folders, without those that hold a picture."
-    above = [folder/root for root in sorted(set(table.root))]
-    subs = [p for root in above for p in root.iterdir() if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
-    def counts(p): return os.access(p, os.R_OK | os.X_OK) and not _passed_over(p) and not any(map(_passed_over, filter(Path.is_dir, p.iterdir())))
-    return sorted({normalize("NFC", p.name) for p in subs if counts(p)} - set(table.label))
+    above = [folder / root for root in sorted(set(table.root))]
+    subs = [
+        p
+        for root in above
+        for p in root.iterdir()
+        if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")
+    ]
 
-def _some(names): return ", ".join(repr(_plain(name, 120)) for name in names[:3]) + (" and more" if len(names) > 3 else "")
+    def counts(p):
+        return (
+            os.access(p, os.R_OK | os.X_OK)
+            and not _passed_over(p)
+            and not any(map(_passed_over, filter(Path.is_dir, p.iterdir())))
+        )
+
+    return sorted(
+        {normalize("NFC", p.name) for p in subs if counts(p)} - set(table.label)
+    )
+
+
+def _some(names):
+    return ", ".join(repr(_plain(name, 120)) for name in names[:3]) + (
+        " and more" if len(names) > 3 else ""
+    )
+
 
 def _not_learned(folder, table, alone, train):
     "What is wrong with classes that are in other parts and not in train."
     for part in "valid", "test":
         if (there := set(table.label[table.part == part])) and not there & train:
-            return ValueError(f"{folder}: {part} has none of the classes of train, only {_some(sorted(there))}: if its images have no labels, take the part out; "
-                              f"otherwise give its folders the names of classes, such as {_some(sorted(train))}")
+            return ValueError(
+                f"{folder}: {part} has none of the classes of train, only {_some(sorted(there))}: if its images have no labels, take the part out; "
+                f"otherwise give its folders the names of classes, such as {_some(sorted(train))}"
+            )
     name, where = alone[0], ", ".join(sorted(set(table.part[table.label == alone[0]])))
-    def plain(label): return normalize("NFKC", label).casefold().strip()
+
+    def plain(label):
+        return normalize("NFKC", label).casefold().strip()
+
     like = next((label for label in sorted(train) if plain(label) == plain(name)), None)
-    if like: return ValueError(f"{folder}: the class is called {name!r} in {where} and {like!r} in train: give both folders one name")
-    return ValueError(f"{folder}: the class {name!r} has images in {where} and none in train: add some to learn from, or take the class away")
+    if like:
+        return ValueError(
+            f"{folder}: the class is called {name!r} in {where} and {like!r} in train: give both folders one name"
+        )
+    return ValueError(
+        f"{folder}: the class {name!r} has images in {where} and none in train: add some to learn from, or take the class away"
+    )
+
 
 def _share_out(folder, table, data):
     "Give each picture without a part one. Raises `ValueError` where nothing can be held out."
+
     def hold_out(share, part):
         free = np.flatnonzero(table.part.isin(["", "train"]))
-        held_out = split([folder/f for f in table.file[free]], table.label[free], share, data.split_seed)[1]
+        held_out = split(
+            [folder / f for f in table.file[free]],
+            table.label[free],
+            share,
+            data.split_seed,
+        )[1]
         table.loc[free[held_out], "part"] = part
+
     there = set(table.part)
-    if "test" not in there and data.test: hold_out(data.test, "test")
-    if "valid" not in there: hold_out(data.valid/(1 - data.test if "test" not in there else 1), "valid")
+    if "test" not in there and data.test:
+        hold_out(data.test, "test")
+    if "valid" not in there:
+        hold_out(data.valid / (1 - data.test if "test" not in there else 1), "valid")
     table.loc[table.part == "", "part"] = "train"
 
 # %% ../nbs/15_trainer.ipynb #tn038
@@ -153,57 +291,109 @@ def take_stock(
     Parts that the folder has are kept; others are held out with `split`, copies of a picture on one side. Files that are no picture, or
     cannot be decoded, are left out and named in the notes. Raises `FileNotFoundError`, `NotADirectoryError`, and `ValueError` for a
     folder with nothing to learn from, with one class, with a class that only judges, or with nothing that could be held out."""
-    if isinstance(data, Mapping): data = as_config({"data": data}).data
+    if isinstance(data, Mapping):
+        data = as_config({"data": data}).data
     table, skipped = _inventory(folder)
     folder = _path(folder)
-    if not table.part[0] and {_part(name) for name in table.label.unique()} <= {"valid", "test"}:
-        train = next((p.name for p in sorted(folder.iterdir()) if p.is_dir() and _part(p.name) == "train"), None)
-        lacks = f"its folder {train} holds no image that can be used" if train else "no folder train"
-        raise ValueError(f"{folder} holds {', '.join(sorted(table.label.unique()))} and {lacks}: put the pictures to learn from into {train or 'train'}, one sub-folder a class")
+    if not table.part[0] and {_part(name) for name in table.label.unique()} <= {
+        "valid",
+        "test",
+    }:
+        train = next(
+            (
+                p.name
+                for p in sorted(folder.iterdir())
+                if p.is_dir() and _part(p.name) == "train"
+            ),
+            None,
+        )
+        lacks = (
+            f"its folder {train} holds no image that can be used"
+            if train
+            else "no folder train"
+        )
+        raise ValueError(
+            f"{folder} holds {', '.join(sorted(table.label.unique()))} and {lacks}: put the pictures to learn from into {train or 'train'}, one sub-folder a class"
+        )
     empty = _empty_classes(folder, table)
     table = _decodable(folder, table, skipped)
     if not len(table):
-        raise ValueError(f"{folder} has no image that can be read: {_plain(skipped[-1][0], 120)} is no usable picture ({skipped[-1][1]}). Put other images in")
+        raise ValueError(
+            f"{folder} has no image that can be read: {_plain(skipped[-1][0], 120)} is no usable picture ({skipped[-1][1]}). Put other images in"
+        )
     counts = table.label.value_counts(sort=False).sort_index()
-    if len(counts) < 2: raise _one_class(folder, table, skipped)
+    if len(counts) < 2:
+        raise _one_class(folder, table, skipped)
     notes = _folder_notes(folder, table, sorted(skipped), counts)
-    if empty: notes.append(f"Without an image, {len(empty):,}: {_some(empty)}. They are no classes.")
+    if empty:
+        notes.append(
+            f"Without an image, {len(empty):,}: {_some(empty)}. They are no classes."
+        )
     table["bytes"] = [os.path.getsize(f) for f in table.file]
     table["file"] = [f.relative_to(folder).as_posix() for f in table.file]
     notes += _shape_note(table.file[table.long], data.fit)
     _share_out(folder, table, data)
     train, valid = (set(table.label[table.part == part]) for part in ("train", "valid"))
-    if alone := sorted(set(counts.index) - train): raise _not_learned(folder, table, alone, train)
-    if not valid: raise ValueError(f"{folder}: no image can be held out to judge by, since each class has a single one, or copies of one: add images")
-    if unjudged := sorted(train - valid): notes.append(f"Classes without an image to judge by, {len(unjudged):,}: {_some(unjudged)}.")
-    return Stock(Path(os.path.abspath(folder)), table[["file", "label", "part", "bytes"]], notes)
+    if alone := sorted(set(counts.index) - train):
+        raise _not_learned(folder, table, alone, train)
+    if not valid:
+        raise ValueError(
+            f"{folder}: no image can be held out to judge by, since each class has a single one, or copies of one: add images"
+        )
+    if unjudged := sorted(train - valid):
+        notes.append(
+            f"Classes without an image to judge by, {len(unjudged):,}: {_some(unjudged)}."
+        )
+    return Stock(
+        Path(os.path.abspath(folder)), table[["file", "label", "part", "bytes"]], notes
+    )
 
 # %% ../nbs/15_trainer.ipynb #tn016
-_OURS = {"densenet_tiny": (32, CIFAR10_STATS)} | {f"densenet{n}": (224, imagenet_stats) for n in (121, 161, 169, 201)}  # of chapter 06
+_OURS = {"densenet_tiny": (32, CIFAR10_STATS)} | {
+    f"densenet{n}": (224, imagenet_stats) for n in (121, 161, 169, 201)
+}  # of chapter 06
+
 
 def _of_timm(name):
     "timm, if it is installed and has the model; else None."
-    try: timm = import_module("timm")    # an extra
-    except ImportError: return None
+    try:
+        timm = import_module("timm")  # an extra
+    except ImportError:
+        return None
     return timm if timm.is_model(name) else None
+
 
 def _unknown(name):
     known = [*_OURS, *torchvision.models.list_models(module=torchvision.models)]
     near = get_close_matches(name, known, n=1)
-    return ValueError(f"model.name is {name!r}, and no such network is known" + (f": did you mean {near[0]}?" if near else ".")
-                      + " It can be densenet_tiny, a classifier of torchvision, or with `pip install tutorial_lib[timm]` one of timm")
+    return ValueError(
+        f"model.name is {name!r}, and no such network is known"
+        + (f": did you mean {near[0]}?" if near else ".")
+        + " It can be densenet_tiny, a classifier of torchvision, or with `pip install tutorial_lib[timm]` one of timm"
+    )
+
 
 def _build(name, pretrained):
     "A classifier, the side of the pictures it was made for, the statistics of their colours, and how a picture becomes a square, where that is not the usual way."
     if name in _OURS:
-        weights = dict(pretrained=pretrained) if name == "densenet_tiny" else dict(weights="DEFAULT" if pretrained else None)
+        weights = (
+            dict(pretrained=pretrained)
+            if name == "densenet_tiny"
+            else dict(weights="DEFAULT" if pretrained else None)
+        )
         return getattr(densenet, name)(**weights), *_OURS[name], {}
     if name in torchvision.models.list_models(module=torchvision.models):
         weights = torchvision.models.get_model_weights(name).DEFAULT
-        how, aux = weights.transforms(), {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-        model = torchvision.models.get_model(name, weights=weights if pretrained else None, **({} if pretrained else aux))
+        how, aux = (
+            weights.transforms(),
+            {"init_weights": False} if name in ("googlenet", "inception_v3") else {},
+        )
+        model = torchvision.models.get_model(
+            name, weights=weights if pretrained else None, **({} if pretrained else aux)
+        )
         return model, how.crop_size[0], (how.mean, how.std), {}
-    if not (timm := _of_timm(name)): raise _unknown(name)
+    if not (timm := _of_timm(name)):
+        raise _unknown(name)
     model = timm.create_model(name, pretrained=pretrained)
     said = model.pretrained_cfg
     how = {"share": said["crop_pct"], "resample": said["interpolation"]}
@@ -212,15 +402,21 @@ def _build(name, pretrained):
 # %% ../nbs/15_trainer.ipynb #tn008
 _asked = threading.local()  # .layer: the module whose output this thread asks for
 
+
 def _after(module, args, out):
-    if module is getattr(_asked, "layer", None): raise _Enough(_pool(out))
+    if module is getattr(_asked, "layer", None):
+        raise _Enough(_pool(out))
+
 
 def _before(module, args):
-    if module is getattr(_asked, "layer", None): raise _Enough(_pool(args[0]))
+    if module is getattr(_asked, "layer", None):
+        raise _Enough(_pool(args[0]))
+
 
 @dataclass
 class Body:
     "A network without its head, and how pictures have to come into it. It may be asked from several threads."
+
     name: str
     model: nn.Module
     layer: str  # whose pooled output are the features
@@ -229,65 +425,101 @@ class Body:
     n_features: int
     parts: list  # names of its parts with parameters, from the input on
     note: str = ""  # why it is not the one that was asked for
-    how: dict = field(default_factory=dict)  # further arguments of `read_images`, where they are not its defaults
+    how: dict = field(
+        default_factory=dict
+    )  # further arguments of `read_images`, where they are not its defaults
 
     def __post_init__(self):
         "A hook that stays: an answer changes nothing in the model."
         layer = self._layer()
-        if self.layer.startswith(_INPUT): layer.register_forward_pre_hook(_before)
-        else: layer.register_forward_hook(_after)
+        if self.layer.startswith(_INPUT):
+            layer.register_forward_pre_hook(_before)
+        else:
+            layer.register_forward_hook(_after)
 
-    def _layer(self): return self.model.get_submodule(self.layer.removeprefix(_INPUT))
+    def _layer(self):
+        return self.model.get_submodule(self.layer.removeprefix(_INPUT))
 
     @property
-    def device(self): return next(self.model.parameters()).device
+    def device(self):
+        return next(self.model.parameters()).device
 
     @property
     def fingerprint(self) -> str:  # equal for equal layers and weights
-        if not hasattr(self, "_print"): self._print = _fingerprint(self.model, [])
+        if not hasattr(self, "_print"):
+            self._print = _fingerprint(self.model, [])
         return self._print
 
-    def pooled(self,
+    def pooled(
+        self,
         x,  # normalised pictures, float (n, 3, size, size)
     ) -> torch.Tensor:  # float32 (n, n_features)
         "The features of a batch, in whatever mode the model is. Gradients flow through them."
         _asked.layer = self._layer()
-        try: self.model(x)
-        except _Enough as e: return e.args[0]
-        finally: _asked.layer = None
-        raise ValueError(f"{self.name} does not call its layer {self.layer!r}: choose another one")
+        try:
+            self.model(x)
+        except _Enough as e:
+            return e.args[0]
+        finally:
+            _asked.layer = None
+        raise ValueError(
+            f"{self.name} does not call its layer {self.layer!r}: choose another one"
+        )
 
-    def features(self,
+    def features(
+        self,
         images,  # uint8 (n, size, size, 3)
         mirror: bool = True,  # average over each picture and its mirror image?
         bf16: bool | None = None,  # compute in bfloat16? None: where it is fast
-        bs: int | None = None,  # pictures in a batch; None: 8 on a CPU, whose caches are small, and 64 elsewhere
+        bs: int
+        | None = None,  # pictures in a batch; None: 8 on a CPU, whose caches are small, and 64 elsewhere
     ) -> torch.Tensor:  # float32 (n, n_features), on the CPU
         device, outs = self.device, []
-        autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device) if bf16 is None else bf16)
+        autocast = torch.autocast(
+            device.type,
+            torch.bfloat16,
+            enabled=bf16_is_fast(device) if bf16 is None else bf16,
+        )
         bs = bs or _usual_bs(device)
         with evaluating(self.model), autocast:
             for i in range(0, len(images), bs):
-                x = normalise(images[i:i + bs], self.stats, device)
+                x = normalise(images[i : i + bs], self.stats, device)
                 out = self.pooled(x)
-                outs.append(((out + self.pooled(x.flip(3)))/2 if mirror else out).float().cpu())
+                outs.append(
+                    ((out + self.pooled(x.flip(3))) / 2 if mirror else out)
+                    .float()
+                    .cpu()
+                )
         return torch.cat(outs)
 
-def _usual_bs(device): return 8 if device.type == "cpu" else 64
+
+def _usual_bs(device):
+    return 8 if device.type == "cpu" else 64
+
 
 def _chosen_device(device):
     "The device that somebody chose. None or auto: a GPU, if there is one. Raises `ValueError` for one that this machine lacks."
-    if device is None or isinstance(device, str) and device == "auto": return _default_device()
+    if device is None or isinstance(device, str) and device == "auto":
+        return _default_device()
     kind = str(device).partition(":")[0]
-    if not isinstance(device, (str, torch.device)) or kind == "meta" or kind.startswith("privateuse"):
-        raise ValueError(f"device is {device!r}, and nothing can be computed there: give \"cpu\", \"cuda\", \"cuda:1\" or \"mps\", or leave it out")
+    if (
+        not isinstance(device, (str, torch.device))
+        or kind == "meta"
+        or kind.startswith("privateuse")
+    ):
+        raise ValueError(
+            f'device is {device!r}, and nothing can be computed there: give "cpu", "cuda", "cuda:1" or "mps", or leave it out'
+        )
     return _device(device)
+
 
 def make_body(
     name: str = "auto",  # densenet_tiny, a classifier of torchvision, or one of timm; auto: squeezenet1_0, and densenet_tiny where its weights cannot be had
     pretrained: bool = True,  # with its trained weights?
-    size: int | None = None,  # side of the pictures, in pixels; None: what the weights were trained with
-    layer: str | None = None,  # whose output are the features; None: `feature_layer` finds it
+    size: int
+    | None = None,  # side of the pictures, in pixels; None: what the weights were trained with
+    layer: str
+    | None = None,  # whose output are the features; None: `feature_layer` finds it
     fit: str = "crop",  # how a picture becomes a square, as `read_images` takes it
 ) -> Body:
     """Get a network by its name and take its head off.
@@ -295,31 +527,63 @@ def make_body(
     Raises `ValueError` for a name that is not known and for a size or layer that it cannot have, and `OSError` where its weights are not on
     this machine and cannot be downloaded. The body is in evaluation mode."""
     note, asked = "", name
-    if name == "auto": name = "densenet_tiny" if os.environ.get("TUTORIAL_DATA") == "sample" else "squeezenet1_0"
-    try: model, usual, stats, how = _build(name, pretrained)
-    except (OSError, RuntimeError) as e:  # RuntimeError: the file was damaged on its way
+    if name == "auto":
+        name = (
+            "densenet_tiny"
+            if os.environ.get("TUTORIAL_DATA") == "sample"
+            else "squeezenet1_0"
+        )
+    try:
+        model, usual, stats, how = _build(name, pretrained)
+    except (
+        OSError,
+        RuntimeError,
+    ) as e:  # RuntimeError: the file was damaged on its way
         reason = f"the weights of {name} are not on this machine and cannot be downloaded ({' '.join(str(e).split())})"
-        if asked != "auto": raise OSError(f"{reason}: check the network, or set model.name: densenet_tiny, whose weights come with the library") from e
-        name, note = "densenet_tiny", f"{reason[0].upper()}{reason[1:]}. densenet_tiny is used, which sees pictures of 32 pixels: expect more with a network."
+        if asked != "auto":
+            raise OSError(
+                f"{reason}: check the network, or set model.name: densenet_tiny, whose weights come with the library"
+            ) from e
+        name, note = (
+            "densenet_tiny",
+            f"{reason[0].upper()}{reason[1:]}. densenet_tiny is used, which sees pictures of 32 pixels: expect more with a network.",
+        )
         model, usual, stats, how = _build(name, pretrained)
     size = size or usual
     try:
         layer, parts = layer or feature_layer(model, size), body_parts(model)
         model.set_submodule(find_head(model), nn.Identity())
         for aux in "aux1", "aux2", "AuxLogits":
-            if hasattr(model, aux): setattr(model, aux, None)
-        if hasattr(model, "aux_logits"): model.aux_logits = False
-        with evaluating(model), _recording(model, [layer]) as record: [x] = record(torch.zeros(1, 3, size, size))
+            if hasattr(model, aux):
+                setattr(model, aux, None)
+        if hasattr(model, "aux_logits"):
+            model.aux_logits = False
+        with evaluating(model), _recording(model, [layer]) as record:
+            [x] = record(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError, AttributeError) as e:
-        raise ValueError(f"{name} cannot see pictures of {size} pixels ({' '.join(str(e).split())}): set data.size: null, which means {usual}") from e
+        raise ValueError(
+            f"{name} cannot see pictures of {size} pixels ({' '.join(str(e).split())}): set data.size: null, which means {usual}"
+        ) from e
     model.eval()
-    if fit != "crop": how = {"fit": fit, **{k: v for k, v in how.items() if k == "resample"}}
-    return Body(name, model, layer, size, tuple(tuple(map(float, s)) for s in stats), x.shape[1], parts, note, how)
+    if fit != "crop":
+        how = {"fit": fit, **{k: v for k, v in how.items() if k == "resample"}}
+    return Body(
+        name,
+        model,
+        layer,
+        size,
+        tuple(tuple(map(float, s)) for s in stats),
+        x.shape[1],
+        parts,
+        note,
+        how,
+    )
 
 # %% ../nbs/15_trainer.ipynb #tn026
 @dataclass
 class Head:
     "A linear classifier of the features of one body: all that has to be kept of a training with a frozen body."
+
     weight: torch.Tensor  # float32 (classes, features)
     bias: torch.Tensor  # float32 (classes,)
     classes: list  # names, in the order of the logits
@@ -331,62 +595,136 @@ class Head:
     config: str = ""  # the configuration of its training, as YAML
     fit: str = "crop"  # how a picture becomes a square: crop, pad or squeeze
 
-    def logits(self,
+    def logits(
+        self,
         x,  # features (n, d)
     ) -> torch.Tensor:  # (n, classes)
-        return F.linear(torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x, self.weight, self.bias)
+        return F.linear(
+            torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x,
+            self.weight,
+            self.bias,
+        )
 
-_ABOUT = {"classes": list, "body": str, "fingerprint": str, "layer": str, "size": int, "mirror": bool, "config": str, "fit": str}  # what a file has to say of a head
+
+_ABOUT = {
+    "classes": list,
+    "body": str,
+    "fingerprint": str,
+    "layer": str,
+    "size": int,
+    "mirror": bool,
+    "config": str,
+    "fit": str,
+}  # what a file has to say of a head
+
 
 def _digest(tensors, text):
     "A hash of numbers, and of the text that says what they are."
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name in sorted(tensors):
         digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(
+            tensors[name]
+            .detach()
+            .cpu()
+            .contiguous()
+            .flatten()
+            .view(torch.uint8)
+            .numpy()
+            .tobytes()
+        )
     return digest.hexdigest()
+
 
 def _sealed(tensors, about):
     "A table of keys as JSON, with a hash of itself and of the numbers that it belongs to. One text: the order of several in a file is not fixed."
     return json.dumps(about | {"digest": _digest(tensors, json.dumps(about))})
 
+
 def _unsealed(tensors, text):
     "The table of keys. Raises `ValueError` where it is none, or the numbers are not those that were written."
     about = json.loads(text)
-    if not isinstance(about, dict): raise ValueError("it is no table of keys")
-    if about.pop("digest", None) != _digest(tensors, json.dumps(about)): raise ValueError("it is damaged: its numbers are not those that were written")
+    if not isinstance(about, dict):
+        raise ValueError("it is no table of keys")
+    if about.pop("digest", None) != _digest(tensors, json.dumps(about)):
+        raise ValueError("it is damaged: its numbers are not those that were written")
     return about
+
 
 def save_head(
     head: Head,
     path,  # file to write, *.safetensors
-    body: Body | None = None,  # of a run that has trained it: its weights are written too; None: the head alone
+    body: Body
+    | None = None,  # of a run that has trained it: its weights are written too; None: the head alone
 ) -> Path:  # `path`
     "Write a head, the whole file or nothing: numbers, class names, configuration, and the fingerprint of its body. Raises what `save_weights` raises."
     tensors = {"head.weight": head.weight, "head.bias": head.bias}
-    if body is not None: tensors |= {f"body.{k}": v for k, v in body.model.state_dict().items()}
-    return save_weights(tensors, path, tutorial_lib=_sealed(tensors, {"format": 1, **{k: getattr(head, k) for k in _ABOUT}}))
+    if body is not None:
+        tensors |= {f"body.{k}": v for k, v in body.model.state_dict().items()}
+    return save_weights(
+        tensors,
+        path,
+        tutorial_lib=_sealed(
+            tensors, {"format": 1, **{k: getattr(head, k) for k in _ABOUT}}
+        ),
+    )
+
 
 def _read_head(path):
     "The head of a file, and the weights of its body if they are there."
     tensors, metadata = read_weights(path)
-    def no(what): return ValueError(f"{path} holds no classifier: {what}. Give a file that `tutorial-lib train` wrote, head.safetensors or model.safetensors")
-    try: about = _unsealed(tensors, metadata["tutorial_lib"])
-    except KeyError: raise no("it does not say what it is") from None
-    except (ValueError, RecursionError) as e: raise no(f"{e}") from None
+
+    def no(what):
+        return ValueError(
+            f"{path} holds no classifier: {what}. Give a file that `tutorial-lib train` wrote, head.safetensors or model.safetensors"
+        )
+
+    try:
+        about = _unsealed(tensors, metadata["tutorial_lib"])
+    except KeyError:
+        raise no("it does not say what it is") from None
+    except (ValueError, RecursionError) as e:
+        raise no(f"{e}") from None
     if (type(about.get("format")), about.get("format")) != (int, 1):
-        raise ValueError(f"{path} has the format {about.get('format')!r}, and this version reads 1: use the version of tutorial_lib that wrote it")
-    if wrong := [k for k, kind in _ABOUT.items() if type(about.get(k)) is not kind]: raise no(f"its description has no {wrong[0]} of the right kind")
-    classes, weight, bias = about["classes"], tensors.get("head.weight"), tensors.get("head.bias")
-    if not all(isinstance(c, str) and c for c in classes) or len(set(classes)) < max(len(classes), 2):
+        raise ValueError(
+            f"{path} has the format {about.get('format')!r}, and this version reads 1: use the version of tutorial_lib that wrote it"
+        )
+    if wrong := [k for k, kind in _ABOUT.items() if type(about.get(k)) is not kind]:
+        raise no(f"its description has no {wrong[0]} of the right kind")
+    classes, weight, bias = (
+        about["classes"],
+        tensors.get("head.weight"),
+        tensors.get("head.bias"),
+    )
+    if not all(isinstance(c, str) and c for c in classes) or len(set(classes)) < max(
+        len(classes), 2
+    ):
         raise no("its classes are not two or more different names")
-    if weight is None or bias is None or weight.ndim != 2 or len(weight) != len(classes) or bias.shape != (len(classes),):
+    if (
+        weight is None
+        or bias is None
+        or weight.ndim != 2
+        or len(weight) != len(classes)
+        or bias.shape != (len(classes),)
+    ):
         raise no(f"its numbers do not fit {len(classes)} classes")
-    if not weight.isfinite().all() or not bias.isfinite().all(): raise no("some of its numbers are NaN or infinity")
-    if not 32 <= about["size"] <= 1024: raise no(f"its size of pictures is {about['size']}")
-    if about["fit"] not in FITS: raise no(f"its pictures become squares by {about['fit']!r}, which is none of {', '.join(FITS)}")
-    return (Head(weight.float(), bias.float(), **{k: about[k] for k in _ABOUT}),
-            {k.removeprefix("body."): v for k, v in tensors.items() if k.startswith("body.")})
+    if not weight.isfinite().all() or not bias.isfinite().all():
+        raise no("some of its numbers are NaN or infinity")
+    if not 32 <= about["size"] <= 1024:
+        raise no(f"its size of pictures is {about['size']}")
+    if about["fit"] not in FITS:
+        raise no(
+            f"its pictures become squares by {about['fit']!r}, which is none of {', '.join(FITS)}"
+        )
+    return (
+        Head(weight.float(), bias.float(), **{k: about[k] for k in _ABOUT}),
+        {
+            k.removeprefix("body."): v
+            for k, v in tensors.items()
+            if k.startswith("body.")
+        },
+    )
+
 
 def read_head(
     path,  # *.safetensors, by `save_head`
@@ -401,14 +739,17 @@ class Model:
     """A body in memory and the head that is in use. Other heads of the same body can take its place.
 
     Several threads may ask one model at the same time: an answer changes nothing in it."""
-    def __init__(self,
+
+    def __init__(
+        self,
         body: Body,
         head: Head,
     ):
         self.body = body
         self.use(head)
 
-    def use(self,
+    def use(
+        self,
         head,  # a `Head`, or the file of one
     ) -> "Model":  # itself
         """Switch to another head. The body stays as it is.
@@ -417,18 +758,31 @@ class Model:
         where = "the head" if isinstance(head, Head) else head
         head = head if isinstance(head, Head) else read_head(head)
         if (head.body, head.fingerprint) != (self.body.name, self.body.fingerprint):
-            same = f", with other weights ({head.fingerprint[:8]} and not {self.body.fingerprint[:8]})" if head.body == self.body.name else ""
-            raise ValueError(f"{where} was trained on {head.body}, and this body is {self.body.name}{same}: load the head with `load_model`, which gets its own body")
+            same = (
+                f", with other weights ({head.fingerprint[:8]} and not {self.body.fingerprint[:8]})"
+                if head.body == self.body.name
+                else ""
+            )
+            raise ValueError(
+                f"{where} was trained on {head.body}, and this body is {self.body.name}{same}: load the head with `load_model`, which gets its own body"
+            )
         if (head.layer, head.size) != (self.body.layer, self.body.size):
-            raise ValueError(f"{where} reads {head.layer} at {head.size} pixels, and this body gives {self.body.layer} at {self.body.size} pixels: load the head with `load_model`")
+            raise ValueError(
+                f"{where} reads {head.layer} at {head.size} pixels, and this body gives {self.body.layer} at {self.body.size} pixels: load the head with `load_model`"
+            )
         if head.fit != (fit := self.body.how.get("fit", "crop")):
-            raise ValueError(f"{where} was trained on pictures that become squares by {head.fit}, and this body sees them by {fit}: load the head with `load_model`")
+            raise ValueError(
+                f"{where} was trained on pictures that become squares by {head.fit}, and this body sees them by {fit}: load the head with `load_model`"
+            )
         if head.weight.shape[1] != self.body.n_features:
-            raise ValueError(f"{where} reads {head.weight.shape[1]:,} features, and {self.body.name} gives {self.body.n_features:,}: the file was changed")
+            raise ValueError(
+                f"{where} reads {head.weight.shape[1]:,} features, and {self.body.name} gives {self.body.n_features:,}: the file was changed"
+            )
         self.head = head
         return self
 
-    def to(self,
+    def to(
+        self,
         device,  # "cpu", "cuda", "mps"; None: a GPU, if there is one
     ) -> "Model":  # itself
         "Move the body to a device. Raises `ValueError` for one that this machine lacks."
@@ -436,29 +790,42 @@ class Model:
         return self
 
     @property
-    def classes(self): return self.head.classes
+    def classes(self):
+        return self.head.classes
 
-    def __repr__(self): return f"Model({self.body.name}, {len(self.classes)} classes, {self.body.size} pixels)"
+    def __repr__(self):
+        return f"Model({self.body.name}, {len(self.classes)} classes, {self.body.size} pixels)"
 
-    def probabilities(self,
+    def probabilities(
+        self,
         images,  # uint8 (n, size, size, 3), as `read_images` gives them
         bf16: bool | None = None,  # compute in bfloat16? None: where it is fast
     ) -> np.ndarray:  # float32 (n, classes), each row with the sum 1
         "Probabilities of all classes. Raises `ValueError` for an array of another kind or size."
         side, kind = self.body.size, getattr(images, "dtype", type(images).__name__)
         shape = tuple(getattr(images, "shape", ()))
-        if not isinstance(images, np.ndarray) or kind != np.uint8 or shape[1:] != (side, side, 3):
-            raise ValueError(f"images are {kind} {shape}: give uint8 (n, {side}, {side}, 3), 0 to 255, as `read_images(files, {side})` does; "
-                             "`predict` takes pictures of any size")
+        if (
+            not isinstance(images, np.ndarray)
+            or kind != np.uint8
+            or shape[1:] != (side, side, 3)
+        ):
+            raise ValueError(
+                f"images are {kind} {shape}: give uint8 (n, {side}, {side}, 3), 0 to 255, as `read_images(files, {side})` does; "
+                "`predict` takes pictures of any size"
+            )
         return _probabilities(self.body, self.head, np.ascontiguousarray(images), bf16)
 
     def _top_k(self):
-        try: return _parse(self.head.config, str).tree["evaluation"]["top_k"]
-        except (ValueError, KeyError, TypeError): return EvaluationConfig().top_k
+        try:
+            return _parse(self.head.config, str).tree["evaluation"]["top_k"]
+        except (ValueError, KeyError, TypeError):
+            return EvaluationConfig().top_k
 
-    def predict(self,
+    def predict(
+        self,
         pictures,  # one picture or many: paths, PIL images, open files, encoded bytes, uint8 arrays (h, w, 3) or (h, w)
-        top_k: int | None = None,  # classes for each picture, 1 or more; all, where there are fewer; None: what the configuration of the training says
+        top_k: int
+        | None = None,  # classes for each picture, 1 or more; all, where there are fewer; None: what the configuration of the training says
         chunk: int = 256,  # pictures in memory at one time
         bar: bool = True,  # show progress on a terminal?
     ) -> pd.DataFrame:  # a row a picture: file, label, confidence, label_2, confidence_2 ..., error ("" or why it cannot be read)
@@ -466,87 +833,178 @@ class Model:
 
         A picture without a name is called by its place: "picture 1". Raises `TypeError` for what is no picture and no list of them,
         and `ValueError` for a `top_k` below 1."""
-        if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1):
-            raise ValueError(f"top_k is {top_k!r}: give a whole number, 1 or more; None means what the training was configured with")
-        if chunk < 1: raise ValueError(f"chunk is {chunk}: give a number of pictures, 1 or more")
+        if top_k is not None and (
+            isinstance(top_k, bool)
+            or not isinstance(top_k, (int, np.integer))
+            or top_k < 1
+        ):
+            raise ValueError(
+                f"top_k is {top_k!r}: give a whole number, 1 or more; None means what the training was configured with"
+            )
+        if chunk < 1:
+            raise ValueError(f"chunk is {chunk}: give a number of pictures, 1 or more")
         pictures, rows, head = _listed(pictures), [], self.head
         k = min(top_k or self._top_k(), len(head.classes))
         read = partial(_picture_or_reason, size=self.body.size, **self.body.how)
-        with tqdm(total=len(pictures), desc="predicting", unit="image", leave=False, disable=None if bar else True) as progress:
+        with tqdm(
+            total=len(pictures),
+            desc="predicting",
+            unit="image",
+            leave=False,
+            disable=None if bar else True,
+        ) as progress:
             for i in range(0, len(pictures), chunk):
-                some = pictures[i:i + chunk]
+                some = pictures[i : i + chunk]
                 found = list(_map(read, some))
                 images = [im for im in found if not isinstance(im, str)]
-                probs = iter(_probabilities(self.body, head, np.stack(images)) if images else [])
+                probs = iter(
+                    _probabilities(self.body, head, np.stack(images)) if images else []
+                )
                 for j, (picture, im) in enumerate(zip(some, found)):
                     p = None if isinstance(im, str) else next(probs)
                     best = [] if p is None else np.argsort(-p, kind="stable")[:k]
                     named = [v for c in best for v in (head.classes[c], float(p[c]))]
-                    rows.append([_name_of(picture, i + j), *named, *[None]*(2*k - len(named)), im if p is None else ""])
+                    rows.append(
+                        [
+                            _name_of(picture, i + j),
+                            *named,
+                            *[None] * (2 * k - len(named)),
+                            im if p is None else "",
+                        ]
+                    )
                 progress.update(len(some))
-        names = [f"{name}{'' if j == 0 else f'_{j + 1}'}" for j in range(k) for name in ("label", "confidence")]
+        names = [
+            f"{name}{'' if j == 0 else f'_{j + 1}'}"
+            for j in range(k)
+            for name in ("label", "confidence")
+        ]
         return pd.DataFrame(rows, columns=["file", *names, "error"])
 
+
 def _probabilities(body, head, images, bf16=None):
-    if not len(images): return np.empty((0, len(head.classes)), np.float32)
+    if not len(images):
+        return np.empty((0, len(head.classes)), np.float32)
     return head.logits(body.features(images, head.mirror, bf16)).softmax(1).numpy()
+
 
 def _is_one(what):
     "Is it one picture, and not a list of them?"
-    if isinstance(what, np.ndarray): return what.dtype.kind not in "USO" and what.ndim != 4
-    return isinstance(what, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)) or hasattr(what, "read")
+    if isinstance(what, np.ndarray):
+        return what.dtype.kind not in "USO" and what.ndim != 4
+    return isinstance(
+        what, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
+    ) or hasattr(what, "read")
+
 
 def _no_pixels(array):
     "Why an array is no picture, or an empty text."
-    if array.dtype != np.uint8: return f"an array of {array.dtype}, whose range is not known: give uint8, 0 to 255"
-    if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
+    if array.dtype != np.uint8:
+        return (
+            f"an array of {array.dtype}, whose range is not known: give uint8, 0 to 255"
+        )
+    if (
+        array.ndim == 3
+        and array.shape[2] not in (1, 3, 4)
+        and array.shape[0] in (1, 3, 4)
+    ):
         return f"an array of shape {array.shape}, with its channels first: give array.transpose(1, 2, 0)"
-    if array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3, 4) or not array.size:
+    if (
+        array.ndim not in (2, 3)
+        or array.ndim == 3
+        and array.shape[2] not in (1, 3, 4)
+        or not array.size
+    ):
         return f"an array of shape {array.shape}: give uint8 arrays (h, w, 3), or (h, w) for grey"
     return ""
+
 
 def _listed(pictures):
     "What a caller gave to `predict`, as a list. Raises `TypeError` for what is no picture."
     takes = "give paths, PIL images, open files, or uint8 arrays (h, w, 3)"
-    if isinstance(pictures, (Mapping, pd.DataFrame)): raise TypeError(f"pictures is a {type(pictures).__name__}: {takes}, one or a list of them")
-    if isinstance(pictures, torch.Tensor): raise TypeError(f"pictures is a tensor{_shape_of(pictures)}: {takes}")
-    try: several = [pictures] if _is_one(pictures) else list(pictures)
-    except TypeError: raise TypeError(f"pictures is {pictures!r:.60}, a {type(pictures).__name__}: {takes}, one or a list of them") from None
+    if isinstance(pictures, (Mapping, pd.DataFrame)):
+        raise TypeError(
+            f"pictures is a {type(pictures).__name__}: {takes}, one or a list of them"
+        )
+    if isinstance(pictures, torch.Tensor):
+        raise TypeError(f"pictures is a tensor{_shape_of(pictures)}: {takes}")
+    try:
+        several = [pictures] if _is_one(pictures) else list(pictures)
+    except TypeError:
+        raise TypeError(
+            f"pictures is {pictures!r:.60}, a {type(pictures).__name__}: {takes}, one or a list of them"
+        ) from None
     for i, picture in enumerate(several):
-        if not _is_one(picture): raise TypeError(f"picture {i + 1} is a {type(picture).__name__}{_shape_of(picture)}: {takes}")
-        if isinstance(picture, np.ndarray) and (why := _no_pixels(picture)): raise TypeError(f"picture {i + 1} is {why}")
+        if not _is_one(picture):
+            raise TypeError(
+                f"picture {i + 1} is a {type(picture).__name__}{_shape_of(picture)}: {takes}"
+            )
+        if isinstance(picture, np.ndarray) and (why := _no_pixels(picture)):
+            raise TypeError(f"picture {i + 1} is {why}")
     return several
 
-def _shape_of(what): return f" of shape {tuple(what.shape)}" if hasattr(what, "shape") else ""
+
+def _shape_of(what):
+    return f" of shape {tuple(what.shape)}" if hasattr(what, "shape") else ""
+
 
 def _name_of(picture, i):
     "What a row calls a picture."
-    if isinstance(picture, (str, os.PathLike)): return os.fspath(picture)
+    if isinstance(picture, (str, os.PathLike)):
+        return os.fspath(picture)
     name = getattr(picture, "filename", None) or getattr(picture, "name", None)
     return name if isinstance(name, str) and name else f"picture {i + 1:,}"
+
 
 def _file_or_reason(name):
     "The file that a name means, or why there is none."
     text = os.fspath(name)
-    if not os.path.lexists(text) and text.lower().startswith("file:"): text = url2pathname(urlsplit(text).path)
-    if not os.path.lexists(text): text = os.path.expanduser(text)
-    if not os.path.lexists(text): return None, "an address, not a file: download it first" if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) else "there is no such file"
-    return (None, "a folder, not a file: `image_files` lists what is in it") if os.path.isdir(text) else (text, "")
+    if not os.path.lexists(text) and text.lower().startswith("file:"):
+        text = url2pathname(urlsplit(text).path)
+    if not os.path.lexists(text):
+        text = os.path.expanduser(text)
+    if not os.path.lexists(text):
+        return None, "an address, not a file: download it first" if re.match(
+            r"[A-Za-z][A-Za-z0-9+.-]+://", text
+        ) else "there is no such file"
+    return (
+        (None, "a folder, not a file: `image_files` lists what is in it")
+        if os.path.isdir(text)
+        else (text, "")
+    )
+
 
 def _picture_or_reason(picture, size, **how):
     "A picture as uint8 (size, size, 3), or why there is none."
     if isinstance(picture, (str, os.PathLike)):
         picture, why = _file_or_reason(picture)
-        if why: return why
-    elif getattr(picture, "closed", False): return "it is closed: open it again"
+        if why:
+            return why
+    elif getattr(picture, "closed", False):
+        return "it is closed: open it again"
     elif hasattr(picture, "read") and not isinstance(picture, Image.Image):
-        if getattr(picture, "seekable", bool)(): picture.seek(0)
-        if not isinstance(picture := picture.read(), bytes): return "a stream of text: open it with the mode \"rb\""
-    if isinstance(picture, (bytes, bytearray, memoryview)): picture = io.BytesIO(bytes(picture))
-    if isinstance(picture, np.ndarray): picture = Image.fromarray(picture.squeeze(2) if picture.ndim == 3 and picture.shape[2] == 1 else picture)
-    if not isinstance(picture, Image.Image): return _read_or_reason(picture, size, **how)
-    try: return np.asarray(_squared(_rgb(ImageOps.exif_transpose(picture)), size, **{"fit": "crop", **how}))
-    except Exception as e: return _reason(e)
+        if getattr(picture, "seekable", bool)():
+            picture.seek(0)
+        if not isinstance(picture := picture.read(), bytes):
+            return 'a stream of text: open it with the mode "rb"'
+    if isinstance(picture, (bytes, bytearray, memoryview)):
+        picture = io.BytesIO(bytes(picture))
+    if isinstance(picture, np.ndarray):
+        picture = Image.fromarray(
+            picture.squeeze(2)
+            if picture.ndim == 3 and picture.shape[2] == 1
+            else picture
+        )
+    if not isinstance(picture, Image.Image):
+        return _read_or_reason(picture, size, **how)
+    try:
+        return np.asarray(
+            _squared(
+                _rgb(ImageOps.exif_transpose(picture)), size, **{"fit": "crop", **how}
+            )
+        )
+    except Exception as e:
+        return _reason(e)
+
 
 def load_model(
     path,  # the folder of a run; or a file that one left, head.safetensors or model.safetensors
@@ -556,57 +1014,108 @@ def load_model(
 
     Raises `FileNotFoundError` where there is none, `ValueError` for a file that is none, or whose body is not the one that it was trained on,
     or for a device that this machine lacks, and `OSError` where the body's weights cannot be had."""
-    if not isinstance(path, (str, os.PathLike)): raise TypeError(f"path is a {type(path).__name__}: give the folder of a run, or a file that one left")
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(
+            f"path is a {type(path).__name__}: give the folder of a run, or a file that one left"
+        )
     path, device = _path(path), _chosen_device(device)
     if path.is_dir():
-        there = [path/name for name in ("model.safetensors", "head.safetensors") if (path/name).is_file()]
+        there = [
+            path / name
+            for name in ("model.safetensors", "head.safetensors")
+            if (path / name).is_file()
+        ]
         if not there:
-            raise FileNotFoundError(f"{path} holds neither model.safetensors nor head.safetensors: it is no run, or the run was stopped before it had learned anything")
+            raise FileNotFoundError(
+                f"{path} holds neither model.safetensors nor head.safetensors: it is no run, or the run was stopped before it had learned anything"
+            )
         path = there[0]
     head, weights = _read_head(path)
-    if not (Path(head.body).name == head.body): raise ValueError(f"{path} asks for a network {head.body!r}: no network has such a name")
-    try: body = make_body(head.body, not weights, head.size, head.layer, head.fit)
-    except ValueError as e: raise ValueError(f"{path} does not fit a network that is known here: {e}") from None
+    if not (Path(head.body).name == head.body):
+        raise ValueError(
+            f"{path} asks for a network {head.body!r}: no network has such a name"
+        )
+    try:
+        body = make_body(head.body, not weights, head.size, head.layer, head.fit)
+    except ValueError as e:
+        raise ValueError(
+            f"{path} does not fit a network that is known here: {e}"
+        ) from None
     except OSError as e:
-        raise OSError(f"{path}: {str(e).partition(': check the network')[0]}: they are needed once, so connect this machine to the network, "
-                      "or set the variable TORCH_HOME to the folder where another machine keeps them, or use a run that holds model.safetensors") from e
+        raise OSError(
+            f"{path}: {str(e).partition(': check the network')[0]}: they are needed once, so connect this machine to the network, "
+            "or set the variable TORCH_HOME to the folder where another machine keeps them, or use a run that holds model.safetensors"
+        ) from e
     if weights:
         want = body.model.state_dict()
-        if unfit := [k for k in {**want, **weights} if k not in want or k not in weights or want[k].shape != weights[k].shape]:
-            raise ValueError(f"{path} does not fit {head.body}: {unfit[0]} is missing, or has another shape. "
-                             f"The file was changed, or written with another version of {head.body}")
+        if unfit := [
+            k
+            for k in {**want, **weights}
+            if k not in want or k not in weights or want[k].shape != weights[k].shape
+        ]:
+            raise ValueError(
+                f"{path} does not fit {head.body}: {unfit[0]} is missing, or has another shape. "
+                f"The file was changed, or written with another version of {head.body}"
+            )
         body.model.load_state_dict(weights)
-    try: return Model(body, head).to(device)
-    except ValueError as e: raise ValueError(f"{path}: {str(e).partition(': load the head')[0]}: the file was changed, or written with another version") from None
+    try:
+        return Model(body, head).to(device)
+    except ValueError as e:
+        raise ValueError(
+            f"{path}: {str(e).partition(': load the head')[0]}: the file was changed, or written with another version"
+        ) from None
 
 # %% ../nbs/15_trainer.ipynb #tn012
 class _Batches(torch.utils.data.Dataset):
     "Pictures by lists of positions: each item is a whole batch, decoded by threads."
-    def __init__(self, files, y, size, how): self.files, self.y, self.size, self.how = files, y, size, how
-    def __len__(self): return len(self.files)
-    def __getitem__(self, at): return read_images([self.files[i] for i in at], self.size, **self.how), self.y[at]
+
+    def __init__(self, files, y, size, how):
+        self.files, self.y, self.size, self.how = files, y, size, how
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, at):
+        return read_images([self.files[i] for i in at], self.size, **self.how), self.y[
+            at
+        ]
+
 
 class _Order(torch.utils.data.Sampler):
     """Positions for each step, from `start` to `total`. The order of an epoch depends on the seed and on its number alone, so that a
     training can begin in the middle."""
-    def __init__(self, n, bs, seed, start, total, chance=None):
-        self.n, self.bs, self.seed, self.start, self.total, self.chance = n, bs, seed, start, total, chance
 
-    def __len__(self): return self.total - self.start
+    def __init__(self, n, bs, seed, start, total, chance=None):
+        self.n, self.bs, self.seed, self.start, self.total, self.chance = (
+            n,
+            bs,
+            seed,
+            start,
+            total,
+            chance,
+        )
+
+    def __len__(self):
+        return self.total - self.start
 
     def __iter__(self):
         per_epoch, epoch = _per_epoch(self.n, self.bs), None
         for step in range(self.start, self.total):
-            if step//per_epoch != epoch:
-                epoch = step//per_epoch
+            if step // per_epoch != epoch:
+                epoch = step // per_epoch
                 draw = np.random.default_rng([self.seed, epoch])
-                order = draw.permutation(self.n) if self.chance is None else draw.choice(self.n, self.n, p=self.chance)
-            at = step%per_epoch*self.bs
-            yield order[at:at + self.bs]
+                order = (
+                    draw.permutation(self.n)
+                    if self.chance is None
+                    else draw.choice(self.n, self.n, p=self.chance)
+                )
+            at = step % per_epoch * self.bs
+            yield order[at : at + self.bs]
+
 
 def _per_epoch(n, bs):
     "Steps in an epoch. What does not fill a batch waits for another epoch, which has another order."
-    return max(n//bs, 1)
+    return max(n // bs, 1)
 
 # %% ../nbs/15_trainer.ipynb #tn013
 def _seed_step(seed, step):
@@ -616,26 +1125,41 @@ def _seed_step(seed, step):
     np.random.seed(value)
     torch.manual_seed(value)
 
+
 def _generators():
     "The states of all generators of random numbers that a seed sets, each with the function that puts it back."
-    found = [(random.setstate, random.getstate()), (np.random.set_state, np.random.get_state()), (torch.set_rng_state, torch.get_rng_state())]
-    if torch.cuda.is_available(): found.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
-    if torch.backends.mps.is_available(): found.append((torch.mps.set_rng_state, torch.mps.get_rng_state()))
+    found = [
+        (random.setstate, random.getstate()),
+        (np.random.set_state, np.random.get_state()),
+        (torch.set_rng_state, torch.get_rng_state()),
+    ]
+    if torch.cuda.is_available():
+        found.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+    if torch.backends.mps.is_available():
+        found.append((torch.mps.set_rng_state, torch.mps.get_rng_state()))
     return found
 
-_turn = threading.RLock()  # generators are those of the whole process: trainings of several threads take turns
+
+_turn = (
+    threading.RLock()
+)  # generators are those of the whole process: trainings of several threads take turns
+
 
 @contextmanager
 def _own_randomness(seed):
     "Random numbers of our own. Afterwards they are the caller's again, and so are gradients and autocast, at whatever moment a Ctrl-C came."
     with _turn:
         before, grad = _generators(), torch.is_grad_enabled()
-        autocast = {kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")}
+        autocast = {
+            kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
+            for kind in ("cpu", "cuda")
+        }
         try:
             _seed_step(seed, 0)
             yield
         finally:
-            for put_back, state in before: put_back(state)
+            for put_back, state in before:
+                put_back(state)
             torch.set_grad_enabled(grad)
             for kind, (enabled, dtype) in autocast.items():
                 torch.set_autocast_enabled(kind, enabled)
@@ -646,13 +1170,22 @@ def _pack(opt):
     "The state of a fastai optimizer: tensors by name, and what else there is as JSON can hold it."
     state, tensors, plain = opt.state_dict(), {}, []
     for i, s in enumerate(state["state"]):
-        tensors |= {f"opt.{i}.{k}": v for k, v in s.items() if isinstance(v, torch.Tensor)}
+        tensors |= {
+            f"opt.{i}.{k}": v for k, v in s.items() if isinstance(v, torch.Tensor)
+        }
         plain.append({k: v for k, v in s.items() if not isinstance(v, torch.Tensor)})
-    return tensors, dict(state=plain, hypers=[{k: float(v) for k, v in h.items()} for h in state["hypers"]])
+    return tensors, dict(
+        state=plain,
+        hypers=[{k: float(v) for k, v in h.items()} for h in state["hypers"]],
+    )
+
 
 def _unpack(opt, tensors, plain):
     "Put the state back into an optimizer, beside the parameters that it belongs to."
-    states, params = [dict(s) for s in plain["state"]], [p for p, *_ in opt.all_params()]
+    states, params = (
+        [dict(s) for s in plain["state"]],
+        [p for p, *_ in opt.all_params()],
+    )
     for name, v in tensors.items():
         _, i, k = name.split(".")
         states[int(i)][k] = v.to(params[int(i)].device)
@@ -661,98 +1194,172 @@ def _unpack(opt, tensors, plain):
 # %% ../nbs/15_trainer.ipynb #tn011
 class Network(nn.Module):
     "Body, norm and head: float images (bs, 3, size, size) to logits (bs, n_out). What it learns can be folded into a `Head`."
-    def __init__(self,
+
+    def __init__(
+        self,
         body: Body,
         n_out: int,  # number of classes
         probe=None,  # weights (n_out, d) and biases (n_out,) of a linear classifier of features, to begin with; None: random numbers
         x=None,  # the features (n, d) that it was trained on
-        amp: torch.dtype | None = None,  # compute in bfloat16 or float16 where that does no harm; None: all in float32
+        amp: torch.dtype
+        | None = None,  # compute in bfloat16 or float16 where that does no harm; None: all in float32
     ):
         super().__init__()
         self.body, self.pooled, self.amp = body.model, body.pooled, amp
-        self.norm, self.head = nn.BatchNorm1d(body.n_features), nn.Linear(body.n_features, n_out)
-        if probe is None: return
+        self.norm, self.head = (
+            nn.BatchNorm1d(body.n_features),
+            nn.Linear(body.n_features, n_out),
+        )
+        if probe is None:
+            return
         weight, bias = probe
         mean, var = x.mean(0), x.var(0, correction=0).clamp(min=1e-6)
         self.norm.running_mean.copy_(mean)
         self.norm.running_var.copy_(var)
         with torch.no_grad():
-            self.head.weight.copy_(weight*(var + self.norm.eps).sqrt())
+            self.head.weight.copy_(weight * (var + self.norm.eps).sqrt())
             self.head.bias.copy_(bias + weight @ mean)
 
     def forward(self, x):
         with torch.autocast(x.device.type, self.amp, enabled=self.amp is not None):
             return self.head(self.norm(self.pooled(x))).float()
 
-    def folded(self) -> tuple:  # weight (n_out, d) and bias (n_out,) of a linear layer that does what norm and head do in evaluation
+    def folded(
+        self,
+    ) -> tuple:  # weight (n_out, d) and bias (n_out,) of a linear layer that does what norm and head do in evaluation
         with torch.no_grad():
-            scale = self.norm.weight/(self.norm.running_var + self.norm.eps).sqrt()
-            shift = self.norm.bias - scale*self.norm.running_mean
-            return (self.head.weight*scale).cpu().clone(), (self.head.bias + self.head.weight @ shift).cpu().clone()
+            scale = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
+            shift = self.norm.bias - scale * self.norm.running_mean
+            return (self.head.weight * scale).cpu().clone(), (
+                self.head.bias + self.head.weight @ shift
+            ).cpu().clone()
 
 # %% ../nbs/15_trainer.ipynb #tn068
 def _amp(device, precision):
     "The dtype that `train.precision` means on a device; None: float32. A GPU without bfloat16, such as a T4, multiplies float16 several times as fast as float32."
-    if precision != "auto": return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
-    if bf16_is_fast(device): return torch.bfloat16
-    return torch.float16 if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0) else None
+    if precision != "auto":
+        return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[
+            precision
+        ]
+    if bf16_is_fast(device):
+        return torch.bfloat16
+    return (
+        torch.float16
+        if device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)
+        else None
+    )
 
 # %% ../nbs/15_trainer.ipynb #tn015
 def _judge(net, files, y, body, mirror=False, weight=None, bs=None):
     "Loss, accuracy and logits (n, classes) of a network, in evaluation mode."
     device, outs = next(net.parameters()).device, []
-    bs = bs or 4*_usual_bs(device)
+    bs = bs or 4 * _usual_bs(device)
     with evaluating(net):
         for i in range(0, len(files), bs):
-            x = normalise(read_images(files[i:i + bs], body.size, **body.how), body.stats, device)
+            x = normalise(
+                read_images(files[i : i + bs], body.size, **body.how),
+                body.stats,
+                device,
+            )
             out = net(x)
-            outs.append(((out + net(x.flip(3)))/2 if mirror else out).cpu())
+            outs.append(((out + net(x.flip(3))) / 2 if mirror else out).cpu())
     logits = torch.cat(outs).clone()
-    return F.cross_entropy(logits, torch.from_numpy(y), weight).item(), (logits.argmax(1).numpy() == y).mean().item(), logits
+    return (
+        F.cross_entropy(logits, torch.from_numpy(y), weight).item(),
+        (logits.argmax(1).numpy() == y).mean().item(),
+        logits,
+    )
+
 
 def _better(now, best, n):
     """Is a judgement (accuracy, loss) by `n` pictures better than the best one so far?
 
     Accuracies that lie within the 95 % interval of so few pictures say nothing: there the loss decides."""
-    if best is None: return True
-    _, low, high = _wilson(round(best["accuracy"]*n), n)
-    if not low <= now["accuracy"] <= high: return now["accuracy"] > best["accuracy"]
+    if best is None:
+        return True
+    _, low, high = _wilson(round(best["accuracy"] * n), n)
+    if not low <= now["accuracy"] <= high:
+        return now["accuracy"] > best["accuracy"]
     return now["loss"] < best["loss"]
 
 # %% ../nbs/15_trainer.ipynb #tn033
 class _Asked:
     "In place of an optimizer of fastai, for a scaler of losses: it notes whether it was asked to step, as it is where all gradients are finite."
-    def __init__(self, opt): self.param_groups, self.to_step = opt.param_groups, False
-    def step(self): self.to_step = True
+
+    def __init__(self, opt):
+        self.param_groups, self.to_step = opt.param_groups, False
+
+    def step(self):
+        self.to_step = True
+
 
 class _Keeper(Callback):
     "What makes a fastai training resumable: it seeds each step, augments, judges, keeps the best weights, and writes checkpoints and the history."
+
     order = -5  # before mixed precision and the schedule
 
     def __init__(self, run, stock, body, config, plan, net, say):
-        self.run, self.stock, self.body, self.config, self.plan, self.say = run, stock, body, config.train, plan, say
-        self.minutes, self.mirror, self.weight = config.output.checkpoint_minutes, config.evaluation.mirror, _class_weights(stock, config)
-        self.scaler = torch.amp.GradScaler(body.device.type, enabled=net.amp == torch.float16)
-        self.step, self.best, self.best_weights, self.rows, self.losses = 0, None, {}, [], [0., 0]
-        self.spent = 0.
+        self.run, self.stock, self.body, self.config, self.plan, self.say = (
+            run,
+            stock,
+            body,
+            config.train,
+            plan,
+            say,
+        )
+        self.minutes, self.mirror, self.weight = (
+            config.output.checkpoint_minutes,
+            config.evaluation.mirror,
+            _class_weights(stock, config),
+        )
+        self.scaler = torch.amp.GradScaler(
+            body.device.type, enabled=net.amp == torch.float16
+        )
+        self.step, self.best, self.best_weights, self.rows, self.losses = (
+            0,
+            None,
+            {},
+            [],
+            [0.0, 0],
+        )
+        self.spent = 0.0
         self.augment = _augmentations(self.config.augment, body.size)
-        self.file, self.valid, self.train_at = run/"checkpoint.safetensors", stock.at("valid"), stock.at("train")
+        self.file, self.valid, self.train_at = (
+            run / "checkpoint.safetensors",
+            stock.at("valid"),
+            stock.at("train"),
+        )
         self.paths, self.y = np.array(stock.paths, object), stock.y
 
     def __call__(self, event_name):
         "fastai would put words of its own before those of an error, and ours are for the reader."
-        if hasattr(type(self), event_name): getattr(self, event_name)()
+        if hasattr(type(self), event_name):
+            getattr(self, event_name)()
 
     # what is kept
     def weights(self):
         "What learns: everything, or norm and head where the body is frozen."
         frozen = not any(p.requires_grad for p in self.net.body.parameters())
-        return {k: v.detach().cpu().clone() for k, v in self.net.state_dict().items() if not (frozen and k.startswith("body."))}
+        return {
+            k: v.detach().cpu().clone()
+            for k, v in self.net.state_dict().items()
+            if not (frozen and k.startswith("body."))
+        }
 
     def save(self):
         tensors, plain = _pack(self.learn.opt)
-        tensors |= {f"model.{k}": v for k, v in self.weights().items()} | {f"best.{k}": v for k, v in self.best_weights.items()}
-        state = dict(step=self.step, best=self.best, losses=self.losses, rows=self.rows, opt=plain, spent=self.clock(), scaler=self.scaler.state_dict())
+        tensors |= {f"model.{k}": v for k, v in self.weights().items()} | {
+            f"best.{k}": v for k, v in self.best_weights.items()
+        }
+        state = dict(
+            step=self.step,
+            best=self.best,
+            losses=self.losses,
+            rows=self.rows,
+            opt=plain,
+            spent=self.clock(),
+            scaler=self.scaler.state_dict(),
+        )
         save_weights(tensors, self.file, state=_sealed(tensors, state))
         self.saved = time.monotonic()
 
@@ -760,149 +1367,268 @@ class _Keeper(Callback):
         "Go back to the checkpoint. Raises `ValueError` where it is damaged."
         try:
             tensors, metadata = read_weights(self.file)
-            part = {name: {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")} for name in ("model", "best")}
+            part = {
+                name: {
+                    k.removeprefix(f"{name}."): v
+                    for k, v in tensors.items()
+                    if k.startswith(f"{name}.")
+                }
+                for name in ("model", "best")
+            }
             state = _unsealed(tensors, metadata["state"])
-            self.step, self.best, self.losses, self.rows, self.spent = (state[k] for k in ("step", "best", "losses", "rows", "spent"))
-            if self.best is not None: float(self.best["loss"])
-            if part["model"].keys() != self.weights().keys(): raise ValueError("its weights are of another network")
+            self.step, self.best, self.losses, self.rows, self.spent = (
+                state[k] for k in ("step", "best", "losses", "rows", "spent")
+            )
+            if self.best is not None:
+                float(self.best["loss"])
+            if part["model"].keys() != self.weights().keys():
+                raise ValueError("its weights are of another network")
             self.net.load_state_dict(part["model"], strict=False)
-            _unpack(self.learn.opt, {k: v for k, v in tensors.items() if k.startswith("opt.")}, state["opt"])
-            if state["scaler"] and self.scaler.is_enabled(): self.scaler.load_state_dict(state["scaler"])
-        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, AssertionError) as e:
-            raise ValueError(f"{self.file} does not belong to this run, or was changed ({' '.join(str(e).split())}): "
-                             "delete it, and --resume begins the fine-tuning anew") from e
+            _unpack(
+                self.learn.opt,
+                {k: v for k, v in tensors.items() if k.startswith("opt.")},
+                state["opt"],
+            )
+            if state["scaler"] and self.scaler.is_enabled():
+                self.scaler.load_state_dict(state["scaler"])
+        except (
+            KeyError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+            AssertionError,
+        ) as e:
+            raise ValueError(
+                f"{self.file} does not belong to this run, or was changed ({' '.join(str(e).split())}): "
+                "delete it, and --resume begins the fine-tuning anew"
+            ) from e
         self.best_weights = part["best"]
 
-    def clock(self): return self.spent + time.monotonic() - self.began
+    def clock(self):
+        return self.spent + time.monotonic() - self.began
 
     # what happens when
     def before_fit(self):
         self.began = self.saved = time.monotonic()
         self.first = self.step
-        self.bar = tqdm(total=self.plan["total"], initial=self.step, desc="training", unit="step", leave=False, disable=None)
+        self.bar = tqdm(
+            total=self.plan["total"],
+            initial=self.step,
+            desc="training",
+            unit="step",
+            leave=False,
+            disable=None,
+        )
         said = self.judge() if self.step == 0 else None
         self.write_history()
-        if said: self.say(said)
+        if said:
+            self.say(said)
 
     def before_batch(self):
         _seed_step(self.config.seed, self.step + 1)
         [images] = self.xb
-        self.learn.xb = _prepared(images, self.augment, self.body.stats),
-        self.learn.pct_train = self.step/self.plan["total"]
+        self.learn.xb = (_prepared(images, self.augment, self.body.stats),)
+        self.learn.pct_train = self.step / self.plan["total"]
 
     def after_loss(self):
         if not math.isfinite(value := self.loss.item()):
-            raise ValueError(f"the loss became {value} at step {self.step + 1}: the steps are too large. Begin a new run with a smaller train.lr than {self.config.lr:g}")
+            raise ValueError(
+                f"the loss became {value} at step {self.step + 1}: the steps are too large. Begin a new run with a smaller train.lr than {self.config.lr:g}"
+            )
         self.losses = [self.losses[0] + value, self.losses[1] + 1]
 
-    def before_backward(self): self.learn.loss_grad = self.scaler.scale(self.loss_grad)
+    def before_backward(self):
+        self.learn.loss_grad = self.scaler.scale(self.loss_grad)
 
     def before_step(self):
         "In float16 the loss is scaled up, so that small gradients survive. A step whose gradients overflow is left out, and the scale is halved."
-        if not self.scaler.is_enabled(): return
+        if not self.scaler.is_enabled():
+            return
         asked = _Asked(self.learn.opt)
         self.scaler.step(asked)
         self.scaler.update()
-        if not asked.to_step: raise CancelStepException
+        if not asked.to_step:
+            raise CancelStepException
 
     def after_batch(self):
         self.step += 1
         self.bar.update()
-        epoch, last = self.step/self.plan["per_epoch"], self.step == self.plan["total"]
+        epoch, last = (
+            self.step / self.plan["per_epoch"],
+            self.step == self.plan["total"],
+        )
         every = self.config.validate_every
-        between = every and epoch > self.config.validate_from and self.step%every == 0
-        if last or self.step%self.plan["per_epoch"] == 0 or between:
+        between = every and epoch > self.config.validate_from and self.step % every == 0
+        if last or self.step % self.plan["per_epoch"] == 0 or between:
             said = self.judge()
             self.write_history()
             self.save()
             self.say(said)
-        elif time.monotonic() - self.saved >= 60*self.minutes: self.save()
+        elif time.monotonic() - self.saved >= 60 * self.minutes:
+            self.save()
 
     def close(self):
         "Take the bar away, however the training ended."
-        if hasattr(self, "bar"): self.bar.close()
+        if hasattr(self, "bar"):
+            self.bar.close()
 
     def judge(self):
         "Judge the validation part, note it, and put it into words. The weights are kept if they are the best so far."
-        score = partial(_judge, self.net, body=self.body, mirror=self.mirror, weight=self.weight)
+        score = partial(
+            _judge, self.net, body=self.body, mirror=self.mirror, weight=self.weight
+        )
         loss, accuracy, _ = score(list(self.paths[self.valid]), self.y[self.valid])
-        train_loss = self.losses[0]/self.losses[1] if self.losses[1] else None
-        row = dict(epoch=round(self.step/self.plan["per_epoch"], 4), step=self.step, train_loss=train_loss, valid_loss=loss, accuracy=accuracy)
-        if self.config.train_accuracy and self.step%self.plan["per_epoch"] == 0:
-            row["train_accuracy"] = score(list(self.paths[self.train_at]), self.y[self.train_at])[1]
-        if self.step: row["lr"] = float(self.learn.opt.hypers[-1]["lr"])
+        train_loss = self.losses[0] / self.losses[1] if self.losses[1] else None
+        row = dict(
+            epoch=round(self.step / self.plan["per_epoch"], 4),
+            step=self.step,
+            train_loss=train_loss,
+            valid_loss=loss,
+            accuracy=accuracy,
+        )
+        if self.config.train_accuracy and self.step % self.plan["per_epoch"] == 0:
+            row["train_accuracy"] = score(
+                list(self.paths[self.train_at]), self.y[self.train_at]
+            )[1]
+        if self.step:
+            row["lr"] = float(self.learn.opt.hypers[-1]["lr"])
         self.rows.append(row | dict(seconds=round(self.clock(), 1)))
-        self.losses = [0., 0]
+        self.losses = [0.0, 0]
         now = dict(step=self.step, accuracy=accuracy, loss=loss)
-        better = accuracy >= (self.config.min_accuracy or 0) and _better(now, self.best, len(self.valid))
-        if better: self.best, self.best_weights = now, self.weights()
-        losses = [f"{name} {value:.3f}" for name, value in (("loss", train_loss), ("validation loss", loss)) if value is not None]
+        better = accuracy >= (self.config.min_accuracy or 0) and _better(
+            now, self.best, len(self.valid)
+        )
+        if better:
+            self.best, self.best_weights = now, self.weights()
+        losses = [
+            f"{name} {value:.3f}"
+            for name, value in (("loss", train_loss), ("validation loss", loss))
+            if value is not None
+        ]
         self.bar.clear()
-        return (f"epoch {row['epoch']:.2f}, step {self.step:,} of {self.plan['total']:,}: {', '.join(losses)}, accuracy {accuracy:.3f}"
-                + ", the best so far"*better + self.left())
+        return (
+            f"epoch {row['epoch']:.2f}, step {self.step:,} of {self.plan['total']:,}: {', '.join(losses)}, accuracy {accuracy:.3f}"
+            + ", the best so far" * better
+            + self.left()
+        )
 
     def left(self):
         "The time that the remaining steps will take, in words."
         done, todo = self.step - self.first, self.plan["total"] - self.step
-        return f", {tqdm.format_interval((time.monotonic() - self.began)/done*todo)} left" if done and todo else ""
+        return (
+            f", {tqdm.format_interval((time.monotonic() - self.began) / done * todo)} left"
+            if done and todo
+            else ""
+        )
 
     def write_history(self):
-        table = pd.DataFrame(self.rows, columns=[c for c in HISTORY if any(c in r for r in self.rows)])
-        _write_whole(self.run/"history.csv", table.to_csv(index=False).encode())
+        table = pd.DataFrame(
+            self.rows, columns=[c for c in HISTORY if any(c in r for r in self.rows)]
+        )
+        _write_whole(self.run / "history.csv", table.to_csv(index=False).encode())
 
     @property
-    def net(self): return self.learn.model
+    def net(self):
+        return self.learn.model
 
 # %% ../nbs/15_trainer.ipynb #tn052
 class _Loaders(DataLoaders):
     "Loaders of PyTorch for a Learner, which asks them where the model shall be."
+
     device = None
+
 
 def _augmentations(how, size):
     "fastai's transforms of a batch for each `train.augment`."
-    return {"none": lambda: [], "mirror": lambda: [Flip(p=.5)], "full": lambda: aug_transforms(size=size, min_scale=.75)}[how]()
+    return {
+        "none": lambda: [],
+        "mirror": lambda: [Flip(p=0.5)],
+        "full": lambda: aug_transforms(size=size, min_scale=0.75),
+    }[how]()
+
 
 def _prepared(images, tfms, stats):
     "A batch of pictures, uint8 (bs, height, width, 3), as the network gets it in training: augmented and normalised, float32 (bs, 3, size, size)."
-    x = TensorImage(images.permute(0, 3, 1, 2).float()/255)
-    for tfm in tfms: x = tfm(x, split_idx=0)
+    x = TensorImage(images.permute(0, 3, 1, 2).float() / 255)
+    for tfm in tfms:
+        x = tfm(x, split_idx=0)
     mean, std = (torch.tensor(s, device=x.device).view(3, 1, 1) for s in stats)
-    return ((x.as_subclass(torch.Tensor) - mean)/std).contiguous(memory_format=torch.channels_last)
+    return ((x.as_subclass(torch.Tensor) - mean) / std).contiguous(
+        memory_format=torch.channels_last
+    )
+
 
 def _batches(stock, body, config, plan):
     "The batches of all steps of a training, as a loader of PyTorch. The `start` of its sampler may still be moved."
     train, at = config.train, stock.at("train")
     chance = None
     if train.balance == "sampler":
-        chance = 1/np.bincount(stock.y[at])[stock.y[at]]
-        chance = chance/chance.sum()
+        chance = 1 / np.bincount(stock.y[at])[stock.y[at]]
+        chance = chance / chance.sum()
     order = _Order(len(at), train.batch_size, train.seed, 0, plan["total"], chance)
-    size = body.size if train.augment != "full" else body.size + body.size//4
+    size = body.size if train.augment != "full" else body.size + body.size // 4
     on_gpu = body.device.type == "cuda"
-    workers = (min(_cores(), 8) if on_gpu else 0) if config.data.workers is None else config.data.workers
-    return DataLoader(_Batches(np.array(stock.paths, object)[at], stock.y[at], size, body.how), batch_size=None, sampler=order, num_workers=workers,
-                      collate_fn=_as_they_are, worker_init_fn=_one_thread, pin_memory=on_gpu)
+    workers = (
+        (min(_cores(), 8) if on_gpu else 0)
+        if config.data.workers is None
+        else config.data.workers
+    )
+    return DataLoader(
+        _Batches(np.array(stock.paths, object)[at], stock.y[at], size, body.how),
+        batch_size=None,
+        sampler=order,
+        num_workers=workers,
+        collate_fn=_as_they_are,
+        worker_init_fn=_one_thread,
+        pin_memory=on_gpu,
+    )
 
-def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
-def _one_thread(worker): defaults.cpus = 1    # pictures are decoded by so many threads, in each process
+def _cores():
+    return (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count()
+    )
 
-def _as_they_are(batch): return tuple(torch.from_numpy(np.ascontiguousarray(v)) for v in batch)
+
+def _one_thread(worker):
+    defaults.cpus = 1  # pictures are decoded by so many threads, in each process
+
+
+def _as_they_are(batch):
+    return tuple(torch.from_numpy(np.ascontiguousarray(v)) for v in batch)
+
 
 def _class_weights(stock, config):
     "What each class counts in the loss (classes,); None: each picture counts the same."
-    if config.train.balance != "weights": return None
+    if config.train.balance != "weights":
+        return None
     counts = np.bincount(stock.y[stock.at("train")], minlength=len(stock.classes))
-    return torch.tensor(counts.sum()/(len(counts)*counts), dtype=torch.float32)
+    return torch.tensor(counts.sum() / (len(counts) * counts), dtype=torch.float32)
+
 
 def _optimizer(net, config, strategy):
     "A fastai optimizer of what the configuration says, with the highest rate of each of its groups."
     train = config.train
-    lr = [train.lr*train.lr_first, train.lr*math.sqrt(train.lr_first), train.lr] if strategy != "head" and train.lr_first < 1 else [train.lr]
+    lr = (
+        [train.lr * train.lr_first, train.lr * math.sqrt(train.lr_first), train.lr]
+        if strategy != "head" and train.lr_first < 1
+        else [train.lr]
+    )
     groups = param_groups(net, lr, head="head")
     params, lrs = [g["params"] for g in groups], np.array([g["lr"] for g in groups])
-    if train.optimizer == "adam": return Adam(params, lr=list(lrs), mom=train.momentum, sqr_mom=.99, wd=train.weight_decay)
+    if train.optimizer == "adam":
+        return Adam(
+            params,
+            lr=list(lrs),
+            mom=train.momentum,
+            sqr_mom=0.99,
+            wd=train.weight_decay,
+        )
     return SGD(params, lr=list(lrs), mom=train.momentum, wd=train.weight_decay)
+
 
 def _learner(run, net, stock, body, config, plan, say, cbs=()):
     "A fastai Learner of what the configuration says, and its `_Keeper`. Its one epoch is all the steps that are left."
@@ -910,15 +1636,30 @@ def _learner(run, net, stock, body, config, plan, say, cbs=()):
     keeper = _Keeper(run, stock, body, config, plan, net, say)
     opt = _optimizer(net, config, plan["strategy"])
     lrs = np.array([h["lr"] for h in opt.hypers])
-    if train.schedule == "one_cycle": rate = combined_cos(.25, lrs/25, lrs, lrs/1e5)
+    if train.schedule == "one_cycle":
+        rate = combined_cos(0.25, lrs / 25, lrs, lrs / 1e5)
     else:
-        def rate(share): return lrs*train.lr_factor**(int(round(share*plan["total"]))//plan["per_epoch"]//train.lr_every)
+
+        def rate(share):
+            return lrs * train.lr_factor ** (
+                int(round(share * plan["total"])) // plan["per_epoch"] // train.lr_every
+            )
+
     weight = _class_weights(stock, config)
     dls = _Loaders(_batches(stock, body, config, plan), [])
     dls.device = device
     cbs = [TrainEvalCallback(), keeper, ParamScheduler({"lr": rate}), *cbs]
-    learn = Learner(dls, net, nn.CrossEntropyLoss(None if weight is None else weight.to(device)), lambda params, lr: opt, lr=train.lr, splitter=lambda model: opt.param_lists,
-                    cbs=cbs, train_bn=False, default_cbs=False)
+    learn = Learner(
+        dls,
+        net,
+        nn.CrossEntropyLoss(None if weight is None else weight.to(device)),
+        lambda params, lr: opt,
+        lr=train.lr,
+        splitter=lambda model: opt.param_lists,
+        cbs=cbs,
+        train_bn=False,
+        default_cbs=False,
+    )
     learn.create_opt()
     return learn, keeper
 
@@ -926,105 +1667,220 @@ def _learner(run, net, stock, body, config, plan, say, cbs=()):
 def _json(path, value):
     "Write a table of keys with a hash of it, the whole file or nothing."
     text = json.dumps(value, indent=1)
-    _write_whole(path, json.dumps(dict(value, sha256_of_this=hashlib.sha256(text.encode()).hexdigest()), indent=1).encode())
+    _write_whole(
+        path,
+        json.dumps(
+            dict(value, sha256_of_this=hashlib.sha256(text.encode()).hexdigest()),
+            indent=1,
+        ).encode(),
+    )
+
 
 def _read_json(path):
     "A file of a run. Raises `ValueError` where it was changed."
-    try: value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as e: raise ValueError(f"{path} is no JSON ({e}): it was changed. Begin a new run without --resume") from None
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as e:
+        raise ValueError(
+            f"{path} is no JSON ({e}): it was changed. Begin a new run without --resume"
+        ) from None
     sha256 = value.pop("sha256_of_this", None) if isinstance(value, dict) else None
-    if sha256 is None or sha256 != hashlib.sha256(json.dumps(value, indent=1).encode()).hexdigest():
-        raise ValueError(f"{path} is not what the run has written: it was changed. Begin a new run without --resume")
+    if (
+        sha256 is None
+        or sha256 != hashlib.sha256(json.dumps(value, indent=1).encode()).hexdigest()
+    ):
+        raise ValueError(
+            f"{path} is not what the run has written: it was changed. Begin a new run without --resume"
+        )
     return value
+
 
 def _new_run(runs, name, stock, config):
     "Make the folder of a run, with its configuration and the list of its pictures: whole or not at all, and never over another one."
     table = stock.table.assign(digest=_digests(stock.paths))
     if gone := [file for file, digest in zip(table.file, table.digest) if not digest]:
-        raise ValueError(f"{stock.folder} is being changed: {_some(gone)} could be read and is not there any more. Begin again when it is complete")
+        raise ValueError(
+            f"{stock.folder} is being changed: {_some(gone)} could be read and is not there any more. Begin again when it is complete"
+        )
     runs.mkdir(parents=True, exist_ok=True)
-    with FileLock(runs/".lock"):
-        for left in runs.glob(".new-*.part"): shutil.rmtree(left, ignore_errors=True)
-        new = runs/f".new-{os.getpid()}.part"
+    with FileLock(runs / ".lock"):
+        for left in runs.glob(".new-*.part"):
+            shutil.rmtree(left, ignore_errors=True)
+        new = runs / f".new-{os.getpid()}.part"
         new.mkdir()
         try:
-            run = next(path for n in range(1, 10**9) if not os.path.lexists(path := runs/(name if n == 1 else f"{name}_{n}")))
-            save_config(config, new/"config.yaml")
-            _write_whole(new/"split.csv", _csv([table.columns, *table.itertuples(index=False)]))
-            hashes = {name: hashlib.sha256((new/name).read_bytes()).hexdigest() for name in ("config.yaml", "split.csv")}
-            _json(new/"stock.json", dict(format=1, name=run.name, base=name, begun=time.time(), folder=str(stock.folder), from_run=_from_run(run, stock.folder),
-                                         notes=stock.notes, sha256=hashes, tutorial_lib=__version__))
+            run = next(
+                path
+                for n in range(1, 10**9)
+                if not os.path.lexists(
+                    path := runs / (name if n == 1 else f"{name}_{n}")
+                )
+            )
+            save_config(config, new / "config.yaml")
+            _write_whole(
+                new / "split.csv", _csv([table.columns, *table.itertuples(index=False)])
+            )
+            hashes = {
+                name: hashlib.sha256((new / name).read_bytes()).hexdigest()
+                for name in ("config.yaml", "split.csv")
+            }
+            _json(
+                new / "stock.json",
+                dict(
+                    format=1,
+                    name=run.name,
+                    base=name,
+                    begun=time.time(),
+                    folder=str(stock.folder),
+                    from_run=_from_run(run, stock.folder),
+                    notes=stock.notes,
+                    sha256=hashes,
+                    tutorial_lib=__version__,
+                ),
+            )
             new.rename(run)
-        finally: shutil.rmtree(new, ignore_errors=True)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     return run
+
 
 def _old_run(run):
     "Read back the pictures and the configuration of a run."
-    about = _read_json(run/"stock.json")
+    about = _read_json(run / "stock.json")
     for name, sha256 in about["sha256"].items():
-        if not (run/name).is_file() or hashlib.sha256((run/name).read_bytes()).hexdigest() != sha256:
-            raise ValueError(f"{run/name} is not the file that the run was begun with: begin a new run without --resume")
-    head, *rows = csv.reader(io.StringIO((run/"split.csv").read_bytes().decode("utf-8", "surrogateescape"), newline=""))
+        if (
+            not (run / name).is_file()
+            or hashlib.sha256((run / name).read_bytes()).hexdigest() != sha256
+        ):
+            raise ValueError(
+                f"{run / name} is not the file that the run was begun with: begin a new run without --resume"
+            )
+    head, *rows = csv.reader(
+        io.StringIO(
+            (run / "split.csv").read_bytes().decode("utf-8", "surrogateescape"),
+            newline="",
+        )
+    )
     table = pd.DataFrame(rows, columns=head, dtype=object).astype({"bytes": int})
-    return Stock(Path(about["folder"]), table, about["notes"]), load_config(run/"config.yaml")
+    return Stock(Path(about["folder"]), table, about["notes"]), load_config(
+        run / "config.yaml"
+    )
 
 # %% ../nbs/15_trainer.ipynb #iss15r2
 def _digest_of(path):
     "A hash of the bytes of a picture; nothing where it is not there, or cannot be read."
     digest = hashlib.blake2b(digest_size=16)
     try:
-        if not os.path.isfile(path): return ""
+        if not os.path.isfile(path):
+            return ""
         with open(path, "rb") as f:
-            while piece := f.read(2**20): digest.update(piece)
-    except OSError: return ""
+            while piece := f.read(2**20):
+                digest.update(piece)
+    except OSError:
+        return ""
     return digest.hexdigest()
+
 
 def _digests(paths, digest_of=_digest_of):
     "The hash of each file. Reading and hashing free the interpreter's lock, so threads share the work."
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(tqdm(pool.map(digest_of, paths), desc="comparing", unit="image", total=len(paths), leave=False, disable=None))
+        return list(
+            tqdm(
+                pool.map(digest_of, paths),
+                desc="comparing",
+                unit="image",
+                total=len(paths),
+                leave=False,
+                disable=None,
+            )
+        )
 
 # %% ../nbs/15_trainer.ipynb #iss15r3
 def _from_run(run, folder):
     "The way from a run to its pictures, which stays when both are moved together; None where there is no way."
-    try: return os.path.relpath(folder, os.path.abspath(run))
-    except ValueError: return None    # another drive of Windows
+    try:
+        return os.path.relpath(folder, os.path.abspath(run))
+    except ValueError:
+        return None  # another drive of Windows
+
 
 def _same_place(a, b):
-    try: return os.path.samefile(a, b)
-    except (OSError, ValueError): return os.path.abspath(a) == os.path.abspath(b)
+    try:
+        return os.path.samefile(a, b)
+    except (OSError, ValueError):
+        return os.path.abspath(a) == os.path.abspath(b)
+
 
 def _runs_in(runs, name):
     "The runs in a folder, the newest last: (path, what stock.json says). `name`: of the run; None: any."
     found = []
     for path in runs.glob("*") if runs.is_dir() else []:
-        if path.match(".new-*.part"): continue    # of a process that was killed as it made a run, or is making one
-        try: about = _read_json(path/"stock.json")
-        except (OSError, ValueError): continue    # not ours, or damaged: it is left as it is
+        if path.match(".new-*.part"):
+            continue  # of a process that was killed as it made a run, or is making one
+        try:
+            about = _read_json(path / "stock.json")
+        except (OSError, ValueError):
+            continue  # not ours, or damaged: it is left as it is
         base, _, number = path.name.rpartition("_")
-        base, number = (base, int(number)) if base and number.isdecimal() else (path.name, 1)
-        if not isinstance(about.get("folder"), str) or name not in (None, path.name, base, about.get("base")): continue
+        base, number = (
+            (base, int(number)) if base and number.isdecimal() else (path.name, 1)
+        )
+        if not isinstance(about.get("folder"), str) or name not in (
+            None,
+            path.name,
+            base,
+            about.get("base"),
+        ):
+            continue
         # An older version made the run first and looked for the network then: what has this alone never began.
-        if "begun" not in about and {p.name for p in path.iterdir()} <= {".lock", "config.yaml", "split.csv", "stock.json"}: continue
-        begun = about.get("begun") or (path/"stock.json").stat().st_mtime
-        found.append((begun, path.name == about.get("name", path.name), number, path, about))    # of a run and its copy the run comes last
+        if "begun" not in about and {p.name for p in path.iterdir()} <= {
+            ".lock",
+            "config.yaml",
+            "split.csv",
+            "stock.json",
+        }:
+            continue
+        begun = about.get("begun") or (path / "stock.json").stat().st_mtime
+        found.append(
+            (begun, path.name == about.get("name", path.name), number, path, about)
+        )  # of a run and its copy the run comes last
     return [(path, about) for *_, path, about in sorted(found, key=lambda run: run[:4])]
+
 
 def _is_of(run, about, folder, digest_of):
     "Were these the pictures of a run, though they are in another place now?"
-    try: stock, _ = _old_run(run)
-    except (OSError, ValueError, KeyError): return False
-    if "digest" not in stock.table: return False    # an older version did not know them
+    try:
+        stock, _ = _old_run(run)
+    except (OSError, ValueError, KeyError):
+        return False
+    if "digest" not in stock.table:
+        return False  # an older version did not know them
     paths = Stock(folder, stock.table).paths
-    if not any(path.is_file() for path in paths[::max(1, len(paths)//20)]): return False    # quickly: there may be many runs
-    there = [(path, digest) for path, size, digest in zip(paths, stock.table.bytes, stock.table.digest)
-             if path.is_file() and path.stat().st_size == size]
-    if len(there) <= len(stock.table)/2: return False
-    same = sum(now == digest for now, (_, digest) in zip(_digests([path for path, _ in there], digest_of), there))
+    if not any(path.is_file() for path in paths[:: max(1, len(paths) // 20)]):
+        return False  # quickly: there may be many runs
+    there = [
+        (path, digest)
+        for path, size, digest in zip(paths, stock.table.bytes, stock.table.digest)
+        if path.is_file() and path.stat().st_size == size
+    ]
+    if len(there) <= len(stock.table) / 2:
+        return False
+    same = sum(
+        now == digest
+        for now, (_, digest) in zip(
+            _digests([path for path, _ in there], digest_of), there
+        )
+    )
     way = about.get("from_run")
-    moved = not os.path.isdir(about["folder"]) or way and _same_place(os.path.join(run, way), folder)
-    if moved: return same > len(stock.table)/2    # what else has changed is said later
+    moved = (
+        not os.path.isdir(about["folder"])
+        or way
+        and _same_place(os.path.join(run, way), folder)
+    )
+    if moved:
+        return same > len(stock.table) / 2  # what else has changed is said later
     return same == len(stock.table) and not _added(stock.table, folder)[0]
+
 
 def _run_of(runs, name, folder, digest_of):
     "The newest run of a folder, wherever both are now; or None. Pictures that are where they were come before equal ones elsewhere."
@@ -1036,138 +1892,287 @@ def _run_of(runs, name, folder, digest_of):
 # %% ../nbs/15_trainer.ipynb #iss15r4
 def _added(table, folder):
     "Pictures of a folder that are not in a table: names, label of each, and why there are none where the folder cannot be used as it is now."
-    try: now = _inventory(folder)[0]
-    except ValueError as e: return [], [], e
+    try:
+        now = _inventory(folder)[0]
+    except ValueError as e:
+        return [], [], e
     known = set(table.file)
-    new = [(path, name, label) for path, label in zip(now.file, now.label) if (name := path.relative_to(folder).as_posix()) not in known]
-    new = [(name, label) for (_, name, label), (reason, _) in zip(new, _map(_look, [path for path, *_ in new])) if not reason]
+    new = [
+        (path, name, label)
+        for path, label in zip(now.file, now.label)
+        if (name := path.relative_to(folder).as_posix()) not in known
+    ]
+    new = [
+        (name, label)
+        for (_, name, label), (reason, _) in zip(
+            new, _map(_look, [path for path, *_ in new])
+        )
+        if not reason
+    ]
     return [name for name, _ in new], [label for _, label in new], None
 
-def _few(words, names): return [f"{len(names):,} {words} ({_some(names)})"] if names else []
+
+def _few(words, names):
+    return [f"{len(names):,} {words} ({_some(names)})"] if names else []
+
 
 def _changes(stock, digest_of, as_begun):
     "What is not as it was when a run began, in words; and whether all of its own pictures are as they were."
     table, paths = stock.table, stock.paths
-    if "digest" in table: now, was = _digests(paths, digest_of), table.digest
-    else: now, was = [path.stat().st_size if path.is_file() else "" for path in paths], table.bytes    # of an older version
+    if "digest" in table:
+        now, was = _digests(paths, digest_of), table.digest
+    else:
+        now, was = (
+            [path.stat().st_size if path.is_file() else "" for path in paths],
+            table.bytes,
+        )  # of an older version
     lost = [file for file, path in zip(table.file, paths) if not os.path.lexists(path)]
-    other = [file for file, a, b in zip(table.file, was, now) if a != b and file not in {*lost}]
-    if as_begun: added, labels = [], []
+    other = [
+        file
+        for file, a, b in zip(table.file, was, now)
+        if a != b and file not in {*lost}
+    ]
+    if as_begun:
+        added, labels = [], []
     else:
         added, labels, reason = _added(table, stock.folder)
-        if reason and not lost and not other: raise reason
-    new_names = {digest: (file, label) for digest, file, label in zip(_digests([stock.folder/file for file in added], digest_of), added, labels)}
-    went, kept = {"in another class": [], "renamed": []}, dict(zip(table.file, zip(table.label, was)))
+        if reason and not lost and not other:
+            raise reason
+    new_names = {
+        digest: (file, label)
+        for digest, file, label in zip(
+            _digests([stock.folder / file for file in added], digest_of), added, labels
+        )
+    }
+    went, kept = (
+        {"in another class": [], "renamed": []},
+        dict(zip(table.file, zip(table.label, was))),
+    )
     for file in lost:
         if kept[file][1] in new_names:
             to, label = new_names.pop(kept[file][1])
-            went["in another class" if label != kept[file][0] else "renamed"].append((file, to))
+            went["in another class" if label != kept[file][0] else "renamed"].append(
+                (file, to)
+            )
     pairs = [pair for some in went.values() for pair in some]
     gone, came = {file for file, _ in pairs}, {to for _, to in pairs}
     lost = [file for file in lost if file not in gone]
     more = [(file, label) for file, label in zip(added, labels) if file not in came]
     classes = sorted({label for _, label in more} - set(table.label))
     words = _few("added", [file for file, _ in more])
-    if classes: words[-1] += f", in new classes: {_some(classes)}"
+    if classes:
+        words[-1] += f", in new classes: {_some(classes)}"
     for word, some in went.items():
-        moves = ", ".join(f"{_plain(a, 120)!r} is now {_plain(b, 120)!r}" for a, b in some[:3])
-        if some: words.append(f"{len(some):,} {word} ({moves}{' and more' if len(some) > 3 else ''})")
-    words += _few("removed", lost) + _few("exchanged for others, or no longer readable", other)
+        moves = ", ".join(
+            f"{_plain(a, 120)!r} is now {_plain(b, 120)!r}" for a, b in some[:3]
+        )
+        if some:
+            words.append(
+                f"{len(some):,} {word} ({moves}{' and more' if len(some) > 3 else ''})"
+            )
+    words += _few("removed", lost) + _few(
+        "exchanged for others, or no longer readable", other
+    )
     return "; ".join(words), not (lost or other or gone)
+
 
 def _compare(run, stock, digest_of, as_begun, complete=False):
     "Raise `ValueError` where pictures are not those that a run was begun with. It names what changed and what can be done."
     said, own_are_there = _changes(stock, digest_of, as_begun)
-    if not said: return
+    if not said:
+        return
     begun = f"{run} {'is complete, and ' if complete else ''}was begun with other pictures than {_plain(str(stock.folder), _LONG)} holds now: {said}"
-    alone = "--as-begun (in Python resume=\"as begun\")"
-    if complete: raise ValueError(f"{begun}. Begin a new run without --resume, or take this one as it is with {alone}")
-    if own_are_there: raise ValueError(f"{begun}. Begin a new run without --resume, or go on with the pictures of the run alone with {alone}")
-    raise ValueError(f"{begun}. Put back what the run was begun with, or begin a new run without --resume")
+    alone = '--as-begun (in Python resume="as begun")'
+    if complete:
+        raise ValueError(
+            f"{begun}. Begin a new run without --resume, or take this one as it is with {alone}"
+        )
+    if own_are_there:
+        raise ValueError(
+            f"{begun}. Begin a new run without --resume, or go on with the pictures of the run alone with {alone}"
+        )
+    raise ValueError(
+        f"{begun}. Put back what the run was begun with, or begin a new run without --resume"
+    )
+
 
 def _move(run, folder):
     """Let a run know where its pictures are now. They have been compared: they are the same.
 
     Features are kept as far as each belongs to a file with the length and the time of change that the file has now; others are computed again."""
-    stock, about, lines = _old_run(run)[0], _read_json(run/"stock.json"), run/"features"/"rows.jsonl"
+    stock, about, lines = (
+        _old_run(run)[0],
+        _read_json(run / "stock.json"),
+        run / "features" / "rows.jsonl",
+    )
     stock.folder, rows = folder, []
     old = lines.read_bytes().splitlines(keepends=True) if lines.is_file() else []
     for line, file, path in zip(old, stock.table.file, stock.paths):
-        try: was, *stamp = json.loads(line)
-        except (ValueError, TypeError): break
+        try:
+            was, *stamp = json.loads(line)
+        except (ValueError, TypeError):
+            break
         key = _file_key(path)
-        if not line.endswith(b"\n") or tuple(stamp) != key[1:] or not Path(was).as_posix().endswith(f"/{file}"): break
+        if (
+            not line.endswith(b"\n")
+            or tuple(stamp) != key[1:]
+            or not Path(was).as_posix().endswith(f"/{file}")
+        ):
+            break
         rows.append(json.dumps(key).encode() + b"\n")
-    if rows != old: _write_whole(lines, b"".join(rows))
-    if str(folder) == about["folder"]: return
-    if (run/"run.json").is_file():    # for the report
-        try: judged = json.loads((run/"run.json").read_bytes())
-        except (ValueError, RecursionError): judged = None    # whoever reads it says so
-        if isinstance(judged, dict): _write_whole(run/"run.json", json.dumps(judged | {"images": str(folder)}, indent=1).encode())
-    _json(run/"stock.json", about | {"folder": str(folder), "from_run": _from_run(run, folder)})
+    if rows != old:
+        _write_whole(lines, b"".join(rows))
+    if str(folder) == about["folder"]:
+        return
+    if (run / "run.json").is_file():  # for the report
+        try:
+            judged = json.loads((run / "run.json").read_bytes())
+        except (ValueError, RecursionError):
+            judged = None  # whoever reads it says so
+        if isinstance(judged, dict):
+            _write_whole(
+                run / "run.json",
+                json.dumps(judged | {"images": str(folder)}, indent=1).encode(),
+            )
+    _json(
+        run / "stock.json",
+        about | {"folder": str(folder), "from_run": _from_run(run, folder)},
+    )
 
 # %% ../nbs/15_trainer.ipynb #tn072
-_MOST_CLASSES = 1_000  # with more of them a probe would take hours: class means take its place
+_MOST_CLASSES = (
+    1_000  # with more of them a probe would take hours: class means take its place
+)
+
 
 def _means(x, y, k):
     "A linear classifier from the means of the classes and the variance within them, float32 (k, d) and (k,)."
-    x, n = torch.from_numpy(np.array(x)), torch.from_numpy(np.bincount(y, minlength=k)).float().clamp(min=1)
-    means = torch.zeros(k, x.shape[1]).index_add_(0, torch.from_numpy(y), x)/n[:, None]
-    var = sum((part - means[at]).square().sum(0) for part, at in zip(x.split(4096), torch.from_numpy(y).split(4096)))/len(x)
-    weight = means/(var + .1*x.var(0, correction=0) + 1e-6)
-    return weight, -(weight*means).sum(1)/2
+    x, n = (
+        torch.from_numpy(np.array(x)),
+        torch.from_numpy(np.bincount(y, minlength=k)).float().clamp(min=1),
+    )
+    means = (
+        torch.zeros(k, x.shape[1]).index_add_(0, torch.from_numpy(y), x) / n[:, None]
+    )
+    var = sum(
+        (part - means[at]).square().sum(0)
+        for part, at in zip(x.split(4096), torch.from_numpy(y).split(4096))
+    ) / len(x)
+    weight = means / (var + 0.1 * x.var(0, correction=0) + 1e-6)
+    return weight, -(weight * means).sum(1) / 2
+
 
 def _linear(x, y, k, l2s, balance=False):
     "A linear classifier of features: weights (k, d) and biases (k,). The means of classes count the same in any case."
-    if k > _MOST_CLASSES: return _means(x, y, k)
+    if k > _MOST_CLASSES:
+        return _means(x, y, k)
     probe = linear_probe(x, y, l2s, balance=balance)
     return probe.linear.weight.detach(), probe.linear.bias.detach()
 
-def _right(linear, x, y): return float((F.linear(torch.from_numpy(np.array(x)), *linear).argmax(1).numpy() == y).mean())
+
+def _right(linear, x, y):
+    return float(
+        (F.linear(torch.from_numpy(np.array(x)), *linear).argmax(1).numpy() == y).mean()
+    )
 
 # %% ../nbs/15_trainer.ipynb #tn039
-_L2S = 1, .3, .1, .03, .01, .003, .001  # for the last features; of earlier ones two are tried
+_L2S = (
+    1,
+    0.3,
+    0.1,
+    0.03,
+    0.01,
+    0.003,
+    0.001,
+)  # for the last features; of earlier ones two are tried
+
 
 def _features(run, body, stock, config, layers):
     """Layer -> features (n, d) of all pictures, from the cache of the run.
 
     Pictures of one batch are computed together, and another grouping may round in another way: so what a kill cut goes back to whole batches."""
-    lines, bs = run/"features"/"rows.jsonl", _usual_bs(body.device)
-    whole = [line for line in lines.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")] if lines.is_file() else []
-    if lines.is_file() and len(whole) < len(stock.table): _write_whole(lines, b"".join(whole[:len(whole)//bs*bs]))
-    bf16 = None if config.train.precision == "auto" else config.train.precision == "bfloat16"
-    return features(body.model, stock.paths, run/"features", layers, body.size, body.stats, config.evaluation.mirror, bf16, bs, how=body.how)
+    lines, bs = run / "features" / "rows.jsonl", _usual_bs(body.device)
+    whole = (
+        [
+            line
+            for line in lines.read_bytes().splitlines(keepends=True)
+            if line.endswith(b"\n")
+        ]
+        if lines.is_file()
+        else []
+    )
+    if lines.is_file() and len(whole) < len(stock.table):
+        _write_whole(lines, b"".join(whole[: len(whole) // bs * bs]))
+    bf16 = (
+        None
+        if config.train.precision == "auto"
+        else config.train.precision == "bfloat16"
+    )
+    return features(
+        body.model,
+        stock.paths,
+        run / "features",
+        layers,
+        body.size,
+        body.stats,
+        config.evaluation.mirror,
+        bf16,
+        bs,
+        how=body.how,
+    )
+
 
 def _probe(run, body, stock, config):
     "Probes of the last features, and of earlier ones where that is asked: layer -> (linear classifier, accuracy on the validation part)."
     asked = config.train.strategy
     parts = [p for p in body.parts if p != body.layer]
-    earlier = sorted({parts[len(parts)//2], parts[-2]}, key=parts.index) if asked in ("advised", "early probe") and len(parts) > 3 else []
+    earlier = (
+        sorted({parts[len(parts) // 2], parts[-2]}, key=parts.index)
+        if asked in ("advised", "early probe") and len(parts) > 3
+        else []
+    )
     y, train, valid = stock.y, stock.at("train"), stock.at("valid")
     found = {}
     for layer, x in _features(run, body, stock, config, [body.layer, *earlier]).items():
         x = np.ascontiguousarray(x)
-        linear = _linear(x[train], y[train], len(stock.classes), _L2S if layer == body.layer else (.1, .01), config.train.balance != "none")
+        linear = _linear(
+            x[train],
+            y[train],
+            len(stock.classes),
+            _L2S if layer == body.layer else (0.1, 0.01),
+            config.train.balance != "none",
+        )
         found[layer] = linear, _right(linear, x[valid], y[valid])
     return found
 
 # %% ../nbs/15_trainer.ipynb #tn022
 def _decide(probes, body, stock, config):
     "The strategy, and a sentence on why."
-    if config.train.strategy != "advised": return config.train.strategy, ""
+    if config.train.strategy != "advised":
+        return config.train.strategy, ""
     chosen = choose(read_scenarios())
     like = body.name if body.name in set(chosen.body) else "squeezenet1_0"
     n = len(stock.at("valid"))
     accuracy = {layer: a for layer, (_, a) in probes.items()}
     last = accuracy.pop(body.layer)
-    early = max(accuracy.values(), default=0.)
-    depth = 1 - (1 - early + .5/n)/(1 - last + .5/n)
+    early = max(accuracy.values(), default=0.0)
+    depth = 1 - (1 - early + 0.5 / n) / (1 - last + 0.5 / n)
     chosen = chosen[chosen.body == like]
-    told = recommend(chosen, last, early, depth, len(stock.at("train"))/len(stock.classes), n)
+    told = recommend(
+        chosen, last, early, depth, len(stock.at("train")) / len(stock.classes), n
+    )
     strategy = {"scratch": "everything"}.get(told["strategy"], told["strategy"])
-    if strategy == "early probe" and not accuracy: strategy = "probe"
-    other = "" if like == body.name else f", as far as what was measured with {like} holds for {body.name}"
-    return strategy, f"The nearest measured cell is {told['set']}, {told['size']}{other}: {strategy} is advised. {_how_sure(told, chosen)}".rstrip()
+    if strategy == "early probe" and not accuracy:
+        strategy = "probe"
+    other = (
+        ""
+        if like == body.name
+        else f", as far as what was measured with {like} holds for {body.name}"
+    )
+    return (
+        strategy,
+        f"The nearest measured cell is {told['set']}, {told['size']}{other}: {strategy} is advised. {_how_sure(told, chosen)}".rstrip(),
+    )
 
 # %% ../nbs/15_trainer.ipynb #tn074
 def _seconds(work, n=3):
@@ -1175,239 +2180,472 @@ def _seconds(work, n=3):
     work()
     return _each(work, n)
 
+
 def _each(work, n):
     "The time that a piece of work takes, as a mean of `n`."
     start = time.monotonic()
-    for _ in range(n): work()
-    return (time.monotonic() - start)/n
+    for _ in range(n):
+        work()
+    return (time.monotonic() - start) / n
+
 
 def _network(body, stock, strategy, seed, linear=None, x=None, amp=None):
     "A network of which the parts learn that the strategy says."
     torch.manual_seed(seed)
     net = Network(body, len(stock.classes), linear, x, amp)
-    parts = {"head": ["norm"], "last parts": ["norm", *(f"body.{p}" for p in body.parts[-2:])]}
-    if strategy in parts: freeze_body(net, parts[strategy], head="head")
+    parts = {
+        "head": ["norm"],
+        "last parts": ["norm", *(f"body.{p}" for p in body.parts[-2:])],
+    }
+    if strategy in parts:
+        freeze_body(net, parts[strategy], head="head")
     return net
+
 
 def _n_judged(n, per_epoch, train):
     "How often a training of `n` steps judges the validation part: before the first step, after each epoch and the last step, and as `validate_every` says."
-    after_epochs = n//per_epoch + (n % per_epoch > 0)
-    first, every = train.validate_from*per_epoch, train.validate_every
-    if not every or n <= first: return 1 + after_epochs
-    def multiples(k): return n//k - first//k
-    return 1 + after_epochs + multiples(every) - multiples(math.lcm(every, per_epoch)) - (n % every == 0 < n % per_epoch)
+    after_epochs = n // per_epoch + (n % per_epoch > 0)
+    first, every = train.validate_from * per_epoch, train.validate_every
+    if not every or n <= first:
+        return 1 + after_epochs
+
+    def multiples(k):
+        return n // k - first // k
+
+    return (
+        1
+        + after_epochs
+        + multiples(every)
+        - multiples(math.lcm(every, per_epoch))
+        - (n % every == 0 < n % per_epoch)
+    )
+
 
 def _steps(net, stock, body, config, amp=None):
     """How many steps fit into the minutes of the configuration, and how long one takes.
 
     Everything that takes time is tried once, and counted: the start of processes that read, reading, augmentation, steps, judging, files."""
-    train, per_epoch = config.train, _per_epoch(len(stock.at("train")), config.train.batch_size)
-    most = train.epochs*per_epoch
-    if train.minutes is None: return most, None
+    train, per_epoch = (
+        config.train,
+        _per_epoch(len(stock.at("train")), config.train.batch_size),
+    )
+    most = train.epochs * per_epoch
+    if train.minutes is None:
+        return most, None
     start = time.monotonic()
     trial = copy.deepcopy(net).train()
     trial.amp = amp or None
     opt, device = _optimizer(trial, config, "everything"), next(net.parameters()).device
     valid, tfms = stock.at("valid")[:64], _augmentations(train.augment, body.size)
     files, y = np.array(stock.paths, object)[valid].tolist(), stock.y[valid]
-    judge = _seconds(lambda: _judge(trial, files, y, body, config.evaluation.mirror), 1)/len(files)
-    with tempfile.TemporaryDirectory() as tmp: write = 4*_each(lambda: save_weights(trial, Path(tmp)/"weights"), 1)    # weights, the best ones, and two moments
+    judge = _seconds(
+        lambda: _judge(trial, files, y, body, config.evaluation.mirror), 1
+    ) / len(files)
+    with tempfile.TemporaryDirectory() as tmp:
+        write = 4 * _each(
+            lambda: save_weights(trial, Path(tmp) / "weights"), 1
+        )  # weights, the best ones, and two moments
     began = time.monotonic()
     loader = _batches(stock, body, config, dict(total=10**9))
     readers, batches = max(loader.num_workers, 1), iter(loader)
     next(batches)
     starting = time.monotonic() - began
+
     def step():
         x = _prepared(next(batches)[0].to(device), tfms, body.stats)
         loss = trial(x).square().mean()
         loss.backward()
         opt.step()
         opt.zero_grad()
-        return loss.item()    # waits for the device
+        return loss.item()  # waits for the device
+
     step()
-    for _ in range(2*readers if loader.num_workers else 0): next(batches)    # those that were read while nobody asked for them
-    one = _each(step, max(3, 2*readers))
-    left = 60*train.minutes - (time.monotonic() - start) - starting - judge*len(stock.table)
+    for _ in range(2 * readers if loader.num_workers else 0):
+        next(batches)  # those that were read while nobody asked for them
+    one = _each(step, max(3, 2 * readers))
+    left = (
+        60 * train.minutes
+        - (time.monotonic() - start)
+        - starting
+        - judge * len(stock.table)
+    )
+
     def needed(n):
         times = _n_judged(n, per_epoch, train)
-        again = len(stock.at("train"))*(n//per_epoch) if train.train_accuracy else 0
-        return n*one + times*(judge*len(stock.at("valid")) + write) + again*judge
-    return max(bisect_right(range(most + 1), left, key=needed) - 1, 0 if train.probe else 1), one
+        again = len(stock.at("train")) * (n // per_epoch) if train.train_accuracy else 0
+        return (
+            n * one + times * (judge * len(stock.at("valid")) + write) + again * judge
+        )
+
+    return max(
+        bisect_right(range(most + 1), left, key=needed) - 1, 0 if train.probe else 1
+    ), one
 
 # %% ../nbs/15_trainer.ipynb #tn076
 def _write_results(run, stock, config, logits, about):
     "Predictions, history and report of what a run has learned so far."
-    probs = torch.softmax(logits, 1, out=logits).numpy()    # in place: with many classes it is large
-    write_run(run, stock.paths, stock.table.part, stock.table.label, probs, stock.classes, stock.folder, about=about, config=annotated(config))
-    if config.output.report: report(run, worst=config.evaluation.worst)
+    probs = torch.softmax(
+        logits, 1, out=logits
+    ).numpy()  # in place: with many classes it is large
+    write_run(
+        run,
+        stock.paths,
+        stock.table.part,
+        stock.table.label,
+        probs,
+        stock.classes,
+        stock.folder,
+        about=about,
+        config=annotated(config),
+    )
+    if config.output.report:
+        report(run, worst=config.evaluation.worst)
     part = next(p for p in reversed(PARTS) if len(stock.at(p)))
     at = stock.at(part)
     return part, float((probs[at].argmax(1) == stock.y[at]).mean())
 
+
 def _head_of(linear, stock, body, config):
     "The head that is kept. Its configuration says no folder of this machine."
     config = Config(**config.model_dump(exclude={"output": True, "data": {"folder"}}))
-    return Head(*linear, stock.classes, body.name, body.fingerprint, body.layer, body.size, config.evaluation.mirror, annotated(config), config.data.fit)
+    return Head(
+        *linear,
+        stock.classes,
+        body.name,
+        body.fingerprint,
+        body.layer,
+        body.size,
+        config.evaluation.mirror,
+        annotated(config),
+        config.data.fit,
+    )
 
 # %% ../nbs/15_trainer.ipynb #tn019
 def _probe_stage(run, stock, config, body, say):
     "Probe, keep the head, report; and decide what comes then. Returns the plan."
     start, strategy, why = time.monotonic(), config.train.strategy, ""
-    plan = dict(format=1, body=body.name, fingerprint=body.fingerprint, layer=body.layer)
+    plan = dict(
+        format=1, body=body.name, fingerprint=body.fingerprint, layer=body.layer
+    )
     if config.train.probe:
         say(f"features: {body.name} at {body.size} pixels, {len(stock.table):,} images")
         probes = _probe(run, body, stock, config)
         strategy, why = _decide(probes, body, stock, config)
         earlier = [layer for layer in probes if layer != body.layer]
         plan["earlier"] = earlier
-        plan["layer"] = max(earlier, key=lambda layer: probes[layer][1]) if strategy == "early probe" else body.layer
+        plan["layer"] = (
+            max(earlier, key=lambda layer: probes[layer][1])
+            if strategy == "early probe"
+            else body.layer
+        )
         linear, accuracy = probes[plan["layer"]]
-        used = body if plan["layer"] == body.layer else make_body(body.name, True, body.size, plan["layer"], config.data.fit)
-        save_head(_head_of(linear, stock, used, config), run/"head.safetensors")
+        used = (
+            body
+            if plan["layer"] == body.layer
+            else make_body(body.name, True, body.size, plan["layer"], config.data.fit)
+        )
+        save_head(_head_of(linear, stock, used, config), run / "head.safetensors")
         plan |= dict(probe=accuracy)
-        _report_probe(run, stock, config, body, dict(plan, strategy=strategy if strategy in _PROBES else "probe"))
-        there = "head.safetensors and the report are" if config.output.report else "head.safetensors is"
-        say(f"probe: accuracy {accuracy:.3f} on the validation part, {there} there after {time.monotonic() - start:.0f} s. {why}")
-    return dict(dict(earlier=[]), **plan, strategy=strategy, why=why, seconds=round(time.monotonic() - start, 1))
+        _report_probe(
+            run,
+            stock,
+            config,
+            body,
+            dict(plan, strategy=strategy if strategy in _PROBES else "probe"),
+        )
+        there = (
+            "head.safetensors and the report are"
+            if config.output.report
+            else "head.safetensors is"
+        )
+        say(
+            f"probe: accuracy {accuracy:.3f} on the validation part, {there} there after {time.monotonic() - start:.0f} s. {why}"
+        )
+    return dict(
+        dict(earlier=[]),
+        **plan,
+        strategy=strategy,
+        why=why,
+        seconds=round(time.monotonic() - start, 1),
+    )
+
 
 _PROBES = "probe", "early probe"  # strategies that train no more than that
 
+
 def _report_probe(run, stock, config, body, plan):
     "Predictions and report of the head that a probe has left."
-    head = read_head(run/"head.safetensors")
-    logits = head.logits(_features(run, body, stock, config, [body.layer, *plan["earlier"]])[plan["layer"]])
+    head = read_head(run / "head.safetensors")
+    logits = head.logits(
+        _features(run, body, stock, config, [body.layer, *plan["earlier"]])[
+            plan["layer"]
+        ]
+    )
     return _write_results(run, stock, config, logits, _about(stock, config, body, plan))
+
 
 def _about(stock, config, body, plan):
     "How a model was made, for the report."
     images = {part: len(stock.at(part)) for part in PARTS if len(stock.at(part))}
-    return dict(network=body.name, pixels=body.size, recipe=config.recipe, strategy=plan["strategy"], **{k: plan[k] for k in ("tried", "why", "probe", "total", "best") if plan.get(k)},
-                images=images, seed=config.train.seed, split_seed=config.data.split_seed, device=str(body.device), notes=stock.notes)
+    return dict(
+        network=body.name,
+        pixels=body.size,
+        recipe=config.recipe,
+        strategy=plan["strategy"],
+        **{
+            k: plan[k]
+            for k in ("tried", "why", "probe", "total", "best")
+            if plan.get(k)
+        },
+        images=images,
+        seed=config.train.seed,
+        split_seed=config.data.split_seed,
+        device=str(body.device),
+        notes=stock.notes,
+    )
+
 
 def _tune_stage(run, stock, config, body, plan, say, cbs):
     "Fine-tune from the checkpoint, or from the beginning. Returns the network, and what its best weights were."
     amp, linear, x = _amp(body.device, config.train.precision), None, None
     if config.train.probe:
-        head = read_head(run/"head.safetensors")
+        head = read_head(run / "head.safetensors")
         linear = head.weight, head.bias
-        x = torch.from_numpy(np.array(_features(run, body, stock, config, [body.layer, *plan["earlier"]])[body.layer][stock.at("train")]))
-    net = _network(body, stock, plan["strategy"], config.train.seed, linear, x, amp).to(body.device, memory_format=torch.channels_last)
+        x = torch.from_numpy(
+            np.array(
+                _features(run, body, stock, config, [body.layer, *plan["earlier"]])[
+                    body.layer
+                ][stock.at("train")]
+            )
+        )
+    net = _network(body, stock, plan["strategy"], config.train.seed, linear, x, amp).to(
+        body.device, memory_format=torch.channels_last
+    )
     if "total" not in plan:
         plan["per_epoch"] = _per_epoch(len(stock.at("train")), config.train.batch_size)
         plan["total"], one = _steps(net, stock, body, config, amp)
-        about = f", in about {plan['total']*one/60:.1f} minutes without judging" if one else ""
-        say(f"fine-tuning: {plan['strategy']}, {plan['total']:,} steps of {config.train.batch_size} images, that is {plan['total']/plan['per_epoch']:.1f} epochs{about}")
-        _json(run/"plan.json", plan)
+        about = (
+            f", in about {plan['total'] * one / 60:.1f} minutes without judging"
+            if one
+            else ""
+        )
+        say(
+            f"fine-tuning: {plan['strategy']}, {plan['total']:,} steps of {config.train.batch_size} images, that is {plan['total'] / plan['per_epoch']:.1f} epochs{about}"
+        )
+        _json(run / "plan.json", plan)
     learn, keeper = _learner(run, net, stock, body, config, plan, say, cbs)
     if keeper.file.is_file():
         keeper.load()
         say(f"resumed at step {keeper.step:,} of {plan['total']:,}")
     learn.dls.train.sampler.start = keeper.step
     try:
-        if keeper.step < plan["total"]: learn.fit(1)
-    finally: keeper.close()
-    if config.train.keep == "best" and keeper.best: net.load_state_dict(keeper.best_weights, strict=False)
-    elif config.train.keep == "best" and plan["total"]: say(f"no accuracy reached train.min_accuracy ({config.train.min_accuracy}): the last weights are kept")
+        if keeper.step < plan["total"]:
+            learn.fit(1)
+    finally:
+        keeper.close()
+    if config.train.keep == "best" and keeper.best:
+        net.load_state_dict(keeper.best_weights, strict=False)
+    elif config.train.keep == "best" and plan["total"]:
+        say(
+            f"no accuracy reached train.min_accuracy ({config.train.min_accuracy}): the last weights are kept"
+        )
     return net, keeper.best if config.train.keep == "best" else None
+
 
 def _no_gain(config, plan, best):
     "Why the probe is kept though more was tried; or an empty text."
-    if not config.train.probe: return ""
-    if not plan["total"]: return f"not one step of fine-tuning {plan['strategy']} fits into train.minutes"
-    return f"fine-tuning {plan['strategy']} did not beat it" if best and best["step"] == 0 else ""
+    if not config.train.probe:
+        return ""
+    if not plan["total"]:
+        return f"not one step of fine-tuning {plan['strategy']} fits into train.minutes"
+    return (
+        f"fine-tuning {plan['strategy']} did not beat it"
+        if best and best["step"] == 0
+        else ""
+    )
+
 
 def _tune(run, stock, config, body, plan, say, cbs):
     "Fine-tune, and keep what is better: file, strategy of what is kept, the best judgement, and a sentence where that is the probe."
     net, best = _tune_stage(run, stock, config, body, plan, say, cbs)
     if no_gain := _no_gain(config, plan, best):
-        _report_probe(run, stock, config, body, plan | dict(strategy="probe", tried=plan["strategy"], why=f"Kept the probe: {no_gain}."))
+        _report_probe(
+            run,
+            stock,
+            config,
+            body,
+            plan
+            | dict(
+                strategy="probe",
+                tried=plan["strategy"],
+                why=f"Kept the probe: {no_gain}.",
+            ),
+        )
         return "head.safetensors", "probe", best, f"kept the probe: {no_gain}"
     frozen = plan["strategy"] == "head"
     file = "head.safetensors" if frozen else "model.safetensors"
-    if not frozen: vars(body).pop("_print", None)
+    if not frozen:
+        vars(body).pop("_print", None)
     head = _head_of(net.folded(), stock, body, config)
-    save_head(head, run/file, None if frozen else body)
-    if frozen: logits = head.logits(_features(run, body, stock, config, [body.layer, *plan["earlier"]])[body.layer])
-    else: logits = _judge(net, stock.paths, stock.y, body, config.evaluation.mirror)[2]
-    _write_results(run, stock, config, logits, _about(stock, config, body, plan | dict(best=f"step {best['step']:,}" if best else "")))
+    save_head(head, run / file, None if frozen else body)
+    if frozen:
+        logits = head.logits(
+            _features(run, body, stock, config, [body.layer, *plan["earlier"]])[
+                body.layer
+            ]
+        )
+    else:
+        logits = _judge(net, stock.paths, stock.y, body, config.evaluation.mirror)[2]
+    _write_results(
+        run,
+        stock,
+        config,
+        logits,
+        _about(
+            stock,
+            config,
+            body,
+            plan | dict(best=f"step {best['step']:,}" if best else ""),
+        ),
+    )
     return file, plan["strategy"], best, ""
 
 # %% ../nbs/15_trainer.ipynb #tn017
 def _body_of(config, name):
     "The body that a configuration asks for. Random weights depend on the seed."
     torch.manual_seed(config.train.seed)
-    return make_body(name, config.model.pretrained, config.data.size, fit=config.data.fit)
+    return make_body(
+        name, config.model.pretrained, config.data.size, fit=config.data.fit
+    )
+
 
 def _check_plan(run, plan, body):
     "Raise `ValueError` where the network is not the one that the run was begun with."
-    if (plan["body"], plan["fingerprint"]) == (body.name, body.fingerprint): return
-    same = "with other weights" if plan["body"] == body.name else f"and now it is {body.name}"
-    raise ValueError(f"{run} was begun with the network {plan['body']}, {same}: make its weights available again, or begin a new run without --resume")
+    if (plan["body"], plan["fingerprint"]) == (body.name, body.fingerprint):
+        return
+    same = (
+        "with other weights"
+        if plan["body"] == body.name
+        else f"and now it is {body.name}"
+    )
+    raise ValueError(
+        f"{run} was begun with the network {plan['body']}, {same}: make its weights available again, or begin a new run without --resume"
+    )
+
 
 def _train(run, stock, config, say, cbs, body=None, device=None):
     "Go through the stages of a run. Each is skipped if its result is there."
     start = time.monotonic()
-    for left in (path for kind in ("part", "old") for path in run.glob(f".*.{kind}")):    # of a process that was killed
+    for left in (
+        path for kind in ("part", "old") for path in run.glob(f".*.{kind}")
+    ):  # of a process that was killed
         shutil.rmtree(left) if left.is_dir() else left.unlink()
-    plan = _read_json(run/"plan.json") if (run/"plan.json").is_file() else None
+    plan = _read_json(run / "plan.json") if (run / "plan.json").is_file() else None
     body = body or _body_of(config, plan["body"] if plan else config.model.name)
     body.model.to(_chosen_device(device), memory_format=torch.channels_last)
-    if body.note: say(body.note)
-    if plan: _check_plan(run, plan, body)
+    if body.note:
+        say(body.note)
+    if plan:
+        _check_plan(run, plan, body)
     else:
         plan = _probe_stage(run, stock, config, body, say)
-        _json(run/"plan.json", plan)
+        _json(run / "plan.json", plan)
     file, kept, best, no_gain = "head.safetensors", plan["strategy"], None, ""
-    if kept not in _PROBES: file, kept, best, no_gain = _tune(run, stock, config, body, plan, say, cbs)
-    if config.output.report and not (run/"report"/"report.html").is_file(): report(run, worst=config.evaluation.worst)
+    if kept not in _PROBES:
+        file, kept, best, no_gain = _tune(run, stock, config, body, plan, say, cbs)
+    if config.output.report and not (run / "report" / "report.html").is_file():
+        report(run, worst=config.evaluation.worst)
     judged = read_run(run)
     part = next(p for p in reversed(PARTS) if p in judged.parts)
     judged = judged.only(part)
     tried = dict(tried=plan["strategy"]) if no_gain else {}
-    result = dict(format=1, file=file, bytes=(run/file).stat().st_size, strategy=kept, **tried, part=part, accuracy=float((judged.pred == judged.y).mean()),
-                  **{k: plan[k] for k in ("probe", "total") if k in plan}, best=best, seconds=round(time.monotonic() - start, 1))
-    _json(run/"result.json", result)
+    result = dict(
+        format=1,
+        file=file,
+        bytes=(run / file).stat().st_size,
+        strategy=kept,
+        **tried,
+        part=part,
+        accuracy=float((judged.pred == judged.y).mean()),
+        **{k: plan[k] for k in ("probe", "total") if k in plan},
+        best=best,
+        seconds=round(time.monotonic() - start, 1),
+    )
+    _json(run / "result.json", result)
     _tidy(run)
-    page = f", the report is {run/'report'/'report.html'}" if config.output.report else ""
-    say(f"done: {no_gain or kept}, accuracy {result['accuracy']:.3f} on the {part} part. {run/file} has {result['bytes']:,} bytes{page}")
+    page = (
+        f", the report is {run / 'report' / 'report.html'}"
+        if config.output.report
+        else ""
+    )
+    say(
+        f"done: {no_gain or kept}, accuracy {result['accuracy']:.3f} on the {part} part. {run / file} has {result['bytes']:,} bytes{page}"
+    )
+
 
 def _tidy(run):
     "Remove what only a run that goes on needs."
-    (run/"checkpoint.safetensors").unlink(missing_ok=True)
-    shutil.rmtree(run/"features", ignore_errors=True)
+    (run / "checkpoint.safetensors").unlink(missing_ok=True)
+    shutil.rmtree(run / "features", ignore_errors=True)
 
 # %% ../nbs/15_trainer.ipynb #iss15r5
 _GUARD = 'put what the script does under `if __name__ == "__main__":`'
 
+
 def _check_process():
     "Raise `RuntimeError` where a process is only importing the script that its parent runs. Nothing has begun by then."
-    if getattr(multiprocessing.current_process(), "_inheriting", False):    # so Python's own `multiprocessing` knows it
-        raise RuntimeError(f"{sys.argv[0] or 'the script'} calls train, and a process that it started for a part of the work runs it once more: {_GUARD}")
+    if getattr(
+        multiprocessing.current_process(), "_inheriting", False
+    ):  # so Python's own `multiprocessing` knows it
+        raise RuntimeError(
+            f"{sys.argv[0] or 'the script'} calls train, and a process that it started for a part of the work runs it once more: {_GUARD}"
+        )
+
 
 @contextmanager
 def _workers_named():
     "Say what ended the processes that read pictures, where the system starts them by running the script again."
-    try: yield
+    try:
+        yield
     except (RuntimeError, BrokenPipeError, EOFError) as e:
-        spawned = multiprocessing.get_start_method(allow_none=True) not in (None, "fork")
-        if not spawned or isinstance(e, RuntimeError) and "DataLoader worker" not in str(e): raise
-        raise RuntimeError(f"a process that reads pictures has ended ({_plain(str(e), 200)}). If this is a script, {_GUARD}; if it has that, set data.workers: 0. "
-                           "The run goes on with --resume") from e
+        spawned = multiprocessing.get_start_method(allow_none=True) not in (
+            None,
+            "fork",
+        )
+        if (
+            not spawned
+            or isinstance(e, RuntimeError)
+            and "DataLoader worker" not in str(e)
+        ):
+            raise
+        raise RuntimeError(
+            f"a process that reads pictures has ended ({_plain(str(e), 200)}). If this is a script, {_GUARD}; if it has that, set data.workers: 0. "
+            "The run goes on with --resume"
+        ) from e
+
 
 def _check_arguments(folder, resume, say, cbs):
     "Raise for what names no folder, and for another `resume`."
     if folder is not None and not isinstance(folder, (str, os.PathLike)):
-        raise TypeError(f"folder is {textwrap.shorten(repr(folder), 60, placeholder=' ...')}, of the type {type(folder).__name__}: give the path of one folder, "
-                        "with a sub-folder for each class. A configuration goes into config=")
-    if not callable(say): raise TypeError(f"say is {say!r}: give a function that takes a line of text, such as print")
-    if not isinstance(cbs, Iterable): raise TypeError(f"cbs is a {type(cbs).__name__}: give a list of callbacks")
-    if resume not in (False, True, None, "as begun"): raise ValueError(f"resume is {resume!r}: give True, False or \"as begun\"")
+        raise TypeError(
+            f"folder is {textwrap.shorten(repr(folder), 60, placeholder=' ...')}, of the type {type(folder).__name__}: give the path of one folder, "
+            "with a sub-folder for each class. A configuration goes into config="
+        )
+    if not callable(say):
+        raise TypeError(
+            f"say is {say!r}: give a function that takes a line of text, such as print"
+        )
+    if not isinstance(cbs, Iterable):
+        raise TypeError(f"cbs is a {type(cbs).__name__}: give a list of callbacks")
+    if resume not in (False, True, None, "as begun"):
+        raise ValueError(f'resume is {resume!r}: give True, False or "as begun"')
 
 # %% ../nbs/15_trainer.ipynb #tn004
 def train(
     folder=None,  # of images, as `take_stock` takes it; None: data.folder of the configuration
     config=None,  # all choices, as `as_config` takes them: a `Config`, a YAML file, a dict; None: the recipe fast, and for a run that goes on its own
-    resume: bool | str = False,  # go on with the newest run of this folder, if it was interrupted? "as begun": also without pictures that came later
+    resume: bool
+    | str = False,  # go on with the newest run of this folder, if it was interrupted? "as begun": also without pictures that came later
     say: Callable = print,  # what a line of progress is given to
     cbs=(),  # further callbacks of fastai that need no recorder
     device=None,  # where it computes: "cpu", "cuda", "cuda:1", "mps"; None: a GPU, if there is one
@@ -1426,19 +2664,40 @@ def train(
     asked = None if config is None and not keys else as_config(config, **keys)
     config = asked or Config()
     folder = folder or config.data.folder
-    if folder is None: raise ValueError("there is no folder of images: name one, or set data.folder in the configuration")
+    if folder is None:
+        raise ValueError(
+            "there is no folder of images: name one, or set data.folder in the configuration"
+        )
     folder, runs = _path(folder), _path(config.output.runs)
     whole, body, digest_of = Path(os.path.abspath(folder)), None, cache(_digest_of)
-    name = (config.output.run_name or whole.name or "run").encode("utf-8", "surrogateescape")[:200].decode("utf-8", "replace")
-    if runs.exists() and not runs.is_dir(): raise NotADirectoryError(f"{runs} is a file, so no run can be made in it: give another folder in output.runs")
-    def tell(text): say("\n".join(_plain(line, _LONG) for line in text.split("\n")))    # no name of a file moves the cursor of a terminal
+    name = (
+        (config.output.run_name or whole.name or "run")
+        .encode("utf-8", "surrogateescape")[:200]
+        .decode("utf-8", "replace")
+    )
+    if runs.exists() and not runs.is_dir():
+        raise NotADirectoryError(
+            f"{runs} is a file, so no run can be made in it: give another folder in output.runs"
+        )
+
+    def tell(text):
+        say(
+            "\n".join(_plain(line, _LONG) for line in text.split("\n"))
+        )  # no name of a file moves the cursor of a terminal
+
     with _own_randomness(config.train.seed):
-        run = _run_of(runs, config.output.run_name, whole, digest_of) if resume else None
+        run = (
+            _run_of(runs, config.output.run_name, whole, digest_of) if resume else None
+        )
         old = run is not None
-        if old and (run/"result.json").is_file(): return _completed(run, whole, asked, resume == "as begun", digest_of, tell)
+        if old and (run / "result.json").is_file():
+            return _completed(run, whole, asked, resume == "as begun", digest_of, tell)
         if not old:
-            if resume and _runs_in(runs, None): tell(f"no run in {runs} is of {folder}{f' and has the name {name}' if config.output.run_name else ''}: a new one begins")
-            if whole.is_dir():    # a network that is not known, or cannot be had, is to leave nothing behind
+            if resume and _runs_in(runs, None):
+                tell(
+                    f"no run in {runs} is of {folder}{f' and has the name {name}' if config.output.run_name else ''}: a new one begins"
+                )
+            if whole.is_dir():  # a network that is not known, or cannot be had, is to leave nothing behind
                 body = _body_of(config, config.model.name)
             stock = take_stock(folder, config.data)
             run = _new_run(runs, name, stock, config)
@@ -1446,78 +2705,155 @@ def train(
         with _only_one(run), _workers_named():
             stock, known = _old_run(run)
             if asked and old and (differs := _difference(known, asked)):
-                raise ValueError(f"{run} was begun with another configuration, {differs}: give the same one or none, or begin a new run without --resume")
-            if asked: known = _with_places(known, asked)
+                raise ValueError(
+                    f"{run} was begun with another configuration, {differs}: give the same one or none, or begin a new run without --resume"
+                )
+            if asked:
+                known = _with_places(known, asked)
             if old:
                 before, stock.folder = stock.folder, whole
                 _compare(run, stock, digest_of, resume == "as begun")
                 _move(run, whole)
-                tell(f"going on with {run}" + (f", whose pictures were in {before} and are now in {whole}" if before != whole else ""))
+                tell(
+                    f"going on with {run}"
+                    + (
+                        f", whose pictures were in {before} and are now in {whole}"
+                        if before != whole
+                        else ""
+                    )
+                )
             _train(run, stock, known, tell, cbs, body, device)
     return run
+
 
 def _completed(run, folder, asked, as_begun, digest_of, tell):
     "A run that has come to its end: there is nothing to do, unless something else is asked for."
     _tidy(run)
     stock, known = _old_run(run)
     if asked and (differs := _difference(known, asked)):
-        raise ValueError(f"{run} is complete, and was begun with another configuration, {differs}: begin a new run without --resume, or give the same one or none")
+        raise ValueError(
+            f"{run} is complete, and was begun with another configuration, {differs}: begin a new run without --resume, or give the same one or none"
+        )
     stock.folder = folder
-    if folder.is_dir() and not as_begun: _compare(run, stock, digest_of, False, True)
+    if folder.is_dir() and not as_begun:
+        _compare(run, stock, digest_of, False, True)
     tell(f"{run} is complete: there is nothing to resume")
-    if asked and asked.output.report and "output.report" in _given(asked) and not (run/"report"/"report.html").is_file():
-        tell(f"its report, which it did not have: {report(run, images=folder, worst=known.evaluation.worst)}")
+    if (
+        asked
+        and asked.output.report
+        and "output.report" in _given(asked)
+        and not (run / "report" / "report.html").is_file()
+    ):
+        tell(
+            f"its report, which it did not have: {report(run, images=folder, worst=known.evaluation.worst)}"
+        )
     return run
 
-def _may_change(key): return key.startswith("output.") or key in ("data.folder", "data.workers")    # where things are, and who reads them
+
+def _may_change(key):
+    return key.startswith("output.") or key in (
+        "data.folder",
+        "data.workers",
+    )  # where things are, and who reads them
+
 
 def _difference(known, asked):
     "The keys that somebody set and a run was not begun with, in words; or None."
     given = _given(asked)
-    differs = [f"{key} was {before!r} and is now {after!r}" for key, before, after in _differences(known, asked) if key in given and not _may_change(key)]
-    return ", ".join(differs[:3]) + (f" and {len(differs) - 3} more" if len(differs) > 3 else "") or None
+    differs = [
+        f"{key} was {before!r} and is now {after!r}"
+        for key, before, after in _differences(known, asked)
+        if key in given and not _may_change(key)
+    ]
+    return (
+        ", ".join(differs[:3])
+        + (f" and {len(differs) - 3} more" if len(differs) > 3 else "")
+        or None
+    )
+
 
 def _with_places(known, asked):
     "The configuration of a run, with what somebody set and may be another one when it goes on."
     for key in filter(_may_change, _given(asked) - {"data.folder"}):
         section, _, name = key.partition(".")
-        known = known.model_copy(update={section: getattr(known, section).model_copy(update={name: _value(asked, key)})})
+        known = known.model_copy(
+            update={
+                section: getattr(known, section).model_copy(
+                    update={name: _value(asked, key)}
+                )
+            }
+        )
     return known
+
 
 @contextmanager
 def _only_one(run):
     "Hold the run while this process works in it."
-    lock = FileLock(run/".lock", timeout=0)
-    try: lock.acquire()
-    except Timeout: raise RuntimeError(f"another process is at work in {run}: wait for it, or begin a new run without --resume") from None
-    try: yield
-    finally: lock.release()
+    lock = FileLock(run / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RuntimeError(
+            f"another process is at work in {run}: wait for it, or begin a new run without --resume"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 # %% ../nbs/15_trainer.ipynb #tn025
 def _check_evaluation(out):
     "Raise `FileExistsError` for a folder that holds anything else."
-    if not out.exists() or out.is_dir() and not any(out.iterdir()): return
-    if out.is_dir() and (out/"run.json").is_file() and not (out/"stock.json").exists(): return
-    raise FileExistsError(f"{out} is there and is no evaluation: nothing was written. Give another place, or move it away")
+    if not out.exists() or out.is_dir() and not any(out.iterdir()):
+        return
+    if (
+        out.is_dir()
+        and (out / "run.json").is_file()
+        and not (out / "stock.json").exists()
+    ):
+        return
+    raise FileExistsError(
+        f"{out} is there and is no evaluation: nothing was written. Give another place, or move it away"
+    )
+
 
 def _strange(folder, run, names, classes, table):
     "What is wrong with a folder of classes that a run does not know."
-    if folder.name in classes: return ValueError(f"{folder} is the folder of one class: give the folder above it, {folder.parent}")
-    below = {parts[1] for file in table.file if len(parts := file.relative_to(folder).parts) > 2}
-    if len(names) == 1 and below & set(classes): return ValueError(f"{folder} holds the folder {names[0]}, and this one holds the classes: give {folder/names[0]}")
+    if folder.name in classes:
+        return ValueError(
+            f"{folder} is the folder of one class: give the folder above it, {folder.parent}"
+        )
+    below = {
+        parts[1]
+        for file in table.file
+        if len(parts := file.relative_to(folder).parts) > 2
+    }
+    if len(names) == 1 and below & set(classes):
+        return ValueError(
+            f"{folder} holds the folder {names[0]}, and this one holds the classes: give {folder / names[0]}"
+        )
     if all(map(_part, names)):
-        return ValueError(f"{folder} holds parts, {', '.join(names)}: give one of them, such as {folder/names[0]}")
+        return ValueError(
+            f"{folder} holds parts, {', '.join(names)}: give one of them, such as {folder / names[0]}"
+        )
     near = get_close_matches(names[0], classes, n=1)
-    return ValueError(f"{folder} has the class {names[0]!r}, which {run} does not know" + (f" (did you mean {near[0]!r}?)" if near else "")
-                      + f": take its folder away, or give it the name of a class, such as {_some(classes)}")
+    return ValueError(
+        f"{folder} has the class {names[0]!r}, which {run} does not know"
+        + (f" (did you mean {near[0]!r}?)" if near else "")
+        + f": take its folder away, or give it the name of a class, such as {_some(classes)}"
+    )
+
 
 def _new_folder(place, name):
     "Make a folder of a name, or of the name and a number: no two callers get the same one."
     place.mkdir(parents=True, exist_ok=True)
     for n in range(1, 10**9):
-        try: (path := place/(name if n == 1 else f"{name}_{n}")).mkdir()
-        except FileExistsError: continue
+        try:
+            (path := place / (name if n == 1 else f"{name}_{n}")).mkdir()
+        except FileExistsError:
+            continue
         return path
+
 
 def evaluate(
     run,  # folder of a run
@@ -1529,18 +2865,45 @@ def evaluate(
 
     Raises what `load_model` raises, `ValueError` for a class that the classifier does not know, and for a folder without an image that can be read."""
     run, folder = _path(run), Path(os.path.abspath(_path(folder)))
-    if out is not None: _check_evaluation(out := _path(out))
+    if out is not None:
+        _check_evaluation(out := _path(out))
     model = load_model(run, device)
     table, skipped = _inventory(folder)
-    if strange := sorted(set(table.label) - set(model.classes)): raise _strange(folder, run, strange, model.classes, table)
+    if strange := sorted(set(table.label) - set(model.classes)):
+        raise _strange(folder, run, strange, model.classes, table)
     table = _decodable(folder, table, skipped)
-    if not len(table): raise ValueError(f"{folder} has no image that can be read: give other images")
-    parts = (list(table.file[i:i + 256]) for i in range(0, len(table), 256))
-    probs = np.concatenate([model.probabilities(read_images(files, model.body.size, **model.body.how)) for files in parts])
-    if out is None: out = _new_folder(run/"evaluations", folder.name)
+    if not len(table):
+        raise ValueError(f"{folder} has no image that can be read: give other images")
+    parts = (list(table.file[i : i + 256]) for i in range(0, len(table), 256))
+    probs = np.concatenate(
+        [
+            model.probabilities(read_images(files, model.body.size, **model.body.how))
+            for files in parts
+        ]
+    )
+    if out is None:
+        out = _new_folder(run / "evaluations", folder.name)
     long = [f.relative_to(folder).as_posix() for f in table.file[table.long]]
-    notes = [_plain(note, _LONG) for note in _place_notes(folder, table, sorted(skipped)) + _shape_note(long, model.head.fit)]
-    write_run(out, list(table.file), table.part.replace("", "test"), table.label, probs, model.classes, folder,
-              about=dict(classifier=run.name, network=model.body.name, pixels=model.body.size, notes=notes), config=model.head.config)
+    notes = [
+        _plain(note, _LONG)
+        for note in _place_notes(folder, table, sorted(skipped))
+        + _shape_note(long, model.head.fit)
+    ]
+    write_run(
+        out,
+        list(table.file),
+        table.part.replace("", "test"),
+        table.label,
+        probs,
+        model.classes,
+        folder,
+        about=dict(
+            classifier=run.name,
+            network=model.body.name,
+            pixels=model.body.size,
+            notes=notes,
+        ),
+        config=model.head.config,
+    )
     report(out)
     return Path(out)

@@ -34,21 +34,45 @@ def normalise(
     images,  # uint8 (n, h, w, 3), as `read_images` gives them
     stats=imagenet_stats,  # (means, standard deviations) of red, green and blue, from 0 to 1
     device="cpu",  # where to
-) -> torch.Tensor:  # float32 (n, 3, h, w), with the colours last in memory, which convolutions like
+) -> (
+    torch.Tensor
+):  # float32 (n, 3, h, w), with the colours last in memory, which convolutions like
     "Bring pictures into the form that a pretrained network has learned from."
     mean, std = (torch.tensor(s, device=device).view(3, 1, 1) for s in stats)
     x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
-    return ((x.float()/255 - mean)/std).contiguous(memory_format=torch.channels_last)
+    return ((x.float() / 255 - mean) / std).contiguous(
+        memory_format=torch.channels_last
+    )
 
 # %% ../nbs/10_transfer.ipynb #tr024
-_HEADS = "fc", "classifier", "head", "heads"  # where the families keep their last layers
-_AUXILIARY = "aux1.fc2", "aux2.fc2", "AuxLogits.fc"  # second heads of GoogLeNet and Inception, for training
+_HEADS = (
+    "fc",
+    "classifier",
+    "head",
+    "heads",
+)  # where the families keep their last layers
+_AUXILIARY = (
+    "aux1.fc2",
+    "aux2.fc2",
+    "AuxLogits.fc",
+)  # second heads of GoogLeNet and Inception, for training
+
 
 def _end(module, name):
     "The name of the layer that a chain of layers ends with, if it is a Linear or a 1x1 convolution; else None."
-    if isinstance(module, nn.Linear) or isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1): return name
-    if not isinstance(module, nn.Sequential): return None
-    last = [(child, m) for child, m in module.named_children() if any(True for _ in m.parameters())][-1:]
+    if (
+        isinstance(module, nn.Linear)
+        or isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+    ):
+        return name
+    if not isinstance(module, nn.Sequential):
+        return None
+    last = [
+        (child, m)
+        for child, m in module.named_children()
+        if any(True for _ in m.parameters())
+    ][-1:]
     return _end(last[0][1], f"{name}.{last[0][0]}".lstrip(".")) if last else None
 
 # %% ../nbs/10_transfer.ipynb #tr025
@@ -59,13 +83,22 @@ def find_head(
 
     It is an `nn.Linear` or a convolution with a 1x1 kernel. A model of timm says itself where it is. Raises `ValueError` if there is none."""
     if hasattr(model, "get_classifier"):
-        found = [name for name, m in model.named_modules() if m is model.get_classifier()]
+        found = [
+            name for name, m in model.named_modules() if m is model.get_classifier()
+        ]
     else:
-        parts = [("", model)] if isinstance(model, nn.Sequential) else [(name, getattr(model, name, None)) for name in _HEADS]
+        parts = (
+            [("", model)]
+            if isinstance(model, nn.Sequential)
+            else [(name, getattr(model, name, None)) for name in _HEADS]
+        )
         found = [end for name, part in parts if (end := _end(part, name))]
-    if found: return found[0]
-    raise ValueError(f"{type(model).__name__} has no known head: none of {', '.join(_HEADS)} ends in a Linear or in a 1x1 convolution. "
-                     "Print the model, and give the name of the layer that makes the logits")
+    if found:
+        return found[0]
+    raise ValueError(
+        f"{type(model).__name__} has no known head: none of {', '.join(_HEADS)} ends in a Linear or in a 1x1 convolution. "
+        "Print the model, and give the name of the layer that makes the logits"
+    )
 
 # %% ../nbs/10_transfer.ipynb #tr030
 def _heads(
@@ -75,33 +108,56 @@ def _heads(
     "The head, and second heads that some families have for training. Raises `ValueError` for a name that is no such layer."
     layers = dict(model.named_modules())
     name = find_head(model) if name is None else name
-    if name not in layers: raise ValueError(f"{type(model).__name__} has no layer {name!r}: print the model to see the names")
+    if name not in layers:
+        raise ValueError(
+            f"{type(model).__name__} has no layer {name!r}: print the model to see the names"
+        )
     if not name or not _end(layers[name], name) == name:
-        raise ValueError(f"{name!r} is a {type(layers[name]).__name__}: a head is an nn.Linear or a 1x1 convolution inside a model")
+        raise ValueError(
+            f"{name!r} is a {type(layers[name]).__name__}: a head is an nn.Linear or a 1x1 convolution inside a model"
+        )
     return [name, *(aux for aux in _AUXILIARY if aux in layers)]
 
 # %% ../nbs/10_transfer.ipynb #tr031
 def replace_head(
     model: nn.Module,  # a classifier; it is changed
     n_out: int,  # number of your classes
-    name: str | None = None,  # of the layer that makes the logits, such as "fc"; None: `find_head` finds it
-) -> pd.DataFrame:  # what was replaced: layer, kind, n_in, and its outputs before and after
+    name: str
+    | None = None,  # of the layer that makes the logits, such as "fc"; None: `find_head` finds it
+) -> (
+    pd.DataFrame
+):  # what was replaced: layer, kind, n_in, and its outputs before and after
     """Put a new layer with `n_out` outputs in place of the head. All other layers stay as they are.
 
     The new layer has random weights, and the device, dtype, bias or its lack, and mode of the old one. GoogLeNet and Inception have
     second heads for training; these are replaced too. Raises `ValueError` if no head is known, and for a number that cannot be."""
     if not isinstance(n_out, int) or isinstance(n_out, bool) or n_out < 1:
-        raise ValueError(f"n_out is {n_out!r}: give the number of classes, a whole number from 1 up")
+        raise ValueError(
+            f"n_out is {n_out!r}: give the number of classes, a whole number from 1 up"
+        )
     rows = []
     for name in _heads(model, name):
         old = model.get_submodule(name)
-        like = dict(bias=old.bias is not None, device=old.weight.device, dtype=old.weight.dtype)
-        if isinstance(old, nn.Linear): n_in, before, new = old.in_features, old.out_features, nn.Linear(old.in_features, n_out, **like)
-        else: n_in, before, new = old.in_channels, old.out_channels, nn.Conv2d(old.in_channels, n_out, 1, old.stride, **like)
+        like = dict(
+            bias=old.bias is not None, device=old.weight.device, dtype=old.weight.dtype
+        )
+        if isinstance(old, nn.Linear):
+            n_in, before, new = (
+                old.in_features,
+                old.out_features,
+                nn.Linear(old.in_features, n_out, **like),
+            )
+        else:
+            n_in, before, new = (
+                old.in_channels,
+                old.out_channels,
+                nn.Conv2d(old.in_channels, n_out, 1, old.stride, **like),
+            )
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, new.train(old.training))
         rows.append((name, type(old).__name__, n_in, before, n_out))
-    if isinstance(getattr(model, "num_classes", None), int): model.num_classes = n_out
+    if isinstance(getattr(model, "num_classes", None), int):
+        model.num_classes = n_out
     return pd.DataFrame(rows, columns=["layer", "kind", "n_in", "before", "after"])
 
 # %% ../nbs/10_transfer.ipynb #tr036
@@ -112,19 +168,28 @@ def _pool(
     if x.ndim == 4:
         last = x.shape[1] == x.shape[2] != x.shape[3]
         x = x.flatten(1, 2).transpose(1, 2) if last else x.flatten(2)
-    elif x.ndim == 3: x = x.transpose(1, 2)
+    elif x.ndim == 3:
+        x = x.transpose(1, 2)
     x = x.float()
-    return x.flatten(1) if x.ndim == 2 or x.shape[2] == 1 else torch.cat([x.mean(2), x.amax(2)], 1)
+    return (
+        x.flatten(1)
+        if x.ndim == 2 or x.shape[2] == 1
+        else torch.cat([x.mean(2), x.amax(2)], 1)
+    )
 
 # %% ../nbs/10_transfer.ipynb #tr037
-class _Enough(Exception): "All layers that somebody asked for have been called."
+class _Enough(Exception):
+    "All layers that somebody asked for have been called."
+
 
 def _mine(hook):
     "A hook that takes no notice of other threads, which may be asking the same model."
     me = threading.get_ident()
     return lambda *args: hook(*args) if threading.get_ident() == me else None
 
+
 _INPUT = "input of "  # before the name of a layer: what goes into it
+
 
 @contextmanager
 def _recording(
@@ -133,23 +198,46 @@ def _recording(
 ):  # a function: images -> pooled outputs of the layers, side by side; the model runs no further than it has to
     "Hooks on the layers, which are removed again."
     found, hooks = {}, []
+
     def keep(name, x):
         if not isinstance(x, torch.Tensor) or x.ndim not in (2, 3, 4):
-            raise ValueError(f"{name!r} gives no map, tokens or vectors, but {_shape(x)}: choose another layer")
+            raise ValueError(
+                f"{name!r} gives no map, tokens or vectors, but {_shape(x)}: choose another layer"
+            )
         found.setdefault(name, _pool(x))
-        if len(found) == len(layers): raise _Enough
+        if len(found) == len(layers):
+            raise _Enough
+
     for name in layers:
         m = model.get_submodule(name.removeprefix(_INPUT))
-        if name.startswith(_INPUT): hooks.append(m.register_forward_pre_hook(_mine(lambda m, args, name=name: keep(name, args[0]))))
-        else: hooks.append(m.register_forward_hook(_mine(lambda m, args, out, name=name: keep(name, out))))
+        if name.startswith(_INPUT):
+            hooks.append(
+                m.register_forward_pre_hook(
+                    _mine(lambda m, args, name=name: keep(name, args[0]))
+                )
+            )
+        else:
+            hooks.append(
+                m.register_forward_hook(
+                    _mine(lambda m, args, out, name=name: keep(name, out))
+                )
+            )
+
     def record(x):
         found.clear()
-        try: model(x)
-        except _Enough: return [found[name] for name in layers]
-        raise ValueError(f"the model does not call {[name for name in layers if name not in found]}: choose other layers")
-    try: yield record
+        try:
+            model(x)
+        except _Enough:
+            return [found[name] for name in layers]
+        raise ValueError(
+            f"the model does not call {[name for name in layers if name not in found]}: choose other layers"
+        )
+
+    try:
+        yield record
     finally:
-        for hook in hooks: hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 # %% ../nbs/10_transfer.ipynb #tr038
 def feature_layer(
@@ -165,19 +253,46 @@ def feature_layer(
     layer = model.get_submodule(head)
     n_in = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
     found, hooks = [f"{_INPUT}{head}"], []
+
     def note(name, m, out):
-        if isinstance(out, torch.Tensor) and out.ndim == 3: del found[1:]
-        if isinstance(out, torch.Tensor) and out.ndim == 4 and out.shape[1] == n_in and out[0, 0].numel() > 1: found.append(name)
-    def stop(m, args): raise _Enough
+        if isinstance(out, torch.Tensor) and out.ndim == 3:
+            del found[1:]
+        if (
+            isinstance(out, torch.Tensor)
+            and out.ndim == 4
+            and out.shape[1] == n_in
+            and out[0, 0].numel() > 1
+        ):
+            found.append(name)
+
+    def stop(m, args):
+        raise _Enough
+
     for name, m in model.named_modules():
         if name and not isinstance(m, (nn.Dropout, nn.Identity)):
-            hooks.append(m.register_forward_hook(_mine(lambda m, args, out, name=name: note(name, m, out))))
+            hooks.append(
+                m.register_forward_hook(
+                    _mine(lambda m, args, out, name=name: note(name, m, out))
+                )
+            )
     hooks.append(layer.register_forward_pre_hook(_mine(stop)))
     try:
-        with evaluating(model): model(torch.zeros(1, 3, size, size, device=layer.weight.device, dtype=layer.weight.dtype))
-    except _Enough: pass
+        with evaluating(model):
+            model(
+                torch.zeros(
+                    1,
+                    3,
+                    size,
+                    size,
+                    device=layer.weight.device,
+                    dtype=layer.weight.dtype,
+                )
+            )
+    except _Enough:
+        pass
     finally:
-        for hook in hooks: hook.remove()
+        for hook in hooks:
+            hook.remove()
     return found[-1]
 
 # %% ../nbs/10_transfer.ipynb #tr041
@@ -188,9 +303,19 @@ def _fingerprint(
     "A hash of everything in a model that its features depend on: its layers, and the numbers in them."
     digest = hashlib.blake2b(digest_size=12)
     for name, m in model.named_modules():
-        if name not in heads: digest.update(f"{name} {type(m).__name__} {m.extra_repr()}\n".encode())
+        if name not in heads:
+            digest.update(f"{name} {type(m).__name__} {m.extra_repr()}\n".encode())
     for name, v in model.state_dict().items():
-        if name.rpartition(".")[0] not in heads: digest.update(v.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        if name.rpartition(".")[0] not in heads:
+            digest.update(
+                v.detach()
+                .cpu()
+                .contiguous()
+                .flatten()
+                .view(torch.uint8)
+                .numpy()
+                .tobytes()
+            )
     return digest.hexdigest()
 
 # %% ../nbs/10_transfer.ipynb #tr043
@@ -198,6 +323,7 @@ def _file_key(file):
     "What a file is known by: its path, its length, and the time of its last change."
     stat = os.stat(file)
     return os.path.abspath(file), stat.st_size, stat.st_mtime_ns
+
 
 def _write(file, start, data):
     "Write `data` into a file from byte `start` on, nothing behind it, and wait until it is on the disk."
@@ -214,57 +340,88 @@ class _Cache:
 
     Rows are only added. A row counts when its line is there, and the line is written after it. So a program that is killed at any
     moment loses the rows that it was making, and no other. Use it inside `with cache.lock`."""
-    def __init__(self,
+
+    def __init__(
+        self,
         folder,  # it is made if it is not there
         made_by,  # all that the rows depend on beside their files; "width" is the length of a row
         rebuild=False,  # throw away rows that were made in another way? False: refuse them
     ):
         self.folder, self.width = Path(folder), made_by["width"]
-        if self.folder.exists() and not self.folder.is_dir(): raise NotADirectoryError(f"{folder} is a file: give a folder for the cache")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise NotADirectoryError(f"{folder} is a file: give a folder for the cache")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.rows, self.lines, self.about = (self.folder/name for name in ("rows.bin", "rows.jsonl", "cache.json"))
-        self.lock = FileLock(self.folder/".lock")
+        self.rows, self.lines, self.about = (
+            self.folder / name for name in ("rows.bin", "rows.jsonl", "cache.json")
+        )
+        self.lock = FileLock(self.folder / ".lock")
         with self.lock:
-            if self.about.exists(): self._compare(made_by, rebuild)
+            if self.about.exists():
+                self._compare(made_by, rebuild)
             if not self.about.exists():
-                for f in self.lines, self.rows: f.unlink(missing_ok=True)
+                for f in self.lines, self.rows:
+                    f.unlink(missing_ok=True)
                 part = self.about.with_suffix(".part")
                 _write(part, 0, json.dumps(made_by, indent=1).encode())
                 os.replace(part, self.about)
 
     def _compare(self, made_by, rebuild):
         "Raise `ValueError` for rows that were made in another way; remove their description, if they are to be made anew."
-        try: there = json.loads(self.about.read_bytes())
-        except ValueError: there = {}
-        if rebuild or not there: return self.about.unlink()
-        differ = [f"{k}={there.get(k)!r}, not {now!r}" for k, now in made_by.items() if there.get(k) != now]
-        if differ: raise ValueError(f"{self.folder} holds features of another kind: they were made with {'; '.join(differ)}. "
-                                    "Give another folder, or rebuild=True to throw them away and make new ones")
+        try:
+            there = json.loads(self.about.read_bytes())
+        except ValueError:
+            there = {}
+        if rebuild or not there:
+            return self.about.unlink()
+        differ = [
+            f"{k}={there.get(k)!r}, not {now!r}"
+            for k, now in made_by.items()
+            if there.get(k) != now
+        ]
+        if differ:
+            raise ValueError(
+                f"{self.folder} holds features of another kind: they were made with {'; '.join(differ)}. "
+                "Give another folder, or rebuild=True to throw them away and make new ones"
+            )
 
     def known(self) -> list:  # the key of each row, in order
         "Whose rows are there. A line that was cut does not count, nor what follows it, nor a line without its row."
-        if not self.lines.exists() or not self.rows.exists(): return []
+        if not self.lines.exists() or not self.rows.exists():
+            return []
         keys = []
-        for line in self.lines.read_bytes().splitlines(keepends=True)[:self.rows.stat().st_size//(4*self.width)]:
-            try: key = tuple(json.loads(line)) if line.endswith(b"\n") else ()
-            except ValueError: key = ()
-            if len(key) != 3: break
+        for line in self.lines.read_bytes().splitlines(keepends=True)[
+            : self.rows.stat().st_size // (4 * self.width)
+        ]:
+            try:
+                key = tuple(json.loads(line)) if line.endswith(b"\n") else ()
+            except ValueError:
+                key = ()
+            if len(key) != 3:
+                break
             keys.append(key)
         return keys
 
-    def add(self,
+    def add(
+        self,
         known,  # the keys that are there; the new ones are added
         keys,  # of the new rows
         rows,  # float32 (n, width)
     ):
         "Write rows, and then their lines."
-        def text(keys): return "".join(json.dumps(key) + "\n" for key in keys).encode()
-        _write(self.rows, len(known)*4*self.width, np.ascontiguousarray(rows, np.float32).tobytes())
+
+        def text(keys):
+            return "".join(json.dumps(key) + "\n" for key in keys).encode()
+
+        _write(
+            self.rows,
+            len(known) * 4 * self.width,
+            np.ascontiguousarray(rows, np.float32).tobytes(),
+        )
         _write(self.lines, len(text(known)), text(keys))
         known += keys
 
     def read(self) -> np.ndarray:  # all rows, mapped from the file
-        n = self.rows.stat().st_size//(4*self.width)
+        n = self.rows.stat().st_size // (4 * self.width)
         return np.memmap(self.rows, np.float32, "r", shape=(n, self.width))
 
 # %% ../nbs/10_transfer.ipynb #tr046
@@ -272,9 +429,12 @@ def _device(
     device,  # "cpu", "cuda" or a `torch.device`
 ) -> torch.device:
     "Raise `ValueError` for a device that this machine lacks."
-    try: torch.empty(0, device=device)
+    try:
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as e:
-        raise ValueError(f"device is {str(device)!r}, and PyTorch finds no such device on this machine: leave it out, or give \"cpu\"") from e
+        raise ValueError(
+            f'device is {str(device)!r}, and PyTorch finds no such device on this machine: leave it out, or give "cpu"'
+        ) from e
     return torch.device(device)
 
 # %% ../nbs/10_transfer.ipynb #tr047
@@ -284,22 +444,44 @@ def _layers(
     size,  # side of the pictures, in pixels
 ):  # names; width of the features of each; layers that these do not depend on
     "Try a grey picture. Raises `ValueError` for layers that are not there, are not called, or give no features."
-    names = [feature_layer(model, size)] if names is None else [names] if isinstance(names, str) else list(names)
+    names = (
+        [feature_layer(model, size)]
+        if names is None
+        else [names]
+        if isinstance(names, str)
+        else list(names)
+    )
     there = dict(model.named_modules())
     for name in names:
         if name.removeprefix(_INPUT) not in there:
-            raise ValueError(f"{type(model).__name__} has no layer {name!r}: `body_parts` lists some, and print(model) shows all")
-    if not names: raise ValueError("layers is an empty list: name layers, or leave it out")
-    try: heads = _heads(model)
-    except ValueError: heads = []
+            raise ValueError(
+                f"{type(model).__name__} has no layer {name!r}: `body_parts` lists some, and print(model) shows all"
+            )
+    if not names:
+        raise ValueError("layers is an empty list: name layers, or leave it out")
+    try:
+        heads = _heads(model)
+    except ValueError:
+        heads = []
     reached = []
-    hooks = [there[head].register_forward_hook(_mine(lambda m, args, out, head=head: reached.append(head))) for head in heads]
+    hooks = [
+        there[head].register_forward_hook(
+            _mine(lambda m, args, out, head=head: reached.append(head))
+        )
+        for head in heads
+    ]
     p = next(model.parameters())
     try:
         with evaluating(model), _recording(model, names) as record:
-            widths = [out.shape[1] for out in record(torch.zeros(1, 3, size, size, device=p.device, dtype=p.dtype))]
+            widths = [
+                out.shape[1]
+                for out in record(
+                    torch.zeros(1, 3, size, size, device=p.device, dtype=p.dtype)
+                )
+            ]
     finally:
-        for hook in hooks: hook.remove()
+        for hook in hooks:
+            hook.remove()
     return names, widths, [head for head in heads if head not in reached]
 
 # %% ../nbs/10_transfer.ipynb #tr048
@@ -315,15 +497,30 @@ def _fill(
     "Run files through the model and add their rows."
     how, device = json.loads(store.about.read_bytes()), next(model.parameters()).device
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=how["bf16"])
-    with evaluating(model), autocast, _recording(model, names) as record, tqdm(total=len(todo), desc="features", unit="image", leave=False) as bar:
+    with (
+        evaluating(model),
+        autocast,
+        _recording(model, names) as record,
+        tqdm(total=len(todo), desc="features", unit="image", leave=False) as bar,
+    ):
+
         def rows(images):
             x = normalise(images, how["stats"], device)
             out = torch.cat(record(x), 1)
-            return ((out + torch.cat(record(x.flip(3)), 1))/2 if how["mirror"] else out).cpu()
+            return (
+                (out + torch.cat(record(x.flip(3)), 1)) / 2 if how["mirror"] else out
+            ).cpu()
+
         for i in range(0, len(todo), chunk):
-            keys = todo[i:i + chunk]
+            keys = todo[i : i + chunk]
             images = read_images([path for path, *_ in keys], how["size"], **how["how"])
-            store.add(known, keys, torch.cat([rows(images[j:j + bs]) for j in range(0, len(images), bs)]).numpy())
+            store.add(
+                known,
+                keys,
+                torch.cat(
+                    [rows(images[j : j + bs]) for j in range(0, len(images), bs)]
+                ).numpy(),
+            )
             bar.update(len(keys))
 
 # %% ../nbs/10_transfer.ipynb #tr049
@@ -331,8 +528,10 @@ def _begun(
     folder,  # of a cache, which may not be there
     default,  # for a new one
 ) -> bool:  # was it begun in bfloat16?
-    try: return json.loads((Path(folder)/"cache.json").read_bytes())["bf16"]
-    except (OSError, ValueError, KeyError, TypeError): return default
+    try:
+        return json.loads((Path(folder) / "cache.json").read_bytes())["bf16"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return default
 
 # %% ../nbs/10_transfer.ipynb #tr050
 def features(
@@ -343,8 +542,10 @@ def features(
     size: int = 224,  # side of the pictures, in pixels: what the weights were trained with
     stats=imagenet_stats,  # (means, standard deviations) of the colours that the weights were trained with
     mirror: bool = True,  # average the features of a picture and of its mirror image? Twice the time
-    bf16: bool | None = None,  # compute in bfloat16? None: as the cache was begun, and a new one where `bf16_is_fast`
-    bs: int | None = None,  # pictures in a batch; None: 8 on a CPU, whose caches are small, and 64 elsewhere
+    bf16: bool
+    | None = None,  # compute in bfloat16? None: as the cache was begun, and a new one where `bf16_is_fast`
+    bs: int
+    | None = None,  # pictures in a batch; None: 8 on a CPU, whose caches are small, and 64 elsewhere
     rebuild: bool = False,  # throw away features of another kind that are in `cache`? False: refuse them
     device=None,  # where to compute; None: where the model is
     how: Mapping = {},  # further arguments of `read_images`: how a picture becomes a square
@@ -358,48 +559,76 @@ def features(
     layer or a device that is not there, and `FileNotFoundError` for a missing file."""
     _no_single(files)
     files, size = list(files), _pixels(size)
-    if not files: raise ValueError("there are no files: is the folder empty?")
+    if not files:
+        raise ValueError("there are no files: is the folder empty?")
     keys = [_file_key(f) for f in files]
     device = next(model.parameters()).device if device is None else _device(device)
     names, widths, unused = _layers(model.to(device), layers, size)
-    made_by = dict(format=1, weights=_fingerprint(model, unused), layers=names, size=size, stats=[[float(v) for v in s] for s in stats],
-                   mirror=bool(mirror), how=dict(how), bf16=_begun(cache, bf16_is_fast(device)) if bf16 is None else bool(bf16), width=sum(widths))
+    made_by = dict(
+        format=1,
+        weights=_fingerprint(model, unused),
+        layers=names,
+        size=size,
+        stats=[[float(v) for v in s] for s in stats],
+        mirror=bool(mirror),
+        how=dict(how),
+        bf16=_begun(cache, bf16_is_fast(device)) if bf16 is None else bool(bf16),
+        width=sum(widths),
+    )
     store = _Cache(cache, made_by, rebuild)
     with store.lock:
         known = store.known()
         todo = [key for key in dict.fromkeys(keys) if key not in {*known}]
-        if todo: _fill(store, known, todo, model, names, bs or (8 if device.type == "cpu" else 64))
+        if todo:
+            _fill(
+                store,
+                known,
+                todo,
+                model,
+                names,
+                bs or (8 if device.type == "cpu" else 64),
+            )
         rows, where = store.read(), {key: i for i, key in enumerate(known)}
     at = np.array([where[key] for key in keys])
-    rows = rows[at[0]:at[0] + len(at)] if (np.diff(at) == 1).all() else rows[at]
-    if layers is None or isinstance(layers, str): return rows
+    rows = rows[at[0] : at[0] + len(at)] if (np.diff(at) == 1).all() else rows[at]
+    if layers is None or isinstance(layers, str):
+        return rows
     return dict(zip(names, np.split(rows, np.cumsum(widths)[:-1], axis=1)))
 
 # %% ../nbs/10_transfer.ipynb #tr063
 class Probe:
     "A linear classifier of features. `linear` is an `nn.Linear` (d to classes), ready to be a head; `tried` lists each `l2` and its held-out accuracy."
-    def __init__(self, linear, classes, l2, tried): self.linear, self.classes, self.l2, self.tried = linear, classes, l2, tried
 
-    def __repr__(self): return f"Probe({self.linear.in_features} features, {len(self.classes)} classes, l2={self.l2:g})"
+    def __init__(self, linear, classes, l2, tried):
+        self.linear, self.classes, self.l2, self.tried = linear, classes, l2, tried
 
-    def logits(self,
+    def __repr__(self):
+        return f"Probe({self.linear.in_features} features, {len(self.classes)} classes, l2={self.l2:g})"
+
+    def logits(
+        self,
         x,  # features (n, d)
     ) -> np.ndarray:  # (n, classes)
-        with torch.inference_mode(): return self.linear(_rows(x)).numpy()
+        with torch.inference_mode():
+            return self.linear(_rows(x)).numpy()
 
-    def predict(self,
+    def predict(
+        self,
         x,  # features (n, d)
     ) -> np.ndarray:  # (n,), of `classes`
         return self.classes[self.logits(x).argmax(1)]
 
-    def accuracy(self,
+    def accuracy(
+        self,
         x,  # features (n, d)
         y,  # classes (n,)
     ) -> float:  # from 0 to 1
         return float((self.predict(x) == np.asarray(y)).mean())
 
 # %% ../nbs/10_transfer.ipynb #tr064
-def _rows(x): return torch.tensor(np.asarray(x, np.float32))
+def _rows(x):
+    return torch.tensor(np.asarray(x, np.float32))
+
 
 def _hold_out_rows(
     y,  # positions of classes, (n,)
@@ -408,9 +637,13 @@ def _hold_out_rows(
 ):  # positions to train on; held out
     "Hold out a share of each class, and never all of it."
     order = np.random.default_rng(seed).permutation(len(y))
-    held_out = [members[:min(round(valid*len(members)), len(members) - 1)] for members in (order[y[order] == k] for k in np.unique(y))]
+    held_out = [
+        members[: min(round(valid * len(members)), len(members) - 1)]
+        for members in (order[y[order] == k] for k in np.unique(y))
+    ]
     held_out = np.sort(np.concatenate(held_out))
     return np.setdiff1d(np.arange(len(y)), held_out), held_out
+
 
 def _fit(
     x,  # features (n, d), each of mean 0 and variance 1
@@ -421,23 +654,35 @@ def _fit(
 ):  # a tensor like `start`
     "Minimise the mean cross entropy and l2/2 times the sum of the squared weights, by L-BFGS."
     w = start.clone().requires_grad_()
-    opt = torch.optim.LBFGS([w], max_iter=100, history_size=10, tolerance_change=1e-7, line_search_fn="strong_wolfe")
+    opt = torch.optim.LBFGS(
+        [w],
+        max_iter=100,
+        history_size=10,
+        tolerance_change=1e-7,
+        line_search_fn="strong_wolfe",
+    )
+
     def loss():
         opt.zero_grad()
-        value = F.cross_entropy(torch.addmm(w[-1:], x, w[:-1]), y, weight) + l2/2*w[:-1].square().sum()
+        value = (
+            F.cross_entropy(torch.addmm(w[-1:], x, w[:-1]), y, weight)
+            + l2 / 2 * w[:-1].square().sum()
+        )
         value.backward()
         return value
+
     opt.step(loss)
     return w.detach()
 
 # %% ../nbs/10_transfer.ipynb #tr065
 def _unscaled(
     w,  # weights (d, classes) and biases (1, classes) for features of mean 0 and variance 1
-    mean, std,  # of the features (d,)
+    mean,
+    std,  # of the features (d,)
 ):  # the same classifier for the features as they are
     linear = nn.Linear(len(mean), w.shape[1])
     with torch.no_grad():
-        linear.weight.copy_((w[:-1]/std[:, None]).T)
+        linear.weight.copy_((w[:-1] / std[:, None]).T)
         linear.bias.copy_(w[-1] - linear.weight @ mean)
     return linear
 
@@ -445,7 +690,15 @@ def _unscaled(
 def linear_probe(
     x,  # features (n, d), as `features` gives them
     y,  # class of each row (n,): numbers or text
-    l2s=(1, .3, .1, .03, .01, .003, .001),  # strengths of regularisation to choose from
+    l2s=(
+        1,
+        0.3,
+        0.1,
+        0.03,
+        0.01,
+        0.003,
+        0.001,
+    ),  # strengths of regularisation to choose from
     valid: float = 0.2,  # share of each class that the choice is made on, above 0 and below 1
     seed: int = 42,  # of that share
     balance: bool = False,  # does each class count the same, however few rows it has? False: each row does
@@ -455,38 +708,71 @@ def linear_probe(
     Each feature is brought to mean 0 and variance 1 first. L-BFGS goes from the strongest `l2` to the weakest, and begins each time where
     it ended. Raises `ValueError` for one class, for lengths that differ, and for features that are not finite."""
     x, (classes, y) = _rows(x), np.unique(np.asarray(y), return_inverse=True)
-    if x.ndim != 2 or len(x) != len(y): raise ValueError(f"features have shape {tuple(x.shape)}, and there are {len(y)} classes: give one row and one class for each picture")
-    if len(classes) < 2: raise ValueError(f"all {len(y)} rows are of one class ({', '.join(map(str, classes))}): a classifier needs two")
-    if not torch.isfinite(x).all(): raise ValueError(f"row {(~torch.isfinite(x)).any(1).nonzero()[0].item()} of the features holds NaN or infinity")
+    if x.ndim != 2 or len(x) != len(y):
+        raise ValueError(
+            f"features have shape {tuple(x.shape)}, and there are {len(y)} classes: give one row and one class for each picture"
+        )
+    if len(classes) < 2:
+        raise ValueError(
+            f"all {len(y)} rows are of one class ({', '.join(map(str, classes))}): a classifier needs two"
+        )
+    if not torch.isfinite(x).all():
+        raise ValueError(
+            f"row {(~torch.isfinite(x)).any(1).nonzero()[0].item()} of the features holds NaN or infinity"
+        )
     l2s = sorted(l2s, reverse=True)
-    if not l2s or l2s[-1] <= 0: raise ValueError(f"l2s are {l2s}: give one or more numbers above 0")
-    if not 0 < valid < 1: raise ValueError(f"valid is {valid}: give the share to hold out, above 0 and below 1")
+    if not l2s or l2s[-1] <= 0:
+        raise ValueError(f"l2s are {l2s}: give one or more numbers above 0")
+    if not 0 < valid < 1:
+        raise ValueError(
+            f"valid is {valid}: give the share to hold out, above 0 and below 1"
+        )
     mean, std = x.mean(0), x.std(0, correction=0)
-    std = std.clamp(min=1e-6*max(std.max().item(), 1e-6))
-    x, y = (x - mean)/std, torch.tensor(y)
-    weight = len(y)/(len(classes)*torch.bincount(y).float()) if balance else None
+    std = std.clamp(min=1e-6 * max(std.max().item(), 1e-6))
+    x, y = (x - mean) / std, torch.tensor(y)
+    weight = len(y) / (len(classes) * torch.bincount(y).float()) if balance else None
     each = weight[y] if balance else torch.ones(len(y))  # what a row counts
     train, held_out = _hold_out_rows(y.numpy(), valid, seed)
     best, start, tried = (-1, None, None), torch.zeros(x.shape[1] + 1, len(classes)), []
     for l2 in l2s if len(held_out) else l2s[:1]:
         start = _fit(x[train], y[train], l2, start, weight)
-        right = torch.addmm(start[-1:], x[held_out], start[:-1]).argmax(1) == y[held_out]
-        accuracy = (right*each[held_out]).sum().item()/each[held_out].sum().item() if len(held_out) else float("nan")
+        right = (
+            torch.addmm(start[-1:], x[held_out], start[:-1]).argmax(1) == y[held_out]
+        )
+        accuracy = (
+            (right * each[held_out]).sum().item() / each[held_out].sum().item()
+            if len(held_out)
+            else float("nan")
+        )
         tried.append((l2, accuracy))
-        if not accuracy <= best[0]: best = accuracy, l2, start
+        if not accuracy <= best[0]:
+            best = accuracy, l2, start
     w = _fit(x, y, best[1], best[2], weight)
-    return Probe(_unscaled(w, mean, std), classes, best[1], pd.DataFrame(tried, columns=["l2", "accuracy"]))
+    return Probe(
+        _unscaled(w, mean, std),
+        classes,
+        best[1],
+        pd.DataFrame(tried, columns=["l2", "accuracy"]),
+    )
 
 # %% ../nbs/10_transfer.ipynb #tr076
-def _n(module): return sum(p.numel() for p in module.parameters())
+def _n(module):
+    return sum(p.numel() for p in module.parameters())
+
 
 def _parts(module, name, large):
     "Yield the names and modules of the parts of a module: lists and chains, and parts that are too large, are taken apart."
     for child, m in module.named_children():
         path = f"{name}.{child}".lstrip(".")
-        apart = type(m) in (nn.Sequential, nn.ModuleList, nn.ModuleDict) or _n(m) > large and any(True for _ in m.children())
-        if apart: yield from _parts(m, path, large)
-        else: yield path, m
+        apart = (
+            type(m) in (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+            or _n(m) > large
+            and any(True for _ in m.children())
+        )
+        if apart:
+            yield from _parts(m, path, large)
+        else:
+            yield path, m
 
 # %% ../nbs/10_transfer.ipynb #tr067
 def body_parts(
@@ -497,9 +783,12 @@ def body_parts(
 
     A part that holds more than four fifths of the parameters is taken apart if it can be."""
     heads = _heads(model, head)
-    large = 0.8*(_n(model) - sum(_n(model.get_submodule(h)) for h in heads))
-    return [name for name, m in _parts(model, "", large)
-            if _n(m) and not any(h == name or h.startswith(f"{name}.") for h in heads)]
+    large = 0.8 * (_n(model) - sum(_n(model.get_submodule(h)) for h in heads))
+    return [
+        name
+        for name, m in _parts(model, "", large)
+        if _n(m) and not any(h == name or h.startswith(f"{name}.") for h in heads)
+    ]
 
 # %% ../nbs/10_transfer.ipynb #tr079
 def probe_depths(
@@ -513,7 +802,16 @@ def probe_depths(
     **kwargs,  # for `features`
 ) -> pd.DataFrame:  # a row a layer: layer, its features, the chosen l2, accuracy
     "Train a probe on the features of each layer, all from one run through the model. Raises what `features` and `linear_probe` raise."
-    x, y = features(model, files, cache, body_parts(model) if layers is None else list(layers), **kwargs), np.asarray(y)
+    x, y = (
+        features(
+            model,
+            files,
+            cache,
+            body_parts(model) if layers is None else list(layers),
+            **kwargs,
+        ),
+        np.asarray(y),
+    )
     rows = []
     for layer, f in x.items():
         probe = linear_probe(f[train], y[train])
@@ -521,12 +819,16 @@ def probe_depths(
     return pd.DataFrame(rows, columns=["layer", "features", "l2", "accuracy"])
 
 # %% ../nbs/10_transfer.ipynb #tr090
-def _to_eval(module, args): module.training = False
+def _to_eval(module, args):
+    module.training = False
+
 
 def _hold(module, held):
     "Let a batch norm keep to its statistics also in training mode, or let it go again."
-    if handle := module.__dict__.pop("_held", None): handle.remove()
-    if held: module._held = module.register_forward_pre_hook(_to_eval)
+    if handle := module.__dict__.pop("_held", None):
+        handle.remove()
+    if held:
+        module._held = module.register_forward_pre_hook(_to_eval)
 
 # %% ../nbs/10_transfer.ipynb #tr091
 def freeze_body(
@@ -541,12 +843,16 @@ def freeze_body(
     parts = [*_heads(model, head), *([train] if isinstance(train, str) else train)]
     layers = dict(model.named_modules())
     if missing := [name for name in parts if name not in layers]:
-        raise ValueError(f"{type(model).__name__} has no part {missing[0]!r}: it has {', '.join(dict(model.named_children()))}, and parts of these")
+        raise ValueError(
+            f"{type(model).__name__} has no part {missing[0]!r}: it has {', '.join(dict(model.named_children()))}, and parts of these"
+        )
     freeze(model)
-    for name in parts: unfreeze(layers[name])
+    for name in parts:
+        unfreeze(layers[name])
     learns = {m for name in parts for m in layers[name].modules()}
     for m in layers.values():
-        if getattr(m, "running_mean", None) is not None: _hold(m, m not in learns)
+        if getattr(m, "running_mean", None) is not None:
+            _hold(m, m not in learns)
     return model
 
 # %% ../nbs/10_transfer.ipynb #tr092
@@ -555,7 +861,8 @@ def unfreeze_body(
 ) -> nn.Module:  # the same object
     "Let everything learn: all parameters, and the running statistics of all batch norms."
     for m in model.modules():
-        if "_held" in m.__dict__: _hold(m.train(model.training), False)
+        if "_held" in m.__dict__:
+            _hold(m.train(model.training), False)
     return unfreeze(model)
 
 # %% ../nbs/10_transfer.ipynb #tr095
@@ -570,19 +877,40 @@ def param_groups(
     of all parts, such as the class token of a vision transformer, goes to the first group.
     Raises `ValueError` for rates that are no positive numbers, for more rates than there are parts, and if nothing learns."""
     lrs, parts, heads = list(lrs), body_parts(model, head), _heads(model, head)
-    if not lrs or not all(isinstance(lr, (int, float)) and 0 < lr < float("inf") for lr in lrs):
-        raise ValueError(f"lrs are {lrs}: give positive numbers, such as [1e-5, 1e-4, 1e-3]")
+    if not lrs or not all(
+        isinstance(lr, (int, float)) and 0 < lr < float("inf") for lr in lrs
+    ):
+        raise ValueError(
+            f"lrs are {lrs}: give positive numbers, such as [1e-5, 1e-4, 1e-3]"
+        )
     n = len(lrs) - 1
-    if n > len(parts): raise ValueError(f"there are {len(lrs)} rates, but the body has {len(parts)} parts: give {len(parts) + 1} rates at most")
-    where = {heads[0]: n, **{h.partition(".")[0]: n for h in heads[1:]}} | {name: i*n//len(parts) for i, name in enumerate(parts)}
+    if n > len(parts):
+        raise ValueError(
+            f"there are {len(lrs)} rates, but the body has {len(parts)} parts: give {len(parts) + 1} rates at most"
+        )
+    where = {heads[0]: n, **{h.partition(".")[0]: n for h in heads[1:]}} | {
+        name: i * n // len(parts) for i, name in enumerate(parts)
+    }
     groups = [dict(params=[], lr=lr, name="") for lr in lrs]
     for name, p in model.named_parameters():
-        if p.requires_grad: groups[next((i for part, i in where.items() if name.startswith(f"{part}.")), 0)]["params"].append(p)
+        if p.requires_grad:
+            groups[
+                next((i for part, i in where.items() if name.startswith(f"{part}.")), 0)
+            ]["params"].append(p)
     for i, group in enumerate(groups):
         inside = [part for part, k in where.items() if k == i]
-        group["name"] = heads[0] if i == n else inside[0] if len(inside) == 1 else f"{inside[0]} to {inside[-1]}"
+        group["name"] = (
+            heads[0]
+            if i == n
+            else inside[0]
+            if len(inside) == 1
+            else f"{inside[0]} to {inside[-1]}"
+        )
     groups = [group for group in groups if group["params"]]
-    if not groups: raise ValueError("no parameter learns: unfreeze the head, or a part of the body")
+    if not groups:
+        raise ValueError(
+            "no parameter learns: unfreeze the head, or a part of the body"
+        )
     return groups
 
 # %% ../nbs/10_transfer.ipynb #tr106
@@ -598,16 +926,24 @@ def weight_change(
     layers = {}
     for name in (*before, *(k for k in after if k not in before)):
         layer, _, kind = name.rpartition(".")
-        if kind not in ("running_mean", "running_var", "num_batches_tracked"): layers.setdefault(layer, []).append(name)
+        if kind not in ("running_mean", "running_var", "num_batches_tracked"):
+            layers.setdefault(layer, []).append(name)
     rows = []
     for layer, names in layers.items():
-        fits = all(k in before and k in after and before[k].shape == after[k].shape for k in names)
+        fits = all(
+            k in before and k in after and before[k].shape == after[k].shape
+            for k in names
+        )
         n = sum((before if k in before else after)[k].numel() for k in names)
-        if not fits: change = float("nan")
+        if not fits:
+            change = float("nan")
         else:
-            old, new = (torch.cat([s[k].detach().double().cpu().flatten() for k in names]) for s in (before, after))
+            old, new = (
+                torch.cat([s[k].detach().double().cpu().flatten() for k in names])
+                for s in (before, after)
+            )
             moved, size = (new - old).norm().item(), old.norm().item()
-            change = 0. if moved == 0 else moved/size if size else float("inf")
+            change = 0.0 if moved == 0 else moved / size if size else float("inf")
         rows.append((layer, n, change))
     return pd.DataFrame(rows, columns=["layer", "n", "change"])
 
@@ -624,6 +960,8 @@ def plot_weight_change(
         ax.plot(moved.index, moved.change, "o-", ms=4, color=f"C{i}", label=label)
     ax.set_xticks(range(len(table)), table.layer, rotation=90, fontsize=6)
     ax.set(yscale="log", ylabel="relative change")
-    if not any(len(line.get_ydata()) for line in ax.lines): ax.set_ylim(1e-6, 1)
-    if any(changes): ax.legend(fontsize=8)
+    if not any(len(line.get_ydata()) for line in ax.lines):
+        ax.set_ylim(1e-6, 1)
+    if any(changes):
+        ax.legend(fontsize=8)
     return ax
