@@ -24,7 +24,6 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
-IMPORT = re.compile(r"^\s*(?:from|import) (?:tutorial_lib)?\.(\w+)", re.M)
 
 
 def chapters():
@@ -57,6 +56,34 @@ def code(source):
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
+def module(name):
+    "The file of a module of the library, such as core.files."
+    return (ROOT / "tutorial_lib").joinpath(*name.split(".")).with_suffix(".py")
+
+
+def library_imports(source, importer=""):
+    """The modules of the library that Python code imports, such as core.files.
+
+    `importer`: the module that holds the code, which relative imports start from.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            asked = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = ["tutorial_lib", *importer.split(".")][: -node.level]
+                base = ".".join([*package, *filter(None, [base])])
+            asked = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        found |= {
+            n.removeprefix("tutorial_lib.") for n in asked if "tutorial_lib." in n
+        }
+    return {name for name in found if module(name).is_file()}
+
+
 def fingerprint(path):
     """A hash of a chapter's code and of the library modules that it imports, and those that they import.
 
@@ -64,15 +91,13 @@ def fingerprint(path):
     own = "\n".join(
         code(c.source) for c in nbformat.read(path, 4).cells if c.cell_type == "code"
     )
-    used, todo = {}, IMPORT.findall(own)
+    used, todo = {}, library_imports(own)
     while todo:
         name = todo.pop()
         if name in used or name == "practice":
             continue
-        used[name] = code(
-            (ROOT / "tutorial_lib" / f"{name}.py").read_text(encoding="utf-8")
-        )
-        todo += IMPORT.findall(used[name])
+        used[name] = code(module(name).read_text(encoding="utf-8"))
+        todo |= library_imports(used[name], name)
     return hashlib.sha256(
         "\n".join([own, *(used[name] for name in sorted(used))]).encode()
     ).hexdigest()[:16]

@@ -131,7 +131,7 @@ def test_network_is_blocked(colab, tmp_path):
 def test_first_cell_does_nothing_elsewhere(path):
     first = next(c for c in nbformat.read(path, 4).cells if c.cell_type == "code")
     assert re.match(
-        r"import sys\nif \"google\.colab\" in sys\.modules:\n    %pip install -q tutorial_lib\b.*$",
+        r"import sys\n\nif \"google\.colab\" in sys\.modules:\n    %pip install -q tutorial_lib\b.*$",
         first.source,
     )
     assert "google.colab" not in sys.modules and not first.outputs

@@ -44,20 +44,20 @@ def again(tmp_path_factory):
     return copy
 
 
+def texts(folder):
+    "The modules and notebooks in a folder, also in its sub-folders: path -> text."
+    return {
+        p.relative_to(folder): p.read_text(encoding="utf-8")
+        for p in folder.rglob("*")
+        if p.suffix in (".py", ".ipynb") and "checkpoints" not in p.parent.name
+    }
+
+
 @pytest.mark.parametrize(
     "folder, how", [("tutorial_lib", "nbdev-export"), ("nbs", "nbdev-clean")]
 )
 def test_again_is_the_same(again, folder, how):
-    here = {
-        p.relative_to(ROOT): p.read_text(encoding="utf-8")
-        for p in (ROOT / folder).iterdir()
-        if p.suffix in (".py", ".ipynb")
-    }
-    there = {
-        p.relative_to(again): p.read_text(encoding="utf-8")
-        for p in (again / folder).iterdir()
-        if p.suffix in (".py", ".ipynb")
-    }
+    here, there = (texts(root / folder) for root in (ROOT, again))
     assert here.keys() == there.keys()
     changed = [str(p) for p in here if here[p] != there[p]]
     assert not changed, f"{changed} differ from what the notebooks give: run {how}"
