@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from . import __version__
+import tutorial_lib
 from .cache import file_key
 from tutorial_lib.core.files import (
     csv_bytes,
@@ -135,7 +135,7 @@ def new_run(
                     from_run=_way_to_pictures(run, stock.folder),
                     notes=stock.notes,
                     sha256=hashes,
-                    tutorial_lib=__version__,
+                    tutorial_lib=tutorial_lib.__version__,
                 ),
             )
             new.rename(run)
