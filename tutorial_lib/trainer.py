@@ -93,7 +93,7 @@ from tutorial_lib.core.resume import (
 )
 from .core.runs import HISTORY, PARTS, read_run, write_run
 from .core.seeds import own_randomness, seed_step
-from .core.text import NO_LIMIT, one_line, some_quoted
+from .core.text import NO_LIMIT, one_line, some_of
 from tutorial_lib.core.training import (
     Batches,
     Order,
@@ -122,8 +122,8 @@ def _not_learned(folder, table, alone, train):
     for part in "valid", "test":
         if (there := set(table.label[table.part == part])) and not there & train:
             return ValueError(
-                f"{folder}: {part} has none of the classes of train, only {some_quoted(sorted(there))}: if its images have no labels, take the part out; "
-                f"otherwise give its folders the names of classes, such as {some_quoted(sorted(train))}"
+                f"{folder}: {part} has none of the classes of train, only {some_of(sorted(there), quoted=True)}: if its images have no labels, take the part out; "
+                f"otherwise give its folders the names of classes, such as {some_of(sorted(train), quoted=True)}"
             )
     name, where = alone[0], ", ".join(sorted(set(table.part[table.label == alone[0]])))
 
@@ -206,7 +206,7 @@ def take_stock(
     notes = folder_notes(folder, table, sorted(skipped), counts)
     if empty:
         notes.append(
-            f"Without an image, {len(empty):,}: {some_quoted(empty)}. They are no classes."
+            f"Without an image, {len(empty):,}: {some_of(empty, quoted=True)}. They are no classes."
         )
     table["bytes"] = [os.path.getsize(f) for f in table.file]
     table["file"] = [f.relative_to(folder).as_posix() for f in table.file]
@@ -221,7 +221,7 @@ def take_stock(
         )
     if unjudged := sorted(train - valid):
         notes.append(
-            f"Classes without an image to judge by, {len(unjudged):,}: {some_quoted(unjudged)}."
+            f"Classes without an image to judge by, {len(unjudged):,}: {some_of(unjudged, quoted=True)}."
         )
     return Stock(
         Path(os.path.abspath(folder)), table[["file", "label", "part", "bytes"]], notes
@@ -1381,7 +1381,7 @@ def _strange(folder, run, names, classes, table):
     return ValueError(
         f"{folder} has the class {names[0]!r}, which {run} does not know"
         + (f" (did you mean {near[0]!r}?)" if near else "")
-        + f": take its folder away, or give it the name of a class, such as {some_quoted(classes)}"
+        + f": take its folder away, or give it the name of a class, such as {some_of(classes, quoted=True)}"
     )
 
 

@@ -34,7 +34,7 @@ from tutorial_lib.core.files import (
 from .images import map_files
 from .layout import inventory, look
 from .runs import PARTS
-from .text import NO_LIMIT, one_line, some_quoted
+from .text import NO_LIMIT, one_line, some_of
 
 # %% ../../nbs/core/resume.ipynb #resume-00
 @dataclass
@@ -99,7 +99,7 @@ def new_run(
     table = stock.table.assign(digest=digests_of_files(stock.paths))
     if gone := [file for file, digest in zip(table.file, table.digest) if not digest]:
         raise ValueError(
-            f"{stock.folder} is being changed: {some_quoted(gone)} could be read and is not there any more. Begin again when it is complete"
+            f"{stock.folder} is being changed: {some_of(gone, quoted=True)} could be read and is not there any more. Begin again when it is complete"
         )
     runs.mkdir(parents=True, exist_ok=True)
     with FileLock(runs / ".lock"):
@@ -277,7 +277,7 @@ def _added_pictures(table, folder):
 
 
 def _count_and_some(words, names):
-    return [f"{len(names):,} {words} ({some_quoted(names)})"] if names else []
+    return [f"{len(names):,} {words} ({some_of(names, quoted=True)})"] if names else []
 
 
 def _what_changed(stock, digest_of, as_begun):
@@ -327,7 +327,7 @@ def _what_changed(stock, digest_of, as_begun):
     classes = sorted({label for _, label in more} - set(table.label))
     words = _count_and_some("added", [file for file, _ in more])
     if classes:
-        words[-1] += f", in new classes: {some_quoted(classes)}"
+        words[-1] += f", in new classes: {some_of(classes, quoted=True)}"
     for word, some in went.items():
         moves = ", ".join(
             f"{one_line(a, 120)!r} is now {one_line(b, 120)!r}" for a, b in some[:3]
