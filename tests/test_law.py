@@ -38,6 +38,7 @@ CORE = (
     "cache",
     "backbones",
     "engine",
+    "features",
     "bodies",
     "heads",
     "inputs",

@@ -51,7 +51,7 @@ from tutorial_lib.scenarios import (
     trial,
     verdict,
 )
-from tutorial_lib.transfer import linear_probe, normalise
+from tutorial_lib.transfer import linear_probe, normalize
 
 STATS = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 ALL = *STRATEGIES, "nearest", "random probe"
@@ -108,7 +108,7 @@ def make(weights):
     for m in norms:
         m.momentum = 1
     with torch.no_grad():
-        model.features[1:](normalise(pictures(np.arange(40) % 4), STATS))
+        model.features[1:](normalize(pictures(np.arange(40) % 4), STATS))
     for m in norms:
         m.momentum = 0.5
     return model
@@ -287,7 +287,7 @@ def test_a_network_begins_as_its_probe(exact):
             0  # a channel that says nothing
         )
     with evaluating(model):
-        x = pool_features(model.features(normalise(s.images, s.stats))).numpy()
+        x = pool_features(model.features(normalize(s.images, s.stats))).numpy()
     train = np.arange(40)
     probe = linear_probe(x[train], s.y[train], [0.1])
     net = network(model, 4, probe, x[train])
@@ -298,7 +298,7 @@ def test_a_network_begins_as_its_probe(exact):
     )
     with evaluating(net):
         assert np.allclose(
-            net(normalise(s.images, s.stats)).numpy(), probe.logits(x), atol=1e-4
+            net(normalize(s.images, s.stats)).numpy(), probe.logits(x), atol=1e-4
         )
     assert scenarios._score(net, s, train) == probe.accuracy(x[train], s.y[train]) > 0.4
     assert scenarios._score(net, s, train[:7]) == probe.accuracy(x[:7], s.y[:7])
@@ -325,7 +325,7 @@ def test_features_of_each_depth(exact):
     for n, (layer, x) in enumerate(found.items(), 2):
         with evaluating(model):
             right = pool_features(
-                model.features[:n](normalise(s.images[:21], STATS))
+                model.features[:n](normalize(s.images[:21], STATS))
             ).numpy()
         assert x.dtype == np.float32 and np.allclose(x, right, atol=1e-5)
     [(layer, x)] = depth_features(model, s.images[:21], STATS, ["features.c"]).items()

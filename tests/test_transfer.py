@@ -36,7 +36,7 @@ from tutorial_lib.transfer import (
     find_head,
     freeze_body,
     linear_probe,
-    normalise,
+    normalize,
     param_groups,
     plot_weight_change,
     probe_depths,
@@ -464,7 +464,7 @@ def compute(model, files, cache, **kwargs):
 
 def by_hand(model, files, mirror=True):
     "What `features` should give for the last map of `small_net`."
-    x = normalise(read_images(files, 32), STATS)
+    x = normalize(read_images(files, 32), STATS)
     with evaluating(model):
         maps = [model[:2](v) for v in ((x, x.flip(3)) if mirror else (x,))]
         return (

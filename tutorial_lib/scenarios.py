@@ -22,7 +22,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from fastai.vision.core import imagenet_stats
 from scipy.stats import kendalltau
 from scipy.stats import t as student
 from torch import nn
@@ -32,11 +31,11 @@ from torchvision.models import squeezenet1_0
 from tqdm import tqdm
 
 from .classifier import augment
-from .core.backbones import body_parts
+from .core.backbones import IMAGENET_STATS, body_parts
 from tutorial_lib.core.engine import (
     bf16_is_fast,
     evaluating,
-    normalise,
+    normalize,
     pool_features,
     recording,
 )
@@ -54,7 +53,7 @@ from .data import split
 from .densenet import CIFAR10_STATS, densenet_tiny
 from tutorial_lib.transfer import (
     Probe,
-    _hold_out_rows,
+    hold_out_rows,
     freeze_body,
     linear_probe,
     param_groups,
@@ -128,7 +127,7 @@ class Scenario:
         np.ndarray
     )  # positions of the pictures that judge: nothing else is done with them
     mirror: bool = True  # is the mirror image of a picture of the same class?
-    stats: tuple = imagenet_stats  # (means, standard deviations) of the colours that the weights were trained with
+    stats: tuple = IMAGENET_STATS  # (means, standard deviations) of the colours that the weights were trained with
 
     def draw(
         self,
@@ -142,7 +141,7 @@ class Scenario:
         )
         place = pd.Series(order).groupby(self.y[order]).cumcount().to_numpy()
         taken = np.sort(order if per_class is None else order[place < per_class])
-        train, held_out = _hold_out_rows(self.y[taken], valid, seed)
+        train, held_out = hold_out_rows(self.y[taken], valid, seed)
         return taken[train], taken[held_out]
 
 # %% ../nbs/11_scenarios.ipynb #sc014
@@ -231,7 +230,7 @@ def _fit_network(model, groups, scenario, train, n_seen, bs):
     for i in order.split(bs):
         at = train[i.numpy()]
         xb = _moved(
-            normalise(scenario.images[at], scenario.stats),
+            normalize(scenario.images[at], scenario.stats),
             max(size // 10, 1),
             scenario.mirror,
         )
@@ -253,7 +252,7 @@ def _score(model, scenario, at, bs=32):
         for i in np.array_split(at, math.ceil(len(at) / bs)):
             right += int(
                 (
-                    model(normalise(scenario.images[i], scenario.stats))
+                    model(normalize(scenario.images[i], scenario.stats))
                     .argmax(1)
                     .numpy()
                     == scenario.y[i]
@@ -265,7 +264,7 @@ def _score(model, scenario, at, bs=32):
 def depth_features(
     model,  # a classifier
     images,  # uint8 (n, h, w, 3)
-    stats=imagenet_stats,  # (means, standard deviations) of the colours that the weights were trained with
+    stats=IMAGENET_STATS,  # (means, standard deviations) of the colours that the weights were trained with
     layers=None,  # names; None: all `body_parts`
     bs: int = 16,  # pictures in a batch
 ) -> dict[str, np.ndarray]:  # name of a layer -> float32 (n, d)
@@ -283,7 +282,7 @@ def depth_features(
             leave=False,
             disable=None,
         )  # no bar where there is no terminal
-        outs = [record(normalise(images[i : i + bs], stats)) for i in starts]
+        outs = [record(normalize(images[i : i + bs], stats)) for i in starts]
     return {
         layer: torch.cat([out[k] for out in outs]).float().numpy()
         for k, layer in enumerate(layers)
@@ -821,7 +820,7 @@ def _read_all(table, folder, skipped, size):
 
 # %% ../nbs/11_scenarios.ipynb #sc001
 _BODIES = {
-    "squeezenet1_0": (96, imagenet_stats),
+    "squeezenet1_0": (96, IMAGENET_STATS),
     "densenet_tiny": (32, CIFAR10_STATS),
 }  # those that the experiment has cells of
 

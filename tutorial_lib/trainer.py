@@ -17,13 +17,13 @@ import sys
 import tempfile
 import textwrap
 import time
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
-from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -55,9 +55,7 @@ from tutorial_lib.core.engine import (
     amp_dtype,
     choose_device,
     evaluating,
-    features,
     n_cores,
-    normalise,
     usual_batch_size,
 )
 from tutorial_lib.core.files import (
@@ -68,6 +66,7 @@ from tutorial_lib.core.files import (
     write_sealed_json,
     write_whole,
 )
+from .core.features import features
 from .core.heads import Head, read_head, save_head
 from tutorial_lib.core.images import (
     read_images,
@@ -128,7 +127,7 @@ def _not_learned(folder, table, alone, train):
     name, where = alone[0], ", ".join(sorted(set(table.part[table.label == alone[0]])))
 
     def plain(label):
-        return normalize("NFKC", label).casefold().strip()
+        return unicodedata.normalize("NFKC", label).casefold().strip()
 
     like = next((label for label in sorted(train) if plain(label) == plain(name)), None)
     if like:

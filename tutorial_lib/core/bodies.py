@@ -21,11 +21,11 @@ from tutorial_lib.core.backbones import (
 )
 from tutorial_lib.core.engine import (
     INPUT_OF,
-    Enough,
+    StopForward,
     bf16_is_fast,
     evaluating,
     feature_layer,
-    normalise,
+    normalize,
     pool_features,
     recording,
     usual_batch_size,
@@ -37,12 +37,12 @@ _asked = threading.local()  # .layer: the module whose output this thread asks f
 
 def _answer_after(module, args, out):
     if module is getattr(_asked, "layer", None):
-        raise Enough(pool_features(out))
+        raise StopForward(pool_features(out))
 
 
 def _answer_before(module, args):
     if module is getattr(_asked, "layer", None):
-        raise Enough(pool_features(args[0]))
+        raise StopForward(pool_features(args[0]))
 
 
 @dataclass
@@ -84,13 +84,13 @@ class Body:
 
     def pooled(
         self,
-        x,  # normalised pictures, float (n, 3, size, size)
+        x,  # normalized pictures, float (n, 3, size, size)
     ) -> torch.Tensor:  # float32 (n, n_features)
         "The features of a batch, in whatever mode the model is. Gradients flow through them."
         _asked.layer = self._layer()
         try:
             self.model(x)
-        except Enough as e:
+        except StopForward as e:
             return e.args[0]
         finally:
             _asked.layer = None
@@ -115,7 +115,7 @@ class Body:
         bs = bs or usual_batch_size(device)
         with evaluating(self.model), autocast:
             for i in range(0, len(images), bs):
-                x = normalise(images[i : i + bs], self.stats, device)
+                x = normalize(images[i : i + bs], self.stats, device)
                 out = self.pooled(x)
                 outs.append(
                     ((out + self.pooled(x.flip(3))) / 2 if mirror else out)

@@ -15,7 +15,7 @@ from fastai.vision.augment import Flip, aug_transforms
 from fastcore.basics import defaults
 from torch.nn import functional as F
 
-from .engine import evaluating, normalise, usual_batch_size
+from .engine import evaluating, normalize, usual_batch_size
 from .images import read_images
 from .statistics import wilson
 
@@ -78,7 +78,7 @@ def judge_network(net, files, y, body, mirror=False, weight=None, bs=None):
     bs = bs or 4 * usual_batch_size(device)
     with evaluating(net):
         for i in range(0, len(files), bs):
-            x = normalise(
+            x = normalize(
                 read_images(files[i : i + bs], body.size, **body.how),
                 body.stats,
                 device,
