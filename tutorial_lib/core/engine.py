@@ -6,7 +6,7 @@
 __all__ = ['INPUT_OF', 'default_device', 'device_of', 'as_device', 'choose_device', 'usual_batch_size', 'n_cores', 'bf16_is_fast',
            'in_bf16', 'amp_dtype', 'to_floats', 'standardize', 'normalize', 'evaluating', 'pool_features', 'Pooled',
            'norm_and_head', 'shape_of', 'StopForward', 'recording', 'feature_layer', 'FeatureLayers', 'feature_layers',
-           'run_frozen', 'layer_features']
+           'run_frozen', 'layer_features', 'depth_features']
 
 # %% ../../nbs/core/engine.ipynb #engine-imports
 import os
@@ -16,12 +16,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 from tqdm import tqdm
 
-from .backbones import IMAGENET_STATS, find_heads
+from .backbones import IMAGENET_STATS, body_parts, find_heads
 
 # %% ../../nbs/core/engine.ipynb #engine-02
 def default_device() -> torch.device:
@@ -444,9 +445,28 @@ def layer_features(
     layers,  # names of layers
     stats=IMAGENET_STATS,  # (means, deviations) of the colors, as they were trained
     **kwargs,  # for `run_frozen`
-) -> torch.Tensor:  # float32 (n, d): features of all layers, side by side
-    "The pooled outputs of layers for pictures in memory."
+) -> list[torch.Tensor]:  # for each layer float32 (n, d), on the CPU
+    "The pooled outputs of layers for pictures in memory, all from one run."
+    widths = []
+
+    def ask(x):
+        outs = record(x)
+        widths[:] = [out.shape[1] for out in outs]
+        return torch.cat(outs, 1)
+
     with recording(model, layers) as record:
-        return run_frozen(
-            model, images, stats, lambda x: torch.cat(record(x), 1), **kwargs
-        )
+        rows = run_frozen(model, images, stats, ask, **kwargs)
+    return list(rows.split(widths, 1))
+
+
+def depth_features(
+    model: nn.Module,  # a classifier
+    images,  # uint8 (n, h, w, 3), one or more
+    stats=IMAGENET_STATS,  # (means, deviations) of the colors, as they were trained
+    layers=None,  # names; None: all `body_parts`
+    bs: int = 16,  # pictures in a batch
+) -> dict[str, np.ndarray]:  # name of a layer -> float32 (n, d)
+    "The mean and the maximum of each channel after each part of a body."
+    layers = body_parts(model) if layers is None else list(layers)
+    found = layer_features(model, images, layers, stats, bs=bs, bar="features")
+    return {layer: x.numpy() for layer, x in zip(layers, found)}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -50,7 +51,7 @@ def _fill_cache(
                 bf16=made_by["bf16"],
                 bs=bs,
             )
-            store.add(known, keys, rows.numpy())
+            store.add(known, keys, torch.cat(rows, 1).numpy())
             bar.update(len(keys))
 
 
