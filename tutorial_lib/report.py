@@ -450,11 +450,10 @@ def learning_curves(
             ax.legend(fontsize=8)
         ax.set(xlabel=x.name, ylabel=kind)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if "valid_loss" not in history:
-        return axs
-    known = np.isfinite(history.valid_loss) & np.isfinite(x)
+    judged = history.get("valid_loss", x * np.nan)
+    known = np.isfinite(judged) & np.isfinite(x)
     if known.any():
-        best = x[history.valid_loss[known].idxmin()]
+        best = x[judged[known].idxmin()]
         for ax in axs:
             ax.axvline(best, ls=":", lw=1, color=plt.rcParams["text.color"])
     return axs
@@ -539,8 +538,7 @@ def _page(run, judged, tables, drawn, files, worst):
     cards = picture_cards(errors.head(worst), run.images)
     suspect_cards = picture_cards(suspects.head(SUSPECTS_SHOWN), run.images)
     missing = fonts_for(map(one_line, run.classes))[1]
-    tables_for_notes = tables["classes"], tables["duplicates"]
-    all_cards = cards + suspect_cards
+    judged_tables = tables["classes"], tables["duplicates"]
     hardest_first = dict(by="recall", na_position="last", kind="stable")
     classes = tables["classes"].sort_values(**hardest_first).head(CLASSES_SHOWN)
     return fill_page(
@@ -548,7 +546,7 @@ def _page(run, judged, tables, drawn, files, worst):
         part=part,
         n={p: int((run.parts == p).sum()) for p in PARTS if p in run.parts},
         score=dict(tables["scores"].values.tolist()),
-        notes=report_notes(run, part, *tables_for_notes, all_cards, missing),
+        notes=report_notes(run, part, *judged_tables, cards + suspect_cards, missing),
         classes=classes.rename(columns={"class": "name"}).to_dict("records"),
         pairs=tables["confused_pairs"].head(PAIRS_SHOWN).to_dict("records"),
         svgs={name: svg for name, (_, svg) in drawn.items()},
