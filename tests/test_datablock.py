@@ -84,21 +84,17 @@ def test_a_label_is_all_before_the_last_number(name, i, ending):
 def test_a_name_without_a_breed_is_named(name):
     with pytest.raises(ValueError) as e:
         breed_label(f"pets/{name}")
-    assert f"the name of pets/{name} holds no breed" in str(
-        e.value
-    ) and "Rename the file" in str(e.value)
+    assert f"the name of pets/{name} holds no breed" in str(e.value)
+    assert "Rename the file" in str(e.value)
 
 
 @pytest.mark.parametrize("seed", [42, 1, "text"])
 def test_splitter_keeps_twins_together_and_classes_apart(files, seed):
     train, valid = LeakAwareSplitter(valid=0.25, seed=seed)(files)
-    assert sorted(train + valid) == list(range(len(files))) and {
-        type(i) for i in train + valid
-    } == {int}
-    assert (
-        all(len({i in set(valid) for i in group}) == 1 for group in twins(files))
-        and len(twins(files)) == 3
-    )
+    assert sorted(train + valid) == list(range(len(files)))
+    assert {type(i) for i in train + valid} == {int}
+    assert all(len({i in set(valid) for i in group}) == 1 for group in twins(files))
+    assert len(twins(files)) == 3
     for breed in BREEDS:
         assert 0 < sum(breed_label(files[i]) == breed for i in valid) < 12
 
@@ -157,14 +153,10 @@ def test_bad_items_are_named_with_their_reason(broken):
     reasons = dict(zip(found.file, found.reason))
     assert list(found) == ["file", "reason"] and list(found.index) == [0, 1, 2, 3]
     assert set(reasons) == {"cat_2.jpg", "cat_3.jpg", "cat_4.jpg", "holiday.jpg"}
-    assert (
-        reasons["cat_2.jpg"] == "a web page, not an image"
-        and reasons["cat_4.jpg"] == "empty file"
-    )
-    assert (
-        reasons["cat_3.jpg"].startswith("broken: ")
-        and "holds no breed" in reasons["holiday.jpg"]
-    )
+    assert reasons["cat_2.jpg"] == "a web page, not an image"
+    assert reasons["cat_4.jpg"] == "empty file"
+    assert reasons["cat_3.jpg"].startswith("broken: ")
+    assert "holds no breed" in reasons["holiday.jpg"]
 
 
 def test_a_class_outside_of_the_vocabulary_is_a_bad_item(broken):
@@ -237,11 +229,9 @@ def test_a_file_that_is_gone_is_named(files):
 def test_batches_are_normalised_and_fixed_when_judging(drawn):
     dls = loaders(drawn)
     (xb, yb), (again, _) = dls.valid.one_batch(), dls.valid.one_batch()
-    assert (
-        torch.equal(xb, again)
-        and xb.shape[1:] == (3, 32, 32)
-        and list(dls.vocab) == list(BREEDS)
-    )
+    assert torch.equal(xb, again)
+    assert xb.shape[1:] == (3, 32, 32)
+    assert list(dls.vocab) == list(BREEDS)
     mean, std = (torch.tensor(s)[:, None, None] for s in imagenet_stats)
     raw = loaders(drawn, stats=([0, 0, 0], [1, 1, 1])).valid.one_batch()[0]
     torch.testing.assert_close(
@@ -291,9 +281,8 @@ def test_classes_can_be_named(drawn):
         vocab=[*BREEDS, "absent"],
         get_items=lambda folder: sorted(folder.glob("spotted*")),
     )
-    assert list(dls.vocab) == ["absent", *BREEDS] and {
-        dls.vocab[y] for y in dls.one_batch()[1]
-    } == {"spotted_floppy"}
+    assert list(dls.vocab) == ["absent", *BREEDS]
+    assert {dls.vocab[y] for y in dls.one_batch()[1]} == {"spotted_floppy"}
 
 
 def test_block_can_be_exported_with_a_learner(drawn):

@@ -123,10 +123,8 @@ def test_n_params_counts_a_shared_parameter_once_and_splits_by_trainable():
 def test_a_frozen_part_does_not_move_after_a_backward_pass_before_freezing(
     net, optimizer
 ):
-    x, opt = (
-        torch.randn(4, 3, 32, 32),
-        optimizer(net.parameters(), lr=0.1, weight_decay=0.1),
-    )
+    x = torch.randn(4, 3, 32, 32)
+    opt = optimizer(net.parameters(), lr=0.1, weight_decay=0.1)
     net.train()(x).sum().backward()
     assert freeze(net.body) is net.body
     before = deepcopy(net.body.state_dict())
@@ -145,18 +143,16 @@ def n_hooks(model):
 def test_record_shapes_leaves_the_model_as_it_was(net):
     net.body.bn2.eval()
     net.head.fc1.register_forward_hook(lambda *args: None)
-    before, modes, random = (
-        deepcopy(net.state_dict()),
-        [m.training for m in net.modules()],
-        torch.get_rng_state(),
-    )
+    before = deepcopy(net.state_dict())
+    modes = [m.training for m in net.modules()]
+    random = torch.get_rng_state()
     rows = record_shapes(net, torch.zeros(1, 3, 32, 32))
     assert not state_diff(before, net, values=True)
     assert [m.training for m in net.modules()] == modes and n_hooks(net) == 1
-    assert torch.equal(torch.get_rng_state(), random) and all(
-        p.grad is None for p in net.parameters()
-    )
-    assert rows.params.sum() == n_params(net) and list(rows.name) == [
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(p.grad is None for p in net.parameters())
+    assert rows.params.sum() == n_params(net)
+    assert list(rows.name) == [
         n for n, m in net.named_modules() if n and not list(m.children())
     ]
 
@@ -192,9 +188,8 @@ def test_record_shapes_of_tied_repeated_nested_and_keyword_layers():
     )
 
     lstm = record_shapes(nn.LSTM(4, 8), torch.zeros(5, 2, 4))
-    assert lstm.output[0] == ((5, 2, 8), ((1, 2, 8), (1, 2, 8))) and lstm.params[
-        0
-    ] == n_params(nn.LSTM(4, 8))
+    assert lstm.output[0] == ((5, 2, 8), ((1, 2, 8), (1, 2, 8)))
+    assert lstm.params[0] == n_params(nn.LSTM(4, 8))
 
     class Keyed(nn.Module):
         def __init__(self):
@@ -206,7 +201,8 @@ def test_record_shapes_of_tied_repeated_nested_and_keyword_layers():
 
     keyed = record_shapes(Keyed(), torch.zeros(2, 3), torch.zeros(2, 4))
     assert list(keyed.name) == ["layer", ""] and keyed.params.sum() == n_params(Keyed())
-    assert keyed.input[0] == ((2, 3), (2, 4)) and keyed.output[1] == {
+    assert keyed.input[0] == ((2, 3), (2, 4))
+    assert keyed.output[1] == {
         "y": (2, 5),
         "note": "NoneType",
     }
@@ -217,9 +213,8 @@ def test_plot_shapes_draws_a_box_a_row_and_one_for_the_input(net):
     rows = record_shapes(net, torch.zeros(1, 3, 112, 112))
     ax = plot_shapes(rows)
     assert len(ax.patches) == len(rows) + 1 and ax.patches[0].get_height() == 112
-    assert (
-        ax.get_xticklabels()[1].get_text() == "conv1" and plot_shapes(rows, ax=ax) is ax
-    )
+    assert ax.get_xticklabels()[1].get_text() == "conv1"
+    assert plot_shapes(rows, ax=ax) is ax
 
 
 # state_diff
@@ -229,11 +224,9 @@ def test_plot_shapes_draws_a_box_a_row_and_one_for_the_input(net):
 @given(states)
 def test_a_state_does_not_differ_from_its_copy(state):
     diff = state_diff(state, deepcopy(state), values=True)
-    assert (
-        not diff
-        and len(diff) == 0
-        and repr(diff) == diff._repr_html_() == "no difference"
-    )
+    assert not diff
+    assert len(diff) == 0
+    assert repr(diff) == diff._repr_html_() == "no difference"
 
 
 @quick
@@ -292,10 +285,8 @@ def test_state_diff_refuses_what_is_no_state_dict():
         TypeError, state_diff, "weights.pth", {}
     )
     message = error(TypeError, state_diff, {}, {"model": {}, "epoch": 3})
-    assert (
-        "'model' is of type dict, not a tensor" in message
-        and "pass the part that holds the tensors" in message
-    )
+    assert "'model' is of type dict, not a tensor" in message
+    assert "pass the part that holds the tensors" in message
 
 
 # rename_keys
@@ -389,9 +380,8 @@ def test_a_model_of_any_dtype_comes_back(tmp_path, dtype):
 
     path = save_weights(model(1), tmp_path / "w.safetensors")
     target = model(0)
-    assert not load_weights(target, path) and not state_diff(
-        model(1), target, values=True
-    )
+    assert not load_weights(target, path)
+    assert not state_diff(model(1), target, values=True)
 
 
 def test_strided_and_overlapping_tensors_are_saved_as_they_look(tmp_path, net):
@@ -405,9 +395,8 @@ def test_strided_and_overlapping_tensors_are_saved_as_they_look(tmp_path, net):
         "one": big[3],
     }
     read, metadata = read_weights(save_weights(state, tmp_path / "w.safetensors"))
-    assert metadata == {"again": "whole"} and state_diff(state, read).missing == [
-        "again"
-    ]
+    assert metadata == {"again": "whole"}
+    assert state_diff(state, read).missing == ["again"]
     assert not state_diff(
         {k: v for k, v in state.items() if k != "again"}, read, values=True
     )
@@ -428,24 +417,20 @@ def test_what_was_read_does_not_change_with_the_file(tmp_path):
 
 
 def test_tied_weights_travel_both_ways_and_with_safetensors_own_functions(tmp_path):
-    tied, path, theirs = (
-        Tied(),
-        tmp_path / "ours.safetensors",
-        tmp_path / "theirs.safetensors",
-    )
+    tied = Tied()
+    path = tmp_path / "ours.safetensors"
+    theirs = tmp_path / "theirs.safetensors"
     save_weights(tied, path, note="x")
     save_model(tied, str(theirs))
     for make in (Tied, lambda: Tied(share=False)):
         for file in (path, theirs):
             target = make()
-            assert not load_weights(target, file) and not state_diff(
-                tied, target, values=True
-            )
+            assert not load_weights(target, file)
+            assert not state_diff(tied, target, values=True)
     target = Tied()
     load_model(target, str(path))
-    assert (
-        not state_diff(tied, target, values=True) and target.a.weight is target.b.weight
-    )
+    assert not state_diff(tied, target, values=True)
+    assert target.a.weight is target.b.weight
     assert (
         path.stat().st_size
         < save_weights(Tied(share=False), tmp_path / "untied.safetensors")
@@ -459,8 +444,8 @@ def test_a_file_with_two_values_for_one_tied_tensor_is_refused(tmp_path):
     before = deepcopy(target.state_dict())
     message = error(ValueError, load_weights, target, path)
     assert (
-        f"{path}: 'a.weight' and 'b.weight' differ, but in the model they are one tensor; nothing was loaded"
-        in message
+        f"{path}: 'a.weight' and 'b.weight' differ, but in the model they are one "
+        "tensor; nothing was loaded" in message
     )
     assert not state_diff(before, target, values=True)
 
@@ -605,7 +590,8 @@ def test_a_file_cut_anywhere_is_refused_by_name_and_loads_nothing(tmp_path):
         path.write_bytes(data[:n])
         message = error(ValueError, load_weights, target, path)
         assert message.startswith(
-            f"{path}: not a whole safetensors file ({n} bytes): it is cut short or damaged"
+            f"{path}: not a whole safetensors file ({n} bytes): "
+            "it is cut short or damaged"
         )
     assert not state_diff(before, target, values=True)
     path.write_bytes(data + b"x")
@@ -624,10 +610,8 @@ def test_files_that_are_something_else_are_named(tmp_path, net):
     for new_format in (True, False):
         torch.save(net.state_dict(), path, _use_new_zipfile_serialization=new_format)
         message = error(ValueError, load_weights, net, str(path))
-        assert (
-            message.startswith(f"{path}: ")
-            and "torch.load(path, weights_only=True), then save_weights" in message
-        )
+        assert message.startswith(f"{path}: ")
+        assert "torch.load(path, weights_only=True), then save_weights" in message
     path.write_text("<!doctype html> not here")
     assert "it begins like another format" in error(ValueError, read_weights, path)
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
@@ -654,7 +638,8 @@ def test_a_file_that_does_not_fit_changes_nothing_and_shows_the_table(tmp_path, 
     for strict in (True, False):
         message = error(ValueError, load_weights, ten, path, strict=strict)
         assert message.startswith(
-            f"{path}: does not fit SmallNet; nothing was loaded. a is the model, b is the file:"
+            f"{path}: does not fit SmallNet; nothing was loaded. "
+            "a is the model, b is the file:"
         )
         assert "head.fc2.weight shape float32 (10, 1024) float32 (2, 1024)" in re.sub(
             " +", " ", message
@@ -666,12 +651,10 @@ def test_a_file_that_does_not_fit_changes_nothing_and_shows_the_table(tmp_path, 
     two = SmallNet(2)
     before_two = deepcopy(two.state_dict())
     message = error(ValueError, load_weights, two, path)
-    assert "head.fc2.bias missing" in re.sub(
-        " +", " ", message
-    ) and "extra unexpected" in re.sub(" +", " ", message)
-    assert not state_diff(before, ten, values=True) and not state_diff(
-        before_two, two, values=True
-    )
+    assert "head.fc2.bias missing" in re.sub(" +", " ", message)
+    assert "extra unexpected" in re.sub(" +", " ", message)
+    assert not state_diff(before, ten, values=True)
+    assert not state_diff(before_two, two, values=True)
 
 
 def test_not_strict_loads_what_both_have_and_returns_the_rest(tmp_path, net):
@@ -683,9 +666,8 @@ def test_not_strict_loads_what_both_have_and_returns_the_rest(tmp_path, net):
     diff = load_weights(
         target, save_weights(state, tmp_path / "w.safetensors"), strict=False
     )
-    assert diff.unexpected == ["extra"] and diff.missing == [
-        k for k in before if k.startswith("head")
-    ]
+    assert diff.unexpected == ["extra"]
+    assert diff.missing == [k for k in before if k.startswith("head")]
     assert not state_diff(net.body, target.body, values=True)
     assert not state_diff(
         {k: before[k] for k in diff.missing},
@@ -701,10 +683,8 @@ def test_a_dtype_is_converted_where_that_is_safe(tmp_path):
         for k, v in model.state_dict().items()
     }
     diff = load_weights(model, save_weights(half, path))
-    assert (
-        diff.mismatched == ["weight", "bias", "running_mean", "running_var"]
-        and model.weight.dtype == torch.float32
-    )
+    assert diff.mismatched == ["weight", "bias", "running_mean", "running_var"]
+    assert model.weight.dtype == torch.float32
     save_weights(model.state_dict() | {"num_batches_tracked": torch.tensor(2.5)}, path)
     message = error(ValueError, load_weights, model, path)
     assert "num_batches_tracked dtype int64 () float32 ()" in re.sub(" +", " ", message)

@@ -82,7 +82,8 @@ def test_every_module_imports_from_an_empty_folder(wheel, links, tmp_path):
             f"{name} comes from {module['file']}, not from the wheel"
         )
         assert not module["missing"], (
-            f"tutorial_lib.{name}: __all__ names {module['missing']}, which the module lacks"
+            f"tutorial_lib.{name}: __all__ names {module['missing']}, "
+            "which the module lacks"
         )
     assert not list((tmp_path / "empty").iterdir()), (
         "an import wrote into the folder that it ran in"
@@ -137,5 +138,6 @@ def imported(path):
 def test_requirements_cover_what_modules_import(path, runtime, owners):
     missing = {name for name in imported(path) if not owners[name] & brought(runtime)}
     assert not missing, (
-        f"tutorial_lib/{path.name} imports {missing}, which no dependency in pyproject.toml brings"
+        f"tutorial_lib/{path.name} imports {missing}, which no dependency in "
+        "pyproject.toml brings"
     )

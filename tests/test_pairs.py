@@ -130,11 +130,9 @@ def test_every_draw_keeps_the_rules(data, p_same, seed):
         return
     sampler = PairSampler(labels, p_same, contents)
     j, same = sampler.draw(seed)
-    assert (
-        j.shape == same.shape == labels.shape
-        and j.dtype == np.int64
-        and same.dtype == bool
-    )
+    assert j.shape == same.shape == labels.shape
+    assert j.dtype == np.int64
+    assert same.dtype == bool
     assert ((j >= 0) & (j < len(labels))).all()
     assert (contents[j] != contents).all(), "an image with itself or with a twin"
     assert ((labels[j] == labels) == same).all(), "a label that is not true"
@@ -240,7 +238,10 @@ def test_memory_grows_with_files_and_no_faster():
         (
             ["cat", "dog"],
             {},
-            "no class has two different images, so there is no pair of one class: add images, or set p_same=0 (it is 0.5)",
+            (
+                "no class has two different images, so there is no pair of one class: "
+                "add images, or set p_same=0 (it is 0.5)"
+            ),
         ),
         (
             ["cat", "cat", "dog"],
@@ -262,7 +263,10 @@ def test_memory_grows_with_files_and_no_faster():
         (
             ["cat", "cat", "dog"],
             dict(contents=[0, 1, 1]),
-            "images 1 and 2 are the same byte for byte, and have the labels cat and dog",
+            (
+                "images 1 and 2 are the same byte for byte, "
+                "and have the labels cat and dog"
+            ),
         ),
     ],
 )
@@ -315,13 +319,11 @@ def test_parts_epochs_and_seeds(files):
         for _ in dls.train:
             pass
     other, _ = parts(seed=2, valid_seed=5)
-    assert (other.partner[train] != seen[0]).any() and (
-        other.partner[~train] == valid
-    ).all()
+    assert (other.partner[train] != seen[0]).any()
+    assert (other.partner[~train] == valid).all()
     other, _ = parts(seed=1, valid_seed=7)
-    assert (other.partner[train] == seen[0]).all() and (
-        other.partner[~train] != valid
-    ).any()
+    assert (other.partner[train] == seen[0]).all()
+    assert (other.partner[~train] != valid).any()
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -424,20 +426,16 @@ def test_bad_files_are_named(files, tmp_path):
 
 
 def test_pair_reads_what_pictures_are(tmp_path):
-    turned, clear = (
-        Image.new("RGB", (30, 20), "red"),
-        Image.new("RGBA", (10, 10), (0, 0, 0, 0)),
-    )
+    turned = Image.new("RGB", (30, 20), "red")
+    clear = Image.new("RGBA", (10, 10), (0, 0, 0, 0))
     exif = turned.getexif()
     exif[0x0112] = 6
     turned.save(tmp_path / "turned.jpg", exif=exif)
     clear.save(tmp_path / "clear.png")
     a, b = ImagePair.create([str(tmp_path / "turned.jpg"), tmp_path / "clear.png"])
-    assert (
-        a.size == (20, 30)
-        and a.mode == b.mode == "RGB"
-        and b.getpixel((0, 0)) == (255, 255, 255)
-    )
+    assert a.size == (20, 30)
+    assert a.mode == b.mode == "RGB"
+    assert b.getpixel((0, 0)) == (255, 255, 255)
     assert all(isinstance(im, PILImage) for im in (a, b))
     array = np.zeros((4, 6, 3), np.uint8)
     assert [im.size for im in ImagePair.create((array, a))] == [(6, 4), (20, 30)]
@@ -481,9 +479,8 @@ def test_images_of_two_sizes_are_named(tmp_path):
     )
     with pytest.raises(RuntimeError) as e:
         block.dataloaders(range(4), bs=4, num_workers=0, shuffle=False).one_batch()
-    assert "of type `ImagePair`" in str(
-        e.value
-    ) and "((3, 30, 20), (3, 30, 20))" in str(e.value)
+    assert "of type `ImagePair`" in str(e.value)
+    assert "((3, 30, 20), (3, 30, 20))" in str(e.value)
 
 
 def test_block_fits_any_data_block(files):
@@ -500,11 +497,9 @@ def test_block_fits_any_data_block(files):
     dls = block.dataloaders(table, bs=2, num_workers=0)
     xb, yb = dls.one_batch()
     assert isinstance(dls.train, PairDL) and isinstance(dls.valid, PairDL)
-    assert (
-        isinstance(xb, ImagePair)
-        and [im.shape for im in xb] == [(2, 3, 24, 24)] * 2
-        and isinstance(yb, TensorCategory)
-    )
+    assert isinstance(xb, ImagePair)
+    assert [im.shape for im in xb] == [(2, 3, 24, 24)] * 2
+    assert isinstance(yb, TensorCategory)
     block = DataBlock(
         (PairBlock, ImageBlock, CategoryBlock),
         n_inp=2,
@@ -514,11 +509,9 @@ def test_block_fits_any_data_block(files):
         batch_tfms=aug_transforms(),
     )
     xb, x3, yb = block.dataloaders(files, bs=2, num_workers=0).one_batch()
-    assert (
-        isinstance(xb, ImagePair)
-        and isinstance(x3, TensorImage)
-        and x3.shape == (2, 3, 24, 24)
-    )
+    assert isinstance(xb, ImagePair)
+    assert isinstance(x3, TensorImage)
+    assert x3.shape == (2, 3, 24, 24)
 
 
 def twice(files, item_tfms, batch_tfms, n=16):
@@ -592,9 +585,9 @@ def test_each_image_leaves_the_rest_to_the_first(files):
     pair, third, y = EachImage(Rotate(45, p=1))(
         (ImagePair(x, x), x.clone(), TensorCategory([0, 1])), split_idx=0
     )
-    assert (
-        torch.equal(pair[0], third) and not torch.equal(*pair) and y.tolist() == [0, 1]
-    )
+    assert torch.equal(pair[0], third)
+    assert not torch.equal(*pair)
+    assert y.tolist() == [0, 1]
     alone = EachImage(Rotate(45, p=1))(ImagePair(x, x), split_idx=0)
     assert isinstance(alone, ImagePair) and not torch.equal(*alone)
     only = EachImage(Rotate(45, p=1))((x, TensorCategory([0, 1])), split_idx=0)
@@ -610,9 +603,8 @@ def test_wrapped_once_and_named(files):
             for f in dl.after_batch.fs
         )
         assert sum(isinstance(f, EachImage) for f in dl.after_item.fs) == 1
-    assert "Resize" in repr(dls.train.after_item) and "Flip" in repr(
-        dls.train.after_batch
-    )
+    assert "Resize" in repr(dls.train.after_item)
+    assert "Flip" in repr(dls.train.after_batch)
 
 
 def test_normalised_and_decoded(files):
@@ -626,11 +618,9 @@ def test_normalised_and_decoded(files):
     for a, b in zip(x, back):
         torch.testing.assert_close(plain(a) * 255, plain(b).float(), atol=1, rtol=0)
     pair, label = normal.decode_batch((z, y))[0]
-    assert (
-        isinstance(pair, ImagePair)
-        and pair[0].shape == (3, 32, 32)
-        and label in ("different", "same")
-    )
+    assert isinstance(pair, ImagePair)
+    assert pair[0].shape == (3, 32, 32)
+    assert label in ("different", "same")
 
 
 def test_summary_goes_through(files, capsys):
@@ -645,12 +635,10 @@ def test_summary_goes_through(files, capsys):
     )
     block.summary(files, bs=2)
     said = capsys.readouterr().out
-    assert (
-        "DrawPairs" in said
-        and "ToPair" in said
-        and "RandomResizedCrop" in said
-        and "TensorImage of size 2x3x24x24, TensorImage of size 2x3x24x24" in said
-    )
+    assert "DrawPairs" in said
+    assert "ToPair" in said
+    assert "RandomResizedCrop" in said
+    assert "TensorImage of size 2x3x24x24, TensorImage of size 2x3x24x24" in said
 
 
 # --- showing
@@ -698,7 +686,8 @@ def test_batches_and_results_are_shown(files, axes_titles, n):
     with learn.no_bar():
         learn.show_results(max_n=n)
     titles = axes_titles()
-    assert len(titles) == n and all(
+    assert len(titles) == n
+    assert all(
         t in ("same", "different", "same\nis different", "different\nis same")
         for t in titles
     )
@@ -756,11 +745,9 @@ def test_plain_models_train_judge_and_predict(files):
         xb, preds, y = learn.get_preds(with_input=True)
         a, _, probs = learn.predict((files[0], files[12]))
         b, _, swapped = learn.predict((files[12], files[0]))
-    assert (
-        isinstance(xb, tuple)
-        and [im.shape[0] for im in xb] == [len(preds)] * 2
-        and len(y) == len(preds)
-    )
+    assert isinstance(xb, tuple)
+    assert [im.shape[0] for im in xb] == [len(preds)] * 2
+    assert len(y) == len(preds)
     assert a == b and a in ("different", "same")
     torch.testing.assert_close(probs, swapped)
 
@@ -818,10 +805,8 @@ def test_benchmark_holds_what_the_chapter_promises():
         for name in ("scan", "sets", "arrays")
     }
     assert all(len(v) == 3 for v in ratio.values())
-    assert (
-        min(ratio["scan"]) >= 200
-        and min(ratio["sets"]) >= 200
-        and min(ratio["arrays"]) >= 100
-    )
+    assert min(ratio["scan"]) >= 200
+    assert min(ratio["sets"]) >= 200
+    assert min(ratio["arrays"]) >= 100
     held = [int(r["bytes_per_file"]) for r in rows if r["recipe"] == "arithmetic"]
     assert len(held) == 9 and max(held) < 1.5 * min(held)

@@ -99,10 +99,8 @@ def test_badges_are_those_of_this_book():
 
 def test_readme_lists_the_chapters_that_exist():
     readme = read("README.md")
-    assert (
-        readme.startswith(f"# {ME.title}\n")
-        and f"pip install {ME.pypi_name}\n" in readme
-    )
+    assert readme.startswith(f"# {ME.title}\n")
+    assert f"pip install {ME.pypi_name}\n" in readme
     assert re.findall(r"\[\w+\]\(nbs/(\w+)\.ipynb\) \|", readme) == sorted(
         p.stem for p in (ROOT / "nbs").glob("[0-9]*.ipynb")
     )

@@ -178,19 +178,19 @@ def test_the_whole_way_with_resnet34(few, exact, pictures):
     learn.fit_one_cycle(1, slice(1e-4, 1e-2))
     assert not any(torch.equal(v, before[k]) for k, v in weights(model).items())
     rates = [h["lr"] for h in learn.opt.hypers]
-    assert rates[1] / rates[0] == pytest.approx(10) and rates[2] / rates[
-        1
-    ] == pytest.approx(10)
+    assert rates[1] / rates[0] == pytest.approx(10)
+    assert rates[2] / rates[1] == pytest.approx(10)
     train_loss, valid_loss, accuracy = learn.recorder.values[-1]
-    assert (
-        math.isfinite(train_loss) and math.isfinite(valid_loss) and 0 <= accuracy <= 1
-    )
+    assert math.isfinite(train_loss)
+    assert math.isfinite(valid_loss)
+    assert 0 <= accuracy <= 1
 
     learn.show_results(max_n=3)
     titles = pictures()
-    assert len(titles) == 3 and {
-        line.removeprefix("is ") for t in titles for line in t.splitlines()
-    } <= set(VOCAB)
+    assert len(titles) == 3
+    assert {line.removeprefix("is ") for t in titles for line in t.splitlines()} <= set(
+        VOCAB
+    )
     plt.close("all")
 
     said, position, probs = learn.predict((few[0], few[-1]))
@@ -245,21 +245,17 @@ def test_groups_hold_each_parameter_once(arch, n_group):
     x = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         maps, encodings = encoder.body(x), encoder(x)
-    assert (
-        encoder.arch is arch
-        and maps.dim() == 4
-        and encodings.shape == (2, 2 * maps.shape[1]) == (2, encoder.n_out)
-    )
+    assert encoder.arch is arch
+    assert maps.dim() == 4
+    assert encodings.shape == (2, 2 * maps.shape[1]) == (2, encoder.n_out)
     for head in HEADS.values():
         model = Siamese(encoder, head(encoder.n_out)).eval()
         groups = siamese_groups(model)
-        assert len(groups) == n_group and groups[0][0] is next(
-            encoder.body.parameters()
-        )
+        assert len(groups) == n_group
+        assert groups[0][0] is next(encoder.body.parameters())
         grouped = [id(p) for g in groups for p in g]
-        assert len(grouped) == len(set(grouped)) and set(grouped) == {
-            id(p) for p in model.parameters()
-        }
+        assert len(grouped) == len(set(grouped))
+        assert set(grouped) == {id(p) for p in model.parameters()}
         assert {id(p) for p in groups[-1]} == {id(p) for p in model.head.parameters()}
         with torch.no_grad():
             assert model.head(encodings, encodings).shape == (2, 2)
@@ -276,10 +272,8 @@ def test_weights_are_those_that_fastai_takes(no_weights):
     ]
     ours, plain = Encoder(densenet_tiny), densenet_tiny(pretrained=True)
     assert torch.equal(ours.body[0].norm5.weight, plain.features.norm5.weight)
-    assert (
-        ours.stats == siamese.CIFAR10_STATS
-        and Encoder(models.resnet18, False).stats == siamese.imagenet_stats
-    )
+    assert ours.stats == siamese.CIFAR10_STATS
+    assert Encoder(models.resnet18, False).stats == siamese.imagenet_stats
     assert len(no_weights) == 3
 
 
@@ -300,11 +294,9 @@ def test_an_encoding_is_the_mean_of_image_and_mirror(files, exact):
     with torch.no_grad():
         image, mirror = pooled(x), pooled(x.flip(3))
     encodings = encode_files(model, files[:5])
-    assert (
-        encodings.dtype == torch.float32
-        and encodings.shape == (5, N_TINY)
-        and not encodings.is_inference()
-    )
+    assert encodings.dtype == torch.float32
+    assert encodings.shape == (5, N_TINY)
+    assert not encodings.is_inference()
     torch.testing.assert_close(encodings, (image + mirror) / 2, atol=1e-4, rtol=1e-4)
     assert (image - mirror).abs().max() > 0.1
     with torch.no_grad():
@@ -344,14 +336,11 @@ def test_modes_stay_and_no_files_give_no_encodings(files):
     model.encoder.train()
     model.encoder.body[0].norm5.eval()
     stats = {k: v.clone() for k, v in model.named_buffers()}
-    assert encode_files(model, files[:2]).shape == (2, N_TINY) and encode_files(
-        model, []
-    ).shape == (0, N_TINY)
-    assert (
-        model.encoder.training
-        and not model.encoder.body[0].norm5.training
-        and not model.head.training
-    )
+    assert encode_files(model, files[:2]).shape == (2, N_TINY)
+    assert encode_files(model, []).shape == (0, N_TINY)
+    assert model.encoder.training
+    assert not model.encoder.body[0].norm5.training
+    assert not model.head.training
     assert all(torch.equal(v, stats[k]) for k, v in model.named_buffers())
 
 
@@ -425,9 +414,8 @@ def test_whole_models_give_the_same_bits_when_images_are_swapped(name):
     model = siamese_of(name)
     x1, x2 = torch.randn(2, 3, 3, 32, 32)
     with torch.no_grad():
-        assert torch.equal(model(x1, x2), model(x2, x1)) and not torch.equal(
-            model(x1, x2), model(x1, x1)
-        )
+        assert torch.equal(model(x1, x2), model(x2, x1))
+        assert not torch.equal(model(x1, x2), model(x1, x1))
 
 
 @given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 9), st.integers(0, 2**31))
@@ -477,10 +465,8 @@ scores = st.one_of(
     )
 )
 def test_no_threshold_is_better_than_the_best(rows):
-    score, same = (
-        np.array([r[0] for r in rows], np.float32),
-        np.array([r[1] for r in rows]),
-    )
+    score = np.array([r[0] for r in rows], np.float32)
+    same = np.array([r[1] for r in rows])
 
     def correct(t):
         return ((score >= t) == same).sum()
@@ -497,12 +483,10 @@ def test_the_nearest_are_those_of_a_full_sort(n, k, seed):
     query = embeddings[seed % n]
     i, cosine = nearest(query, embeddings, k)
     every = embeddings @ query
-    assert i.dtype == torch.int64 and len(i) == len(cosine) == min(k, n) == len(
-        set(i.tolist())
-    )
-    assert torch.equal(cosine, every.sort(descending=True).values[:k]) and torch.equal(
-        cosine, every[i]
-    )
+    assert i.dtype == torch.int64
+    assert len(i) == len(cosine) == min(k, n) == len(set(i.tolist()))
+    assert torch.equal(cosine, every.sort(descending=True).values[:k])
+    assert torch.equal(cosine, every[i])
     assert i[0] == seed % n or cosine[0] == every[seed % n]
 
 
@@ -549,13 +533,11 @@ def test_heads_learn_by_seed_and_move_nothing_else(encoded, name, all_pairs, lea
                 head, given, labels[train], all_pairs, n_epoch=20, bs=32, seed=seed
             )
             is head
-            and not head.training
         )
-        assert (
-            random.getstate() == before[0]
-            and np.random.get_state()[1].tobytes() == before[1]
-            and torch.equal(torch.get_rng_state(), before[2])
-        )
+        assert not head.training
+        assert random.getstate() == before[0]
+        assert np.random.get_state()[1].tobytes() == before[1]
+        assert torch.equal(torch.get_rng_state(), before[2])
         assert torch.equal(given, encodings[train])
         return head
 
@@ -629,11 +611,9 @@ def one_by_one(head, encodings, labels, contents, n_epoch, lr, wd):
 def test_all_pairs_as_two_loops():
     "The same weights as the plain way gives: equal weight for both kinds, no image with itself, none with its twin."
     rng = torch.Generator().manual_seed(1)
-    encodings, labels, contents = (
-        torch.randn(9, 8, generator=rng).double(),
-        ["a"] * 3 + ["b"] * 4 + ["c"] * 2,
-        [0, 0, 1, 2, 3, 3, 4, 5, 6],
-    )
+    encodings = torch.randn(9, 8, generator=rng).double()
+    labels = ["a"] * 3 + ["b"] * 4 + ["c"] * 2
+    contents = [0, 0, 1, 2, 3, 3, 4, 5, 6]
 
     def head():
         torch.manual_seed(2)
@@ -650,10 +630,8 @@ def test_all_pairs_as_two_loops():
 
 def test_batches_without_pairs_of_one_kind():
     "Batches of two images hold one pair, so always only one kind."
-    encodings, labels = (
-        torch.randn(12, 8, generator=torch.Generator().manual_seed(0)),
-        np.arange(12) % 4,
-    )
+    encodings = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
+    labels = np.arange(12) % 4
     torch.manual_seed(0)
     head = fit_head(CosineHead(8), encodings, labels, all_pairs=True, bs=2, n_epoch=4)
     assert all(t.isfinite().all() for t in head.state_dict().values())
@@ -686,15 +664,15 @@ def test_a_model_comes_back_the_same(tmp_path, monkeypatch, arch, name, kwargs):
     for arguments in (dict(path=str(path)), dict(path=path, arch=arch)):
         torch.manual_seed(1)
         back = load_siamese(**arguments)
-        assert not any(m.training for m in back.modules()) and (
+        assert not any(m.training for m in back.modules())
+        assert (
             back.size,
             back.threshold,
         ) == (40, 0.37)
         assert type(back.head) is type(model.head) and back.encoder.arch is arch
         with torch.inference_mode():
-            assert torch.equal(back(*x), model(*x)) and torch.equal(
-                back.encoder(x[0]), model.encoder(x[0])
-            )
+            assert torch.equal(back(*x), model(*x))
+            assert torch.equal(back.encoder(x[0]), model.encoder(x[0]))
 
 
 def test_a_fresh_process_gives_the_same_answers(files, tmp_path):
@@ -869,7 +847,10 @@ def test_one_class_is_named(files, encoded):
             torch.rand(6, 8),
             dict(all_pairs=True),
             TypeError,
-            "JoinedHead has no embeddings, so it cannot compare all pairs of a batch: give a CosineHead, or all_pairs=False",
+            (
+                "JoinedHead has no embeddings, so it cannot compare all pairs of a "
+                "batch: give a CosineHead, or all_pairs=False"
+            ),
         ),
         (
             SymmetricHead,
@@ -899,9 +880,8 @@ def test_encodings_that_do_not_fit_are_named(head, encodings, kwargs, error, mes
     before = weights(head)
     with pytest.raises(error) as e:
         fit_head(head, encodings, list("aaabbb"), **kwargs)
-    assert message in str(e.value) and all(
-        torch.equal(v, before[k]) for k, v in weights(head).items()
-    )
+    assert message in str(e.value)
+    assert all(torch.equal(v, before[k]) for k, v in weights(head).items())
 
 
 @pytest.mark.parametrize("head", [JoinedHead, SymmetricHead, CosineHead])
@@ -1091,9 +1071,8 @@ def test_broken_json_is_named(saved, text, message):
     config.write_bytes(text)
     with pytest.raises(ValueError) as e:
         load_siamese(path)
-    assert message in str(e.value) and str(e.value).endswith(
-        "write the model again with save_siamese"
-    )
+    assert message in str(e.value)
+    assert str(e.value).endswith("write the model again with save_siamese")
 
 
 @pytest.mark.parametrize(
@@ -1119,12 +1098,18 @@ def test_a_missing_key_is_named(saved, key):
         (
             "colour",
             "red",
-            "the key 'colour' is not known: the keys are arch, head, n_embed, sha256, size, threshold",
+            (
+                "the key 'colour' is not known: the keys are arch, head, n_embed, "
+                "sha256, size, threshold"
+            ),
         ),
         (
             "head",
             "joined",
-            "the key 'n_embed' is not known: the keys are arch, head, sha256, size, threshold",
+            (
+                "the key 'n_embed' is not known: the keys are arch, head, sha256, "
+                "size, threshold"
+            ),
         ),
         *(
             (
@@ -1246,11 +1231,9 @@ def test_contents_may_be_words(all_pairs):
 
 def test_batches_without_a_pair_and_the_smallest_batches():
     "Of six images two are twins: in a batch of two they are no pair. Seven images in batches of two leave one over."
-    encodings, labels, contents = (
-        torch.randn(7, 8, generator=torch.Generator().manual_seed(0)),
-        list("aaabbbb"),
-        [0, 0, 1, 2, 3, 4, 5],
-    )
+    encodings = torch.randn(7, 8, generator=torch.Generator().manual_seed(0))
+    labels = list("aaabbbb")
+    contents = [0, 0, 1, 2, 3, 4, 5]
     for head, all_pairs, n, bs in (
         (CosineHead(8), True, 6, 2),
         (JoinedHead(8), False, 7, 2),
@@ -1287,8 +1270,8 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path, key, value):
     assert (
         str(e.value)
         == f"{tmp_path / 'a.safetensors'}: {key} cannot be {said!r}; nothing was written"
-        and not list(tmp_path.iterdir())
     )
+    assert not list(tmp_path.iterdir())
 
 
 def test_numbers_of_numpy_can_be_saved(tmp_path):

@@ -26,9 +26,10 @@ from torch import nn
 
 # %% ../nbs/04_modules.ipynb #m050
 class SmallNet(nn.Module):
-    """Three convolutions (`body`) and two linear layers (`head`): float images (bs, n_in, h, w) to logits (bs, n_out).
+    """Three convolutions (`body`) and two linear layers (`head`).
 
-    Any height and width from 5 pixels up will do, since the body ends in an average over all positions.
+    Takes float images (bs, n_in, h, w) to logits (bs, n_out). Any height and width from
+    5 pixels up will do, since the body ends in an average over all positions.
     """
 
     def __init__(
@@ -62,16 +63,18 @@ class SmallNet(nn.Module):
 def n_params(
     model: nn.Module,  # the model or a part of it
     trainable: bool
-    | None = None,  # True: only those that get gradients; False: only frozen ones; None: all
+    | None = None,  # True: those with gradients; False: frozen; None: all
 ) -> int:  # how many numbers
-    "Count the numbers in the parameters of `model`. A parameter that is used in several places counts once."
-    return sum(
-        p.numel() for p in model.parameters() if trainable in (None, p.requires_grad)
-    )
+    """Count the numbers in the parameters of `model`.
+
+    A parameter that is used in several places counts once.
+    """
+    counted = [p for p in model.parameters() if trainable in (None, p.requires_grad)]
+    return sum(p.numel() for p in counted)
 
 # %% ../nbs/04_modules.ipynb #m083
 def _shape(x):
-    "The shape of a tensor as a tuple; of a tuple, list or dict of tensors the same nest of shapes; else the type's name."
+    "Shapes as tuples, nested as the tensors are; the type's name of anything else."
     if isinstance(x, torch.Tensor):
         return tuple(x.shape)
     if isinstance(x, Mapping):
@@ -85,92 +88,76 @@ def record_shapes(
     model: nn.Module,  # any model; afterwards it is as it was before
     *inputs,  # what `model` is called with, on the model's device
 ) -> pd.DataFrame:  # a row a call, in order: name, kind, input, output, params
-    """Run `model` once and list the layers that it calls, with their shapes and parameter counts.
+    """Run `model` once and list the layers that it calls, with shapes and counts.
 
-    The run is in evaluation mode and without gradients. The hooks are removed and the modes put back, also after an error,
-    which is passed on. A layer has no children or has parameters of its own; one that is called twice has two rows.
-    `input` and `output` are shapes, nested where a layer takes or gives several tensors. `params` counts a parameter in the
-    row that uses it first, so that the column never counts a shared one twice.
+    The run is in evaluation mode and without gradients. The hooks are removed and the
+    modes put back, also after an error, which is passed on. A layer has no children or
+    has parameters of its own; one that is called twice has two rows. `input` and
+    `output` are shapes, nested where a layer takes or gives several tensors. `params`
+    counts a parameter in the row that uses it first, so that the column never counts a
+    shared one twice.
     """
     rows, counted = [], set()
 
     def record(name, module, args, kwargs, output):
-        params = [p for p in module.parameters(recurse=False) if p not in counted]
-        counted.update(params)
+        new = [p for p in module.parameters(recurse=False) if p not in counted]
+        counted.update(new)
         given = (*args, *kwargs.values())
-        rows.append(
-            (
-                name,
-                type(module).__name__,
-                _shape(given[0] if len(given) == 1 else given),
-                _shape(output),
-                sum(p.numel() for p in params),
-            )
-        )
+        input_shape = _shape(given[0] if len(given) == 1 else given)
+        count = sum(p.numel() for p in new)
+        rows.append((name, type(module).__name__, input_shape, _shape(output), count))
 
     with ExitStack() as undo, torch.no_grad():
         for name, module in model.named_modules():
             undo.callback(setattr, module, "training", module.training)
             if not list(module.children()) or list(module.parameters(recurse=False)):
-                hook = module.register_forward_hook(
-                    partial(record, name), with_kwargs=True
-                )
-                undo.callback(hook.remove)
+                hook = partial(record, name)
+                handle = module.register_forward_hook(hook, with_kwargs=True)
+                undo.callback(handle.remove)
         model.eval()
         model(*inputs)
     return pd.DataFrame(rows, columns=["name", "kind", "input", "output", "params"])
 
 # %% ../nbs/04_modules.ipynb #m089
 def plot_shapes(
-    shapes: pd.DataFrame,  # from `record_shapes`, for a model whose layers give (bs, channels, h, w) or (bs, features)
+    shapes: pd.DataFrame,  # from `record_shapes`
     ax: plt.Axes | None = None,  # where to draw; None: a new figure
 ) -> plt.Axes:
-    "Draw each output as a box: its height is the side in pixels, its width grows with the logarithm of the channels."
+    """Draw each output as a box.
+
+    Its height is the side in pixels, its width grows with the logarithm of the
+    channels. The layers have to give (bs, channels, h, w) or (bs, features).
+    """
     ax = ax or plt.subplots(figsize=(7.5, 3.6))[1]
-    boxes = [
-        ("input", None, shapes.input[0]),
-        *zip(shapes.name, shapes.kind, shapes.output, strict=True),
-    ]
+    names = ["input", *shapes.name]
+    outputs = [shapes.input[0], *shapes.output]
     colors = {kind: f"C{i}" for i, kind in enumerate(shapes.kind.unique())}
-    widest = np.log2(1 + max(shape[1] for _, _, shape in boxes))
-    for i, (_, kind, (_, channels, *sides)) in enumerate(boxes):
+    fills = [plt.rcParams["text.color"], *shapes.kind.map(colors)]
+    widest = np.log2(1 + max(shape[1] for shape in outputs))
+    for i, ((_, channels, *sides), fill) in enumerate(zip(outputs, fills, strict=True)):
         side = sides[0] if sides else 1
         width, height = 0.9 * np.log2(1 + channels) / widest, max(side, 2)
-        ax.bar(
-            i,
-            height,
-            width,
-            bottom=-height / 2,
-            color=colors.get(kind, plt.rcParams["text.color"]),
-        )
+        ax.bar(i, height, width, bottom=-height / 2, color=fill)
         label = "\n".join([str(channels), "×".join(map(str, sides))]).strip()
         ax.text(i, side / 2 + 3, label, ha="center", va="bottom", fontsize=7)
-    ax.set_xticks(
-        range(len(boxes)), [name.split(".")[-1] for name, _, _ in boxes], rotation=60
-    )
-    ax.set(
-        yticks=[],
-        ylabel="height: side in pixels",
-        xlabel="width: channels, logarithmic",
-    )
+    last_parts = [name.split(".")[-1] for name in names]
+    ax.set_xticks(range(len(names)), last_parts, rotation=60)
+    ax.set(yticks=[], ylabel="height: side in pixels")
+    ax.set_xlabel("width: channels, logarithmic")
     ax.spines[:].set_visible(False)
-    ax.legend(
-        [plt.Rectangle((0, 0), 1, 1, color=c) for c in colors.values()],
-        colors,
-        fontsize=8,
-        ncols=3,
-        loc="upper right",
-    )
+    patches = [plt.Rectangle((0, 0), 1, 1, color=c) for c in colors.values()]
+    ax.legend(patches, colors, fontsize=8, ncols=3, loc="upper right")
     return ax
 
 # %% ../nbs/04_modules.ipynb #m105
 def freeze(
     model: nn.Module,  # the model or the part of it to freeze
 ) -> nn.Module:  # the same object
-    """Switch the gradients of all parameters off and forget those that are there, so that no optimizer moves them.
+    """Switch the gradients of all parameters off, so that no optimizer moves them.
 
-    This is about parameters. In training mode the running statistics of batch norm still move: put those layers in
-    evaluation mode too, if they have to stay.
+    Gradients that are there are forgotten. This is about parameters: in training mode
+    the running statistics of batch norm still move. Put those layers in evaluation mode
+    too, if they have to stay.
     """
     model.requires_grad_(False)
     model.zero_grad(set_to_none=True)
@@ -192,8 +179,9 @@ def _state(x):
     for name, v in state.items():
         if not isinstance(v, torch.Tensor):
             raise TypeError(
-                f"{name!r} is of type {type(v).__name__}, not a tensor. A state dict is flat: "
-                "if this is a checkpoint with several parts, pass the part that holds the tensors"
+                f"{name!r} is of type {type(v).__name__}, not a tensor. "
+                "A state dict is flat: if this is a checkpoint with several parts, "
+                "pass the part that holds the tensors"
             )
     return state
 
@@ -208,7 +196,10 @@ def _same(a, b):
 
 # %% ../nbs/04_modules.ipynb #m121
 class StateDiff:
-    "What `state_diff` found. False when nothing differs; shows as a table, of which the first 20 rows are written out."
+    """What `state_diff` found. False when nothing differs.
+
+    Shows as a table, of which the first 20 rows are written out.
+    """
 
     def __init__(
         self,
@@ -240,16 +231,13 @@ class StateDiff:
     def __repr__(self):
         if not self:
             return "no difference"
-        return "\n".join(
-            filter(None, [self.table.head(20).to_string(index=False), self._rest()])
-        )
+        table = self.table.head(20).to_string(index=False)
+        return "\n".join(filter(None, [table, self._rest()]))
 
     def _repr_html_(self):
-        return (
-            self.table.head(20).to_html(index=False, border=0) + self._rest()
-            if self
-            else repr(self)
-        )
+        if not self:
+            return repr(self)
+        return self.table.head(20).to_html(index=False, border=0) + self._rest()
 
 # %% ../nbs/04_modules.ipynb #m122
 def state_diff(
@@ -257,42 +245,46 @@ def state_diff(
     b,  # a model or a state dict: what is offered
     values: bool = False,  # also compare the numbers, bit for bit
 ) -> StateDiff:  # `missing`, `unexpected` and `mismatched` are lists of names
-    """Compare two state dicts: names that `b` lacks, names that only `b` has, and shapes or dtypes that differ.
+    """Compare two state dicts: their names, shapes and dtypes.
 
-    Raises TypeError, with the name, if a value is not a tensor.
+    A name that `b` lacks is missing, one that only `b` has is unexpected. Raises
+    TypeError, with the name, if a value is not a tensor.
     """
     a, b = _state(a), _state(b)
 
     def text(v):
         return f"{str(v.dtype).removeprefix('torch.')} {tuple(v.shape)}"
 
-    rows = [(name, "missing", text(a[name]), "") for name in a if name not in b]
+    rows = [(name, "missing", text(v), "") for name, v in a.items() if name not in b]
     for name in (n for n in a if n in b):
+        wanted, offered = a[name], b[name]
         what = [
-            part
-            for part in ("shape", "dtype")
-            if getattr(a[name], part) != getattr(b[name], part)
+            p for p in ("shape", "dtype") if getattr(wanted, p) != getattr(offered, p)
         ]
-        if values and not what and not _same(a[name], b[name]):
+        if values and not what and not _same(wanted, offered):
             what = ["values"]
         if what:
-            rows.append((name, ", ".join(what), text(a[name]), text(b[name])))
-    rows += [(name, "unexpected", "", text(b[name])) for name in b if name not in a]
+            rows.append((name, ", ".join(what), text(wanted), text(offered)))
+    rows += [
+        (name, "unexpected", "", text(v)) for name, v in b.items() if name not in a
+    ]
     return StateDiff(pd.DataFrame(rows, columns=["name", "what", "a", "b"]))
 
 # %% ../nbs/04_modules.ipynb #m131
 def rename_keys(
     state: Mapping,  # a state dict; it is left as it is
-    rules,  # pairs (pattern, replacement) for `re.sub`, or a dict of them; each works on what the one before it made
+    rules,  # pairs (pattern, replacement) for `re.sub`, or a dict of them
 ) -> dict:  # the same tensors in the same order under their new names
-    """Rename the keys of a state dict by regular expressions, to load a checkpoint whose names differ.
+    """Rename keys by regular expressions, to load a checkpoint whose names differ.
 
-    Raises ValueError if two keys become the same (it names them) or if a rule is not a regular expression, and
-    TypeError if `state` is no dictionary.
+    Each rule works on what the one before it made. Raises ValueError if two keys become
+    the same (it names them) or if a rule is not a regular expression, and TypeError if
+    `state` is no dictionary.
     """
     if not isinstance(state, Mapping):
         raise TypeError(
-            f"expected a state dict, got {type(state).__name__}: give model.state_dict()"
+            f"expected a state dict, got {type(state).__name__}: "
+            "give model.state_dict()"
         )
     rules = list(rules.items() if isinstance(rules, Mapping) else rules)
     renamed, origin = {}, {}
@@ -310,14 +302,14 @@ def rename_keys(
 
 # %% ../nbs/04_modules.ipynb #m190
 def _write_whole(path, data):
-    "Write bytes under a temporary name, wait until they are on the disk, and only then give the file its name."
+    "Write bytes to a temporary file, wait for the disk, and then give it its name."
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with part.open("wb") as f:
             f.write(data)
             f.flush()
             os.fsync(f.fileno())
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -336,15 +328,17 @@ def save_weights(
     model,  # a model or a state dict
     path,  # the file to write, usually *.safetensors; one that is there is replaced
     /,
-    **metadata,  # notes to keep in the file, such as arch="SmallNet" or n_out=2; values become text
+    **metadata,  # notes such as arch="SmallNet" or n_out=2; values become text
 ) -> Path:  # `path`
-    """Write the weights of `model` in the safetensors format: the whole file, or nothing.
+    """Write the weights of `model` as safetensors: the whole file, or nothing.
 
-    The bytes go to a temporary file in the same folder, to the disk, and then to their name in one step. Of names that share
-    memory one is written; the others are noted in the metadata, as `safetensors.torch.save_model` does.
+    The bytes go to a temporary file in the same folder, to the disk, and then to their
+    name in one step. Of names that share memory one is written; the others are noted in
+    the metadata, as `safetensors.torch.save_model` does.
 
-    Raises ValueError if a name is wanted for a tensor and for metadata, TypeError for a value that the format cannot hold,
-    FileNotFoundError if the folder is not there, and IsADirectoryError if `path` is a folder.
+    Raises ValueError if a name is wanted for a tensor and for metadata, TypeError for a
+    value that the format cannot hold, FileNotFoundError if the folder is not there, and
+    IsADirectoryError if `path` is a folder.
     """
     path, state = Path(path), _state(model)
     if not path.parent.is_dir():
@@ -356,15 +350,14 @@ def save_weights(
     if clash := sorted(state.keys() & {"__metadata__", *metadata}):
         raise ValueError(f"{path}: {clash} name tensors, so they cannot name metadata")
     tied = _tied(state)
-    kept = {
-        k: v.detach().clone(memory_format=torch.contiguous_format)
-        for k, v in state.items()
-        if k not in tied
-    }
+    notes = {name: str(value) for name, value in metadata.items()} | tied
+    kept = {}
+    for name, tensor in state.items():
+        if name not in tied:
+            copy = tensor.detach().clone(memory_format=torch.contiguous_format)
+            kept[name] = copy
     try:
-        data = to_safetensors(
-            kept, {**{k: str(v) for k, v in metadata.items()}, **tied} or None
-        )
+        data = to_safetensors(kept, notes or None)
     except KeyError as e:
         names = [k for k, v in kept.items() if v.dtype == e.args[0]]
         raise TypeError(
@@ -377,9 +370,12 @@ def save_weights(
 def read_weights(
     path,  # a safetensors file
 ) -> tuple[dict, dict]:  # the state dict, on the CPU, and the metadata (text to text)
-    """Read a safetensors file without a model. The tensors are copies: they do not change when the file does.
+    """Read a safetensors file without a model.
 
-    Raises FileNotFoundError, or ValueError that says what is wrong: a pickle, a file cut short, another format.
+    The tensors are copies: they do not change when the file does.
+
+    Raises FileNotFoundError, or ValueError that says what is wrong: a pickle, a file
+    cut short, another format.
     """
     path = Path(path)
     if not path.is_file():
@@ -387,59 +383,63 @@ def read_weights(
     try:
         with safe_open(path, framework="pt") as f:
             names, metadata = f.keys(), f.metadata() or {}
-            return {k: f.get_tensor(k).clone() for k in names}, dict(
-                sorted(metadata.items())
-            )
+            state = {name: f.get_tensor(name).clone() for name in names}
+        return state, dict(sorted(metadata.items()))
     except SafetensorError as e:
-        with path.open("rb") as f:
-            start = f.read(9)
-        if re.match(rb"PK|\x80[\x02-\x05]", start) and start[8:] != b"{":
-            hint = "it looks like a pickle from torch.save: read it with torch.load(path, weights_only=True), then save_weights"
-        elif len(start) < 9 or start[8:] == b"{":
-            hint = "it is cut short or damaged: copy or download it again"
-        else:
-            hint = "it begins like another format"
+        size = f"{path.stat().st_size} bytes"
         raise ValueError(
-            f"{path}: not a whole safetensors file ({path.stat().st_size} bytes): {hint}. [{e}]"
+            f"{path}: not a whole safetensors file ({size}): {_diagnose(path)}. [{e}]"
         ) from e
+
+
+def _diagnose(path):
+    "What a file that is no safetensors file seems to be, from its first bytes."
+    with path.open("rb") as f:
+        start = f.read(9)
+    if re.match(rb"PK|\x80[\x02-\x05]", start) and start[8:] != b"{":
+        return (
+            "it looks like a pickle from torch.save: "
+            "read it with torch.load(path, weights_only=True), then save_weights"
+        )
+    if len(start) < 9 or start[8:] == b"{":
+        return "it is cut short or damaged: copy or download it again"
+    return "it begins like another format"
 
 # %% ../nbs/04_modules.ipynb #m150
 def load_weights(
     model: nn.Module,  # the model to load into; its dtypes and devices stay
     path,  # a file by `save_weights` or any safetensors file
-    strict: bool = True,  # False: allow missing and unexpected names, and load those that both have
+    strict: bool = True,  # False: load the names that both have, whatever the others
 ) -> StateDiff:  # what differed: the model is `a`, the file is `b`
-    """Load a safetensors file into `model`: everything that should be loaded, or nothing.
+    """Load a safetensors file into `model`: all that should be loaded, or nothing.
 
-    Names and shapes are compared before the first tensor is copied. Values are converted to the model's dtype where that is
-    safe (a float never becomes an integer). Shapes must agree also with `strict=False`.
+    Names and shapes are compared before the first tensor is copied. Values are
+    converted to the model's dtype where that is safe (a float never becomes an
+    integer). Shapes must agree also with `strict=False`, which allows missing and
+    unexpected names.
 
-    Raises what `read_weights` raises, ValueError with the table of differences when the file does not fit, and TypeError if
-    `model` is not a module.
+    Raises what `read_weights` raises, ValueError with the table of differences when the
+    file does not fit, and TypeError if `model` is not a module.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"weights are loaded into a model, got {type(model).__name__}: give the model"
-        )
+        kind = type(model).__name__
+        raise TypeError(f"weights are loaded into a model, got {kind}: give the model")
     want, (state, metadata) = model.state_dict(), read_weights(path)
-    state |= {
-        k: state[metadata[k]]
-        for k in want
-        if k not in state and metadata.get(k) in state
-    }
+    aliases = {k: metadata[k] for k in want if k not in state and k in metadata}
+    state |= {k: state[first] for k, first in aliases.items() if first in state}
     for name, first in _tied(want).items():
         if {name, first} <= state.keys() and not _same(state[first], state[name]):
             raise ValueError(
-                f"{path}: {first!r} and {name!r} differ, but in the model they are one tensor; nothing was loaded"
+                f"{path}: {first!r} and {name!r} differ, "
+                "but in the model they are one tensor; nothing was loaded"
             )
+
+    def fits(a, b):
+        return a.shape == b.shape and torch.can_cast(b.dtype, a.dtype)
+
     diff = state_diff(want, state)
-    unfit = [
-        k
-        for k in diff.mismatched
-        if want[k].shape != state[k].shape
-        or not torch.can_cast(state[k].dtype, want[k].dtype)
-    ]
-    if unfit or strict and (diff.missing or diff.unexpected):
+    all_fit = all(fits(want[name], state[name]) for name in diff.mismatched)
+    if not all_fit or strict and (diff.missing or diff.unexpected):
         raise ValueError(
             f"{path}: does not fit {type(model).__name__}; nothing was loaded. "
             f"a is the model, b is the file:\n{diff}"
