@@ -1,6 +1,7 @@
 """How long does `advise` take for a folder of 1,000 photographs, and how much of that is its start?
 
-Real pets, 27 of each breed and one more of the first, copied into a folder with a sub-folder for each breed. Each round is a process of its own, so that importing counts.
+Real pets, 27 of each breed and one more of the first, copied into a folder with a
+sub-folder for each breed. Each round is a process of its own, so that importing counts.
 """
 
 import json

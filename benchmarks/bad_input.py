@@ -1,14 +1,18 @@
 """How does the trainer take bad input? The tables of tests/test_bad_input.py row by row, many random trees and damages, and 10,000 classes.
 
-rows      each row of a table: it works and says what was left out, or it is refused by name, and nothing is changed or half-written
-trees     random folders: names from a wicked alphabet, good and broken pictures, links, pipes, parts; `take_stock` of each
-resumed   a run that was stopped, with a random damage to one of its files, and then resumed
-read      a run that is done, with a random damage to one of its files; `load_model`, `read_run` and `report`
-classes   10,000 classes of two pictures: `take_stock`, and a whole training with the strategy probe, each in a process of its own
+rows      each row of a table: it works and says what was left out, or it is refused by
+name, and nothing is changed or half-written trees     random folders: names from a
+wicked alphabet, good and broken pictures, links, pipes, parts; `take_stock` of each
+resumed   a run that was stopped, with a random damage to one of its files, and then
+resumed read      a run that is done, with a random damage to one of its files;
+`load_model`, `read_run` and `report` classes   10,000 classes of two pictures:
+`take_stock`, and a whole training with the strategy probe, each in a process of its own
 
-`tried` counts inputs, `worked` those that gave right results, `refused` those that were refused with one line that names folder or file,
-`other` all else: another error, a wrong result, a file that was changed. `other` has to be 0. `seconds`, `cpu` (seconds that
-the processor worked) and `mib` (the most memory of the process) are of the classes only.
+`tried` counts inputs, `worked` those that gave right results, `refused` those that were
+refused with one line that names folder or file, `other` all else: another error, a
+wrong result, a file that was changed. `other` has to be 0. `seconds`, `cpu` (seconds
+that the processor worked) and `mib` (the most memory of the process) are of the classes
+only.
 """
 
 import os

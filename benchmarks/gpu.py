@@ -1,20 +1,24 @@
 """Does the trainer keep its promises on the accelerator of this machine?
 
-It takes whatever accelerator it finds (CUDA, ROCm, MPS), or the one that --device names. Without one it says so, and does the same on the CPU. A folder of
-drawn pictures is trained in peace, and once more in a process that is killed (SIGKILL) after an epoch and goes on; then both are asked. Each row is
-one check, with the value that was measured and the limit that it has to keep.
+It takes whatever accelerator it finds (CUDA, ROCm, MPS), or the one that --device
+names. Without one it says so, and does the same on the CPU. A folder of drawn pictures
+is trained in peace, and once more in a process that is killed (SIGKILL) after an epoch
+and goes on; then both are asked. Each row is one check, with the value that was
+measured and the limit that it has to keep.
 
-resumed weights        the largest difference of a weight between the training that was killed and the one in peace, over the largest difference between the
-                       trained weights and those before. On a CPU it is 0, byte for byte. A GPU adds numbers in an order that changes from run to run.
-resumed answers        the largest difference of a probability
-resumed labels         the share of other pictures that both give the same label
-device of the answers  a probability, computed on the CPU and on the device from one file: the largest difference
-device of the labels   the share of pictures with the same label
-evaluate               the difference of the accuracies by other pictures, on the CPU and on the device
-float16                a training in float16 ends with finite weights
-caller                 random numbers of the device, autocast and precision are afterwards what they were
-checkpoint             optimizer state lies on the device after a checkpoint was read
-train, predict         how many times as fast as the CPU of the same machine: seconds a step, and pictures in a second (no limit)
+resumed weights        the largest difference of a weight between the training that was
+killed and the one in peace, over the largest difference between the trained weights and
+those before. On a CPU it is 0, byte for byte. A GPU adds numbers in an order that
+changes from run to run. resumed answers        the largest difference of a probability
+resumed labels         the share of other pictures that both give the same label device
+of the answers  a probability, computed on the CPU and on the device from one file: the
+largest difference device of the labels   the share of pictures with the same label
+evaluate               the difference of the accuracies by other pictures, on the CPU
+and on the device float16                a training in float16 ends with finite weights
+caller                 random numbers of the device, autocast and precision are
+afterwards what they were checkpoint             optimizer state lies on the device
+after a checkpoint was read train, predict         how many times as fast as the CPU of
+the same machine: seconds a step, and pictures in a second (no limit)
 """
 
 import os
@@ -161,10 +165,8 @@ def checks(device, n, keys):
     "Yield each check: name, value, limit, is it kept?"
     cpu = torch.device("cpu")
     exact = device.type == "cpu"
-    folder, others = (
-        draw(Path("my_photos").absolute(), n),
-        draw(Path("other/photos").absolute(), n // 2),
-    )
+    folder = draw(Path("my_photos").absolute(), n)
+    others = draw(Path("other/photos").absolute(), n // 2)
     files = image_files(others)
 
     before = state_of(device)

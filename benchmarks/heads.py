@@ -1,10 +1,13 @@
 """How small is a head, and how soon is it in use?
 
-A body with random weights gets heads of 2, 10, 37 and 100 classes. `bytes` is the length of the file of a head with its class names and its configuration,
-`body_bytes` that of a file that holds the body too. `read_ms` is the time to switch to a head in a file, `switch_ms` to one that is in memory
-(`Model.use`), `load_ms` the time of `load_model` on the file that holds the body too: body built, weights read, fingerprint checked. Each is
-the median of several. `ratio` says how many times as long as `read_ms` `load_ms` is. `densenet_tiny` gives 528 features at 32 pixels,
-`squeezenet1_0` gives 1,024 at 224.
+A body with random weights gets heads of 2, 10, 37 and 100 classes. `bytes` is the
+length of the file of a head with its class names and its configuration, `body_bytes`
+that of a file that holds the body too. `read_ms` is the time to switch to a head in a
+file, `switch_ms` to one that is in memory (`Model.use`), `load_ms` the time of
+`load_model` on the file that holds the body too: body built, weights read, fingerprint
+checked. Each is the median of several. `ratio` says how many times as long as `read_ms`
+`load_ms` is. `densenet_tiny` gives 528 features at 32 pixels, `squeezenet1_0` gives
+1,024 at 224.
 """
 
 import statistics
@@ -82,10 +85,8 @@ def main():
         head, other = head_of(body, n), head_of(body, 5)
         model = Model(body, other)
         with tempfile.TemporaryDirectory() as tmp:
-            alone, both = (
-                save_head(head, Path(tmp) / "head.safetensors"),
-                save_head(head, Path(tmp) / "model.safetensors", body),
-            )
+            alone = save_head(head, Path(tmp) / "head.safetensors")
+            both = save_head(head, Path(tmp) / "model.safetensors", body)
             reading = milliseconds(lambda: model.use(alone), args.times)
             switching = milliseconds(lambda: model.use(other).use(head), args.times) / 2
             loading = milliseconds(lambda: load_model(both), max(args.times // 10, 1))

@@ -1,17 +1,22 @@
 """Killed at any moment, does a training end with the same weights as one that was left alone?
 
-A folder of drawn pictures is trained with six configurations: first in peace, and then in runs that are killed (SIGKILL), go on with `resume`, and are killed
-again, until they are complete. Linux and macOS only.
+A folder of drawn pictures is trained with six configurations: first in peace, and then
+in runs that are killed (SIGKILL), go on with `resume`, and are killed again, until they
+are complete. Linux and macOS only.
 
-child   A process that has imported everything forks a child for each attempt. The child reports its moments - each step, each file before and after it is
-        written to the disk and takes its name, each stage - and waits for leave to go on. At a moment that is drawn from a seed it is killed: there, or
-        after a few milliseconds more. `stage` says what it was doing.
-whole   A process of its own for each attempt, killed by turns within its first one and a half seconds, when Python starts and imports, and after a number
-        of lines of its progress. `stage` says whether there was a run on the disk yet.
+child   A process that has imported everything forks a child for each attempt. The child
+reports its moments - each step, each file before and after it is written to the disk
+and takes its name, each stage - and waits for leave to go on. At a moment that is drawn
+from a seed it is killed: there, or after a few milliseconds more. `stage` says what it
+was doing. whole   A process of its own for each attempt, killed by turns within its
+first one and a half seconds, when Python starts and imports, and after a number of
+lines of its progress. `stage` says whether there was a run on the disk yet.
 
-`identical` says yes where the run that was killed `kills` times in this stage has, when it is complete, the same bytes in each safetensors file, the same
-predictions, the same history but for its seconds, the same files and no temporary one, and results and a report that can be read. One thread
-computes: with more of them, the promise is the same for the same number.
+`identical` says yes where the run that was killed `kills` times in this stage has, when
+it is complete, the same bytes in each safetensors file, the same predictions, the same
+history but for its seconds, the same files and no temporary one, and results and a
+report that can be read. One thread computes: with more of them, the promise is the same
+for the same number.
 """
 
 import hashlib
@@ -213,7 +218,8 @@ def attempt(folder, config, at=None, more=0, log=None):
     os.close(giver)
     if status > 0:
         sys.exit(
-            f"a training failed, and it was not because it was killed:\n{Path(log).read_text()}"
+            "a training failed, and it was not because it was "
+            f"killed:\n{Path(log).read_text()}"
         )
     return (stage.strip() if status == -signal.SIGKILL else None), n
 
@@ -281,7 +287,8 @@ def kill_processes(folder, name, runs, draws, log, most):
             ] += 1
         elif process.returncode:
             sys.exit(
-                f"a training failed, and it was not because it was killed:\n{Path(log).read_text()}"
+                "a training failed, and it was not because it was "
+                f"killed:\n{Path(log).read_text()}"
             )
         else:
             return died
@@ -352,7 +359,10 @@ def main():
             ]
             write(args.out, FIELDS, rows)
             print(
-                f"round {k}, {name}, {process}: {sum(died.values())} kills, {'identical' if same else 'NOT THE SAME'} ({dict(died)})",
+                (
+                    f"round {k}, {name}, {process}: {sum(died.values())} kills, "
+                    f"{'identical' if same else 'NOT THE SAME'} ({dict(died)})"
+                ),
                 flush=True,
             )
             shutil.rmtree(runs)

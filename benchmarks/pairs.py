@@ -1,14 +1,18 @@
 """Four ways to draw pairs, side by side in one process: how many draws does each make in a second?
 
-scan        looks at all labels, and makes a list of the images of the class that was chosen, for each draw
-sets        keeps a set of images for each class, and makes a list from it for each draw, without the image itself
-arrays      keeps an array of images for each class, and draws again where an image got itself
-arithmetic  `PairSampler`: index arithmetic, for all images at once
+scan        looks at all labels, and makes a list of the images of the class that was
+chosen, for each draw sets        keeps a set of images for each class, and makes a list
+from it for each draw, without the image itself arrays      keeps an array of images for
+each class, and draws again where an image got itself arithmetic  `PairSampler`: index
+arithmetic, for all images at once
 
-All draw from the same labels, made from a seed: a "same" pair with probability 0.5, else another class, each with the same probability.
-The first three draw for images that are chosen at random, for at least half a second each; `arithmetic` draws for all images, ten times. The
-four take turns, round by round. `ratio` says how many times as many draws `arithmetic` makes in its round. `bytes_per_file` is what
-`arithmetic` holds at most while it is made and draws once, divided by the number of files; it is counted in a run of its own.
+All draw from the same labels, made from a seed: a "same" pair with probability 0.5,
+else another class, each with the same probability. The first three draw for images that
+are chosen at random, for at least half a second each; `arithmetic` draws for all
+images, ten times. The four take turns, round by round. `ratio` says how many times as
+many draws `arithmetic` makes in its round. `bytes_per_file` is what `arithmetic` holds
+at most while it is made and draws once, divided by the number of files; it is counted
+in a run of its own.
 """
 
 import random

@@ -1,17 +1,21 @@
 """Which way of transfer is best for few or many pictures, like ImageNet or unlike it? All cells of the experiment of chapter 11.
 
-Sets, all with SqueezeNet and its ImageNet weights:
-    pets      37 breeds at 96 pixels: ImageNet has many of them among its own classes
-    digits    10 handwritten digits of 8x8 pixels, enlarged to 64: nothing like them is in ImageNet
-    cifar10   10 classes of small photographs, 700 of each, enlarged from 32 to 64 pixels
-and with densenet_tiny and its CIFAR-10 weights 16 drawn breeds at 32 pixels, 100 of each, as they are and unlike any photograph: `disguise` has a dial.
+Sets, all with SqueezeNet and its ImageNet weights: pets      37 breeds at 96 pixels:
+ImageNet has many of them among its own classes digits    10 handwritten digits of 8x8
+pixels, enlarged to 64: nothing like them is in ImageNet cifar10   10 classes of small
+photographs, 700 of each, enlarged from 32 to 64 pixels and with densenet_tiny and its
+CIFAR-10 weights 16 drawn breeds at 32 pixels, 100 of each, as they are and unlike any
+photograph: `disguise` has a dial.
 
-A quarter of each set judges (of pets by a split that keeps twins together, elsewhere at random; the same for all seeds). "few" is 12 pictures of each class,
-"all" is all others; a quarter of these chooses the rate, the strength of regularisation or the depth. Each training sees the same number of pictures, whatever
-its strategy and however many pictures there are. A seed chooses the pictures, the new weights and the order.
+A quarter of each set judges (of pets by a split that keeps twins together, elsewhere at
+random; the same for all seeds). "few" is 12 pictures of each class, "all" is all
+others; a quarter of these chooses the rate, the strength of regularisation or the
+depth. Each training sees the same number of pictures, whatever its strategy and however
+many pictures there are. A seed chooses the pictures, the new weights and the order.
 
-Rows are written when a cell is complete, so an interrupted run goes on with the cells that are not there. Cells are run by several processes with one thread
-each, side by side: `seconds` is the time from the start of a cell until a setting was judged.
+Rows are written when a cell is complete, so an interrupted run goes on with the cells
+that are not there. Cells are run by several processes with one thread each, side by
+side: `seconds` is the time from the start of a cell until a setting was judged.
 """
 
 import datetime

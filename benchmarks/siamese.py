@@ -1,17 +1,19 @@
 """How well do Siamese heads judge pairs: of unseen images of breeds that they learned from, and of breeds that they never saw?
 
-The body is SqueezeNet with its ImageNet weights, frozen; each image is encoded once, and one file of each group of twins is kept. In fold k
-every fifth breed of Pets, from the k-th on, is held out: so each breed is held out once. Of the others a fifth of the images is for
-validation, in two halves: the threshold is chosen on the first, and `seen` is judged on the second. All heads of a fold are asked the same
-pairs. The ways are those of the chapter:
+The body is SqueezeNet with its ImageNet weights, frozen; each image is encoded once,
+and one file of each group of twins is kept. In fold k every fifth breed of Pets, from
+the k-th on, is held out: so each breed is held out once. Of the others a fifth of the
+images is for validation, in two halves: the threshold is chosen on the first, and
+`seen` is judged on the second. All heads of a fold are asked the same pairs. The ways
+are those of the chapter:
 
-joined      a head on both encodings, side by side
-symmetric   the same layers, on distance and product
-cosine      an embedding with a learned scale, trained on drawn pairs
-all_pairs   the same embedding, trained on all pairs of each batch
+joined      a head on both encodings, side by side symmetric   the same layers, on
+distance and product cosine      an embedding with a learned scale, trained on drawn
+pairs all_pairs   the same embedding, trained on all pairs of each batch
 
-`flips` is the share of answers that change when both images are swapped. `minutes` is the time to train the head, `encode_minutes` the time to
-encode all images, in the run that made the row.
+`flips` is the share of answers that change when both images are swapped. `minutes` is
+the time to train the head, `encode_minutes` the time to encode all images, in the run
+that made the row.
 """
 
 import time
@@ -112,10 +114,8 @@ def main():
             "seen": questions(labels, report, 10),
             "unseen": questions(labels, unseen, 3),
         }.items():
-            score, swapped = (
-                score_pairs(head, encodings, i, j),
-                score_pairs(head, encodings, j, i),
-            )
+            score = score_pairs(head, encodings, i, j)
+            swapped = score_pairs(head, encodings, j, i)
             rows.append(
                 {
                     "fold": fold,

@@ -1,12 +1,16 @@
 """How much sooner is `tutorial-lib train` as accurate as ten epochs of the usual loop?
 
-usual loop     as in `transfer.py`: SqueezeNet on all pets, batches of 8, Adam, ten epochs, gradients for the whole body. Its time is measured on a sample of
-               batches and scaled; its accuracy is that of all steps.
-first report   the command with its default recipe, in a process of its own, on copies of the same pictures with one sub-folder for each breed. The seconds
-               go from the start of the process until its first report is on the disk: start of Python, decoding of all files, features, probe and report.
-end            the same process, until it ends: with the fine-tuning that the advice and the minutes of the recipe allow, and the second report.
+usual loop     as in `transfer.py`: SqueezeNet on all pets, batches of 8, Adam, ten
+epochs, gradients for the whole body. Its time is measured on a sample of batches and
+scaled; its accuracy is that of all steps. first report   the command with its default
+recipe, in a process of its own, on copies of the same pictures with one sub-folder for
+each breed. The seconds go from the start of the process until its first report is on
+the disk: start of Python, decoding of all files, features, probe and report. end
+the same process, until it ends: with the fine-tuning that the advice and the minutes of
+the recipe allow, and the second report.
 
-Body, pictures, and the ones that are held out are the same for all. `sooner` is the time of the loop, as many times as the row's.
+Body, pictures, and the ones that are held out are the same for all. `sooner` is the
+time of the loop, as many times as the row's.
 """
 
 import json

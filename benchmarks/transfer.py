@@ -1,16 +1,22 @@
 """What does a cache of features save? Ways from SqueezeNet's ImageNet weights to a classifier of pets, side by side in one process.
 
-usual loop        `ImageFolder` and a `DataLoader` with batches of 8, Adam with a rate of 5e-5 on the head's parameters, gradients for the whole body, ten
-                  epochs. Its time is measured on a sample of batches, without workers and with two, and scaled to all batches of ten epochs; the
-                  quicker of the two counts. Its accuracy is that of the same ten epochs with the same batches, computed on maps that the frozen body
-                  made once: the body has no batch norm, and no augmentation changes the pictures, so each step gets the numbers that the loop would get.
-cache and probe   `features` of all pictures and of their mirror images, and `linear_probe`, from an empty folder
-cache, no mirror  the same without mirror images
-fastai fine_tune  `vision_learner(dls, squeezenet1_0).fine_tune(2)` at 192 pixels with fastai's usual augmentation; its time is that of all three epochs
+usual loop        `ImageFolder` and a `DataLoader` with batches of 8, Adam with a rate
+of 5e-5 on the head's parameters, gradients for the whole body, ten epochs. Its time is
+measured on a sample of batches, without workers and with two, and scaled to all batches
+of ten epochs; the quicker of the two counts. Its accuracy is that of the same ten
+epochs with the same batches, computed on maps that the frozen body made once: the body
+has no batch norm, and no augmentation changes the pictures, so each step gets the
+numbers that the loop would get. cache and probe   `features` of all pictures and of
+their mirror images, and `linear_probe`, from an empty folder cache, no mirror  the same
+without mirror images fastai fine_tune  `vision_learner(dls,
+squeezenet1_0).fine_tune(2)` at 192 pixels with fastai's usual augmentation; its time is
+that of all three epochs
 
-All have the same split and are judged by the same held-out pictures. Before the first one every file is read once. `seconds` hold decoding; for the two
-caches also the features of the held-out pictures, and for fine_tune the judging after each epoch. The two caches have several rounds, the others one. A row
-is written as soon as it is there, so an interrupted run goes on with the next one.
+All have the same split and are judged by the same held-out pictures. Before the first
+one every file is read once. `seconds` hold decoding; for the two caches also the
+features of the held-out pictures, and for fine_tune the judging after each epoch. The
+two caches have several rounds, the others one. A row is written as soon as it is there,
+so an interrupted run goes on with the next one.
 """
 
 import os
@@ -136,7 +142,10 @@ def cache_and_probe(files, labels, train, valid, args, mirror=True):
         return (
             seconds,
             probe.accuracy(x[valid], labels[valid]),
-            f"{cached:.0f} s of features, {seconds - cached:.0f} s of probe with l2={probe.l2:g}",
+            (
+                f"{cached:.0f} s of features, {seconds - cached:.0f} s of probe with "
+                f"l2={probe.l2:g}"
+            ),
         )
 
 

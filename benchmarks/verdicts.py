@@ -1,7 +1,9 @@
 """What the experiment of chapter 11 says: the common rules on trial, and how good `recommend` is on sets that it has not seen.
 
-Reads the table that `benchmarks/scenarios.py` wrote into the library, and takes seconds. verdicts.csv has a row a rule; calibration.csv a row for each measure
-of similarity ("none": only pictures of each class count), set, size and seed, with the cells of that set left out.
+Reads the table that `benchmarks/scenarios.py` wrote into the library, and takes
+seconds. verdicts.csv has a row a rule; calibration.csv a row for each measure of
+similarity ("none": only pictures of each class count), set, size and seed, with the
+cells of that set left out.
 """
 
 from pathlib import Path
