@@ -3309,9 +3309,9 @@ def _check_09a(answer):
     import torch
     from torch import nn
 
+    from tutorial_lib.core.backbones import find_head
     from tutorial_lib.densenet import densenet_tiny
     from tutorial_lib.modules import SmallNet
-    from tutorial_lib.transfer import find_head
 
     require(callable(answer), "`keep_classes` is a function", answer)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
