@@ -22,6 +22,8 @@ FREE = {3, 12, 16, 17, 18}  # numbers of chapters that will come
 
 # The ground floor: a room uses those before it, and no chapter.
 CORE = (
+    "canvas",
+    "drawing",
     "text",
     "statistics",
     "files",
