@@ -2,12 +2,18 @@ import json
 import os
 import shutil
 import signal
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from hypothesis import settings
 from wheelhouse import build_wheel, link_dependencies
+
+pytest_plugins = ["book_fixtures"]
+
+DURATIONS = Path(__file__).with_name("durations.json")
+LONG = 10  # seconds from which a test is placed by itself, and a file with care
 
 settings.register_profile("book", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("book")
@@ -59,12 +65,79 @@ def links(once):
     return Path(once("links", lambda folder: str(link_dependencies(folder / "site"))))
 
 
-def pytest_collection_modifyitems(items):
-    "The long tests come first for each of two workers, so that at the end none waits for the other."
-    long, others = [], []
+def pytest_addoption(parser):
+    parser.addoption(
+        "--record-durations",
+        action="store_true",
+        help="write how long the tests took into tests/durations.json",
+    )
+
+
+def pytest_configure(config):
+    is_worker = hasattr(config, "workerinput")
+    if config.getoption("--record-durations") and not is_worker:
+        config.pluginmanager.register(Recorder(config.option.markexpr))
+
+
+class Recorder:
+    """Writes durations.json: seconds of each file, and of each very long test in it.
+
+    `selection` is what -m says: the quick tests of a file and its long ones take
+    different times.
+    """
+
+    def __init__(self, selection):
+        self.selection, self.files, self.tests = selection, Counter(), Counter()
+
+    def pytest_runtest_logreport(self, report):
+        file = report.nodeid.partition("::")[0]
+        self.files[file] += report.duration
+        if report.when == "call" and report.duration >= LONG:
+            self.tests[report.nodeid] = report.duration
+            self.files[file] -= report.duration
+
+    def pytest_sessionfinish(self):
+        found = {
+            name: round(seconds)
+            for name, seconds in sorted((self.files + self.tests).items())
+            if seconds >= 1
+        }
+        durations = read_durations() | {self.selection: found}
+        DURATIONS.write_text(json.dumps(durations, indent=1, sort_keys=True) + "\n")
+
+
+def read_durations():
+    return json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+
+
+def pytest_collection_modifyitems(config, items):
+    """Two workers end at about the same time, and what waits for the book comes last.
+
+    pytest-xdist gives the first half of the tests to one worker, the other half to the
+    other; who is done takes tests from the end of the other's. So each half begins with
+    what takes longest. A file stays together, but for its tests that take as long as
+    a file. The files that take no time fill the halves up to the same number of tests.
+    """
+    seconds = read_durations().get(config.option.markexpr, {})
+    units = defaultdict(list)
     for item in items:
-        (
-            long if item.path.name in ("test_chapters.py", "test_kill.py") else others
-        ).append(item)
-    m = len(items) // 2 - len(long[::2])
-    items[:] = [*long[::2], *others[:m], *long[1::2], *others[m:]]
+        file = item.nodeid.partition("::")[0]
+        name = item.nodeid if item.nodeid in seconds else file
+        units[name, "book" in item.fixturenames].append(item)
+
+    first, last, total = ([], []), ([], []), [0, 0]
+    quick = []
+    for (name, needs_book), tests in sorted(
+        units.items(), key=lambda unit: -seconds.get(unit[0][0], 0)
+    ):
+        lighter = total.index(min(total))
+        if needs_book:
+            last[lighter].extend(tests)
+        elif seconds.get(name, 0) >= LONG:
+            first[lighter].extend(tests)
+        else:
+            quick.extend(tests)
+            continue
+        total[lighter] += seconds.get(name, 0)
+    n = max(0, len(items) // 2 - len(first[0]) - len(last[0]))
+    items[:] = [*first[0], *quick[:n], *last[0], *first[1], *quick[n:], *last[1]]

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from book_site import CHAPTERS, PAGES
 
-pytest_plugins = ["book_fixtures"]
 WIDTHS, THEMES = (1400, 390), ("light", "dark")
 
 # What sticks out of the window sideways, and does not scroll in a box of its own.

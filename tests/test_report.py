@@ -59,7 +59,6 @@ from tutorial_lib.report import (
     write_run,
 )
 
-pytest_plugins = ["book_fixtures"]
 ROOT = Path(__file__).resolve().parents[1]
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -5,7 +5,7 @@
 What a chapter imports from elsewhere takes 4 to 12 seconds. A fork has it at once, and
 shares nothing else with the next one. The library itself is not imported before: each
 kernel does that. On Linux only: Windows has no fork, and on macOS the system's own
-libraries do not survive one. There a kernel is a plain process, with imports of its own.
+libraries do not survive one. There a kernel is a plain process with its own imports.
 """
 
 import json
@@ -18,6 +18,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 
 IMPORTS = [
     "fastai.vision.all",
@@ -46,8 +47,9 @@ def zygote(python, variables):
             stdin=subprocess.PIPE,
             pass_fds=[number],
         )
-    with process:  # it ends with its standard input
+    with process:  # when this one is killed, it ends with its standard input
         yield [python, __file__, "ask", name, "-f", "{connection_file}"]
+        process.kill()
 
 
 def serve(number):
@@ -65,7 +67,8 @@ def serve(number):
             client, _ = server.accept()
             if os.fork() == 0:
                 server.close()
-                return become_kernel(client)
+                become_kernel(client)
+                return
             client.close()
 
 
@@ -88,7 +91,7 @@ def ask(name, *arguments):
     "Ask for a kernel with this process's folder and variables, and wait for its end."
     order = {
         "arguments": arguments,
-        "folder": os.getcwd(),
+        "folder": str(Path.cwd()),
         "variables": dict(os.environ),
     }
     with socket.socket(socket.AF_UNIX) as kernel:
