@@ -54,9 +54,12 @@ def chromium():
     )
     if not path:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
-    flags = """--no-sandbox --disable-gpu --disable-quic --no-first-run
-               --disable-background-networking --disable-component-update --disable-sync"""
+    flags = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
+               --disable-background-networking --disable-component-update"""
+    no_network = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     with driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=flags.split())
+        browser = playwright.chromium.launch(
+            executable_path=path, args=[*flags.split(), no_network]
+        )
         yield browser
         browser.close()

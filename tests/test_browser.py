@@ -48,28 +48,36 @@ FAINT = """() => {
 }"""
 
 
-@pytest.fixture
-def tab(chromium, site):
-    "A fresh window on the book. What goes wrong in it is kept: `tab.outside` (requests) and `tab.errors`."
-    window = {"width": 1400, "height": 900}
+@pytest.fixture(scope="module")
+def window(chromium):
+    "A window that keeps files in its cache, as a reader's does."
     context = chromium.new_context(
-        viewport=window, reduced_motion="reduce", color_scheme="light"
+        viewport={"width": 1400, "height": 900},
+        reduced_motion="reduce",
+        color_scheme="light",
     )
-    page = context.new_page()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def tab(window, site):
+    """A fresh tab on the book.
+
+    What goes wrong in it is kept: `tab.outside` (requests) and `tab.errors`.
+    """
+    page = window.new_page()
     page.outside, page.errors = [], []
-
-    def gate(route):
-        if route.request.url.startswith(site):
-            return route.continue_()
-        page.outside.append(route.request.url)
-        route.abort()
-
-    page.route("**/*", gate)
 
     def note(text, is_error=True):
         if is_error:
             page.errors.append(text)
 
+    def note_request(request):
+        if not request.url.startswith((site, "data:", "blob:")):
+            page.outside.append(request.url)
+
+    page.on("request", note_request)
     page.on("console", lambda message: note(message.text, message.type == "error"))
     page.on("pageerror", lambda error: note(str(error)))
     page.on(
@@ -79,7 +87,8 @@ def tab(chromium, site):
         ),
     )
     yield page
-    context.close()
+    page.evaluate("localStorage.clear()")
+    page.close()
 
 
 @pytest.mark.parametrize("name", PAGES)

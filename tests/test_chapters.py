@@ -6,6 +6,7 @@ where it is installed, in forks of one process (see zygote.py).
 """
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,22 @@ def forks(installed, wheel):
         yield command
 
 
+@pytest.fixture(scope="session")
+def drawn(once, installed, wheel):
+    """A folder for fastai's data with the two drawn sets that most chapters load.
+
+    To draw them takes seconds, so each chapter begins with a copy.
+    """
+
+    def make(folder):
+        program = "from tutorial_lib.data import load; load('pets'); load('cifar10')"
+        env = {"TUTORIAL_DATA": "sample", "FASTAI_HOME": str(folder)}
+        run(installed, "-W", "ignore", "-c", program, env=offline(wheel) | env)
+        return str(folder)
+
+    return once("drawn", make)
+
+
 @pytest.fixture
 def env(tmp_path, wheel):
     "The variables to run a notebook with."
@@ -114,9 +131,10 @@ def play(tmp_path, env):
 
 
 @pytest.fixture
-def play_installed(play, env, installed, forks):
+def play_installed(play, env, installed, forks, drawn):
     "Run a notebook where the package is installed; its checks' outputs, as text."
     env["IPYTHONDIR"] = str(installed.parents[2] / "ipython")
+    shutil.copytree(drawn, env["FASTAI_HOME"])
 
     def run_it(nb):
         play(nb, forks)
