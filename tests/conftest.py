@@ -110,6 +110,14 @@ def read_durations():
     return json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
 
 
+def known_seconds(selection):
+    "What the selection took, or where it is another, what all of them took."
+    durations = read_durations()
+    if selection in durations:
+        return durations[selection]
+    return sum(map(Counter, durations.values()), Counter())
+
+
 def pytest_collection_modifyitems(config, items):
     """Two workers end at about the same time, and what waits for the book comes last.
 
@@ -118,7 +126,7 @@ def pytest_collection_modifyitems(config, items):
     what takes longest. A file stays together, but for its tests that take as long as
     a file. The files that take no time fill the halves up to the same number of tests.
     """
-    seconds = read_durations().get(config.option.markexpr, {})
+    seconds = known_seconds(config.option.markexpr)
     units = defaultdict(list)
     for item in items:
         file = item.nodeid.partition("::")[0]

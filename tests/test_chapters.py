@@ -26,6 +26,7 @@ from book.practice import practice
 CHAPTERS = sorted((ROOT / "nbs").glob("*.ipynb"))
 PRACTICE = sorted((ROOT / "practice").glob("*.ipynb"))
 ALL = CHAPTERS + PRACTICE
+QUICK = "04_modules"  # the practice notebook that `make test` runs
 SECONDS = 120  # for one cell
 SET_UP = re.compile(
     r'import sys\n+if "google\.colab" in sys\.modules:\n'
@@ -39,6 +40,18 @@ from IPython.core.magic import register_line_magic
 def pip(line):
     print("pip", line)
 """
+
+
+def tests_itself(path):
+    "Whether a room of the ground floor has cells that are not exported."
+    exported = "#| export", "#| default_exp"
+    cells = nbformat.read(path, 4).cells
+    return any(
+        c.cell_type == "code" and not c.source.startswith(exported) for c in cells
+    )
+
+
+ROOMS = sorted(filter(tests_itself, (ROOT / "nbs" / "core").glob("*.ipynb")))
 
 
 def first_code(nb):
@@ -175,7 +188,18 @@ def test_chapter_runs_as_on_colab(path, play_installed):
     play_installed(nbformat.read(path, 4))
 
 
-@pytest.mark.parametrize("path", PRACTICE, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", ROOMS, ids=lambda p: p.stem)
+def test_room_of_the_ground_floor_runs(path, play, forks):
+    play(nbformat.read(path, 4), forks)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, id=p.stem, marks=[] if p.stem == QUICK else pytest.mark.long)
+        for p in PRACTICE
+    ],
+)
 def test_practice_runs_unsolved_and_then_solved(path, play_installed, env):
     del env["TUTORIAL_CHECK"]
     both = nbformat.read(path, 4)

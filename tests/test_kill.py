@@ -38,6 +38,7 @@ def check(rows, kills):
     ), stages
 
 
+@pytest.mark.long
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(tmp_path):
     env = os.environ | {
         "PYTHONPATH": os.pathsep.join(

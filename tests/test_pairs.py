@@ -793,6 +793,7 @@ def test_draw_can_be_pickled(files):
 # --- the benchmark
 
 
+@pytest.mark.long
 def test_benchmark_says_what_it_does():
     help = subprocess.run(
         [sys.executable, ROOT / "benchmarks" / "pairs.py", "--help"],

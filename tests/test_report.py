@@ -1275,6 +1275,7 @@ def test_a_new_report_that_cannot_take_its_place_leaves_the_old_one(
     assert not [p for p in folder.iterdir() if p.suffix in (".part", ".old")]
 
 
+@pytest.mark.long
 def test_a_killed_report_is_whole_or_absent(tmp_path):
     "Killed while it writes: the old report stands, and the next one clears up."
     folder = write(tmp_path / "r", ABC)

@@ -697,6 +697,7 @@ def test_a_model_comes_back_the_same(tmp_path, monkeypatch, arch, name, kwargs):
             )
 
 
+@pytest.mark.long
 def test_a_fresh_process_gives_the_same_answers(files, tmp_path):
     paths = [
         save_siamese(
