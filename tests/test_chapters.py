@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 import pytest
@@ -103,14 +104,17 @@ def drawn(once, installed, wheel):
 @pytest.fixture
 def env(tmp_path, wheel):
     "The variables to run a notebook with."
-    return offline(wheel) | {
-        "TUTORIAL_DATA": "sample",
-        "TUTORIAL_CHECK": "raise",
-        "FASTAI_HOME": str(tmp_path / "fastai"),
-        "TORCH_HOME": str(tmp_path / "torch"),
-        "OFFLINE_LOG": str(tmp_path / "asked.txt"),
-        "IPYTHONDIR": str(tmp_path / "ipython"),
-    }
+    # Sockets need short paths, so that `tmp_path` is no place for temporary files.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        yield offline(wheel) | {
+            "TUTORIAL_DATA": "sample",
+            "TUTORIAL_CHECK": "raise",
+            "FASTAI_HOME": str(tmp_path / "fastai"),
+            "TORCH_HOME": str(tmp_path / "torch"),
+            "OFFLINE_LOG": str(tmp_path / "asked.txt"),
+            "IPYTHONDIR": str(tmp_path / "ipython"),
+            "TMPDIR": temporary,
+        }
 
 
 class OneKernel(KernelSpecManager):

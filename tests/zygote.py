@@ -8,6 +8,7 @@ kernel does that. On Linux only: Windows has no fork, and on macOS the system's 
 libraries do not survive one. There a kernel is a plain process with its own imports.
 """
 
+import gc
 import json
 import os
 import select
@@ -15,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 from importlib import import_module
@@ -61,6 +63,7 @@ def serve(number):
     torch = sys.modules["torch"]
     assert threading.active_count() == 1, "a fork would lose the other threads"
     assert not torch.cuda.is_initialized(), "a fork could not use the GPU"
+    gc.freeze()  # no kernel looks for garbage here
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a kernel that ends needs no waiter
     with socket.socket(fileno=int(number)) as server:
         while sys.stdin not in select.select([server, sys.stdin], [], [])[0]:
@@ -68,7 +71,6 @@ def serve(number):
             if os.fork() == 0:
                 server.close()
                 become_kernel(client)
-                return
             client.close()
 
 
@@ -83,8 +85,10 @@ def become_kernel(client):
     os.chdir(order["folder"])
     os.environ.clear()
     os.environ.update(order["variables"])
+    tempfile.tempdir = None  # it is found again, by the variables
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     IPKernelApp.launch_instance(order["arguments"])
+    os._exit(0)  # to take all modules apart would take longer than many a notebook
 
 
 def ask(name, *arguments):
@@ -98,6 +102,7 @@ def ask(name, *arguments):
         kernel.connect(f"\0{name}")
         kernel.sendall(json.dumps(order).encode() + b"\n")
         pid = int(kernel.makefile().readline())
+        signal.signal(signal.SIGINT, lambda *_: os.kill(pid, signal.SIGINT))
         signal.signal(signal.SIGTERM, lambda *_: os.killpg(pid, signal.SIGKILL))
         while kernel.recv(1):
             pass
