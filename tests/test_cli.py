@@ -195,6 +195,7 @@ def test_each_example_is_a_line_that_the_parser_takes(name):
         assert cli._parser().parse_args(words).run is cli._COMMANDS[name][0]
 
 
+@pytest.mark.long
 def test_examples_of_the_help_run_in_their_order(tmp_path, capsys):
     """The four commands of a first session, and the others after them.
 

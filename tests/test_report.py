@@ -59,7 +59,6 @@ from tutorial_lib.report import (
     write_run,
 )
 
-pytest_plugins = ["book_fixtures"]
 ROOT = Path(__file__).resolve().parents[1]
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -1276,6 +1275,7 @@ def test_a_new_report_that_cannot_take_its_place_leaves_the_old_one(
     assert not [p for p in folder.iterdir() if p.suffix in (".part", ".old")]
 
 
+@pytest.mark.long
 def test_a_killed_report_is_whole_or_absent(tmp_path):
     "Killed while it writes: the old report stands, and the next one clears up."
     folder = write(tmp_path / "r", ABC)
