@@ -30,16 +30,10 @@ from safetensors.torch import save as to_safetensors
 
 from tutorial_lib.cli import main
 from tutorial_lib.config import load_config
+from tutorial_lib.core.weights import sealed
 from tutorial_lib.data import read_images
 from tutorial_lib.report import read_run, report
-from tutorial_lib.trainer import (
-    _sealed,
-    evaluate,
-    load_model,
-    read_head,
-    take_stock,
-    train,
-)
+from tutorial_lib.trainer import evaluate, load_model, read_head, take_stock, train
 
 posix = pytest.mark.skipif(
     os.name == "nt", reason="Windows has no such names, links and permissions"
@@ -1177,7 +1171,7 @@ def described(good, **change):
     return to_safetensors(
         tensors,
         {
-            "tutorial_lib": _sealed(
+            "tutorial_lib": sealed(
                 tensors, {k: v for k, v in about.items() if v is not None}
             )
         },

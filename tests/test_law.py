@@ -23,12 +23,28 @@ FREE = {3, 12, 16, 17, 18}  # numbers of chapters that will come
 # The ground floor: a room uses those before it, and no chapter.
 CORE = (
     "text",
+    "statistics",
     "files",
+    "formats",
+    "metadata",
     "images",
     "folders",
+    "layout",
+    "notes",
+    "runs",
+    "fonts",
+    "page",
+    "weights",
     "cache",
     "backbones",
     "engine",
+    "bodies",
+    "heads",
+    "inputs",
+    "models",
+    "seeds",
+    "resume",
+    "training",
 )
 OUTSIDE = "practice", "cli"  # exercises and the command line stand outside the line
 CHECKS = sorted((ROOT / "nbs" / "checks").glob("[0-9][0-9]_*.ipynb"))

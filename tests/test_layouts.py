@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from tutorial_lib.config import DataConfig
+from tutorial_lib.core.layout import part_of
 from tutorial_lib.data import image_files, verify_images
-from tutorial_lib.scenarios import _part
 from tutorial_lib.trainer import take_stock
 
 posix = pytest.mark.skipif(
@@ -135,7 +135,7 @@ def refused(top):
     }.items(),
 )
 def test_names_of_parts(part, names):
-    assert {name: _part(name) for name in names} == dict.fromkeys(names, part)
+    assert {name: part_of(name) for name in names} == dict.fromkeys(names, part)
 
 
 @pytest.mark.parametrize(

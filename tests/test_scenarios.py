@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from tutorial_lib import scenarios
 from tutorial_lib.classifier import evaluating
+from tutorial_lib.core.engine import pool_features
 from tutorial_lib.data import image_files, split
 from tutorial_lib.sample import sample
 from tutorial_lib.scenarios import (
@@ -50,7 +51,7 @@ from tutorial_lib.scenarios import (
     trial,
     verdict,
 )
-from tutorial_lib.transfer import _pool, linear_probe, normalise
+from tutorial_lib.transfer import linear_probe, normalise
 
 STATS = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 ALL = *STRATEGIES, "nearest", "random probe"
@@ -286,7 +287,7 @@ def test_a_network_begins_as_its_probe(exact):
             0  # a channel that says nothing
         )
     with evaluating(model):
-        x = _pool(model.features(normalise(s.images, s.stats))).numpy()
+        x = pool_features(model.features(normalise(s.images, s.stats))).numpy()
     train = np.arange(40)
     probe = linear_probe(x[train], s.y[train], [0.1])
     net = network(model, 4, probe, x[train])
@@ -323,7 +324,9 @@ def test_features_of_each_depth(exact):
     ]
     for n, (layer, x) in enumerate(found.items(), 2):
         with evaluating(model):
-            right = _pool(model.features[:n](normalise(s.images[:21], STATS))).numpy()
+            right = pool_features(
+                model.features[:n](normalise(s.images[:21], STATS))
+            ).numpy()
         assert x.dtype == np.float32 and np.allclose(x, right, atol=1e-5)
     [(layer, x)] = depth_features(model, s.images[:21], STATS, ["features.c"]).items()
     assert layer == "features.c" and np.allclose(x, found["features.c"], atol=1e-5)

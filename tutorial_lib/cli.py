@@ -384,9 +384,9 @@ def _calls_itself_a_picture(path):
 
 def _outside_of_runs(files, top, name):
     "The files that lie in no folder of a run below `top`, nor in one of the system: there are the figures of reports. Says what is left out."
-    from tutorial_lib.scenarios import _passed_over
+    from tutorial_lib.core.layout import why_passed_over
 
-    why, kept, left = cache(_passed_over), [], {}
+    why, kept, left = cache(why_passed_over), [], {}
     for file in files:
         above = [
             top / folder for folder in reversed(file.relative_to(top).parents[:-1])
@@ -412,12 +412,12 @@ def _say_left_out(name, left, top):
 
 def _in_folder(name):
     "The pictures in a folder, and what calls itself one: (name, why it is none, or '' where that is not known)."
-    from tutorial_lib.data import image_files
-    from tutorial_lib.scenarios import _link_note
+    from tutorial_lib.core.folders import image_files
+    from tutorial_lib.core.notes import link_note
 
     top = Path(os.path.abspath(name))
     found = image_files(top, links=True)
-    if note := _link_note(top, found):
+    if note := link_note(top, found):
         _say(f"tutorial-lib: {name}: {note}")
     visible = {path: why for path, why in found.skipped if why != "hidden"}
     left_out = {
@@ -605,13 +605,13 @@ def _is_model(name):
 
 def _kind(file):
     "What a file is that is no model of ours, in words; None where that cannot be seen."
-    from tutorial_lib.data import _header
+    from tutorial_lib.core.images import why_not_an_image
 
     with open(file, "rb") as f:
         head = f.read(4096)
     if head[8:9] == b"{" or not head:
         return None  # safetensors, or nothing at all
-    if not _header(file):
+    if not why_not_an_image(file):
         return "a picture"
     others = {
         ".onnx": "ONNX",
@@ -702,7 +702,7 @@ def _predict(args):
     with _whole(args.output, args.answer) as out:
         from tqdm import tqdm
 
-        from tutorial_lib.trainer import load_model
+        from tutorial_lib.core.models import load_model
 
         run, lost = _local(args.RUN), 0
         _check_model("predict", run, *args.FILE)
@@ -773,14 +773,14 @@ _RUN = dict(help="folder of a run")
 
 def _check_classes(command, run, folder):
     "Raise `ValueError` where the pictures lie in the folder itself, which is one class, and no folder with one sub-folder a class."
-    from tutorial_lib.data import _header
+    from tutorial_lib.core.images import why_not_an_image
 
     if not os.path.isdir(folder):
         return
     visible = [path for path in Path(folder).iterdir() if not path.name.startswith(".")]
     if any(path.is_dir() for path in visible):
         return
-    if any(not _header(path) for path in visible[:100] if path.is_file()):
+    if any(not why_not_an_image(path) for path in visible[:100] if path.is_file()):
         above = os.path.dirname(os.path.abspath(folder))
         raise ValueError(
             f"{folder} holds pictures, and no sub-folders that say what is right. If it is the folder of one class, give the folder above it: "
@@ -809,7 +809,8 @@ def _evaluate(args):
 
     With FOLDER its pictures are named, and compared with their folders; the
     predictions and a report are kept. Without it, the scores of the run."""
-    from tutorial_lib.report import PARTS, class_table, read_run, scores
+    from tutorial_lib.core.runs import PARTS, read_run
+    from tutorial_lib.report import class_table, scores
 
     run, folder = Path(_local(args.RUN)), _local(args.FOLDER)
     if folder is not None:

@@ -983,9 +983,7 @@ def save_config(
     """Write the annotated configuration: the whole file, or nothing. `load_config` reads the same one from it.
 
     Raises `FileNotFoundError` if the folder is not there, and `IsADirectoryError` if `path` is a folder."""
-    from tutorial_lib.modules import (
-        _write_whole,
-    )  # and with it PyTorch, which nothing else here needs
+    from tutorial_lib.core.files import write_whole
 
     path = Path(path)
     if not path.parent.is_dir():
@@ -994,5 +992,5 @@ def save_config(
         )
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
-    _write_whole(path, annotated(config).encode())
+    write_whole(path, annotated(config).encode())
     return path

@@ -18,7 +18,8 @@ from fastai.vision.augment import Resize, aug_transforms
 from fastai.vision.core import imagenet_stats
 from fastai.vision.data import ImageBlock
 
-from .data import image_files, split, verify_images
+from .core.folders import image_files, verify_images
+from .data import split
 
 # %% ../nbs/07_datablock.ipynb #db023
 def breed_label(

@@ -29,7 +29,9 @@ from torch.utils.checkpoint import checkpoint
 from torchvision.models import get_model_weights
 
 from .classifier import Residual, conv_bn
-from .modules import load_weights, rename_keys
+from .core.backbones import Backbone, register_backbone
+from .core.weights import load_weights
+from .modules import rename_keys
 
 # %% ../nbs/06_densenet.ipynb #d014
 @contextmanager
@@ -485,6 +487,15 @@ def densenet_tiny(
             Path(str(resources.files("tutorial_lib") / "densenet_tiny.safetensors")),
         )
     return model
+
+
+register_backbone("densenet_tiny", Backbone(densenet_tiny, 32, CIFAR10_STATS))
+for _family_member in densenet121, densenet161, densenet169, densenet201:
+
+    def _build(pretrained, make=_family_member):
+        return make(weights="DEFAULT" if pretrained else None)
+
+    register_backbone(_family_member.__name__, Backbone(_build, 224))
 
 # %% ../nbs/06_densenet.ipynb #d148
 def feature_reuse(

@@ -21,7 +21,8 @@ from fastai.vision.data import get_grid
 from fastcore.basics import fastuple
 from fasttransform import ItemTransform, Pipeline, Transform
 
-from .data import read_images, twins
+from .core.files import twins
+from .core.images import read_images
 
 # %% ../nbs/08_pairs.ipynb #pr7073
 class PairSampler:

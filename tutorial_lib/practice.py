@@ -17,13 +17,13 @@ import sysconfig
 import textwrap
 import traceback
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from types import FunctionType
 
 import numpy as np
 
 import tutorial_lib
+from .core.text import did_you_mean
 
 # %% ../nbs/practice.ipynb #8ec28f12
 class Lacks(Exception):
@@ -84,10 +84,9 @@ def _find(name) -> Callable:
     if name in _CHECKS:
         return _CHECKS[name]
     names = sorted({*exercises(), *_CHECKS})
-    near = get_close_matches(str(name).zfill(4), names, n=1)
     raise ValueError(
         f"there is no exercise {name!r}: choose one of {', '.join(names)}"
-        + (f" (did you mean {near[0]!r}?)" if near else "")
+        + did_you_mean(str(name).zfill(4), names)
     )
 
 # %% ../nbs/practice.ipynb #d7629eb6

@@ -9,18 +9,14 @@ __all__ = ['RULES', 'STRATEGIES', 'RATES', 'CELL', 'Scenario', 'Pooled', 'networ
 
 # %% ../nbs/11_scenarios.ipynb #sc007
 import io
-import json
 import math
 import os
-import re
 import time
-from collections import Counter, OrderedDict, defaultdict
+from collections import OrderedDict
 from dataclasses import asdict, dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from importlib.resources import files as package_files
-from itertools import islice
 from pathlib import Path
-from unicodedata import normalize
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,28 +31,32 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torchvision.models import squeezenet1_0
 from tqdm import tqdm
 
-from .classifier import augment, bf16_is_fast, evaluating
-from tutorial_lib.data import (
-    _decode,
-    _is_long,
-    _is_packed,
-    _map,
-    _path,
-    _reason,
-    image_files,
-    split,
-    twins,
+from .classifier import augment
+from .core.backbones import body_parts
+from tutorial_lib.core.engine import (
+    bf16_is_fast,
+    evaluating,
+    normalise,
+    pool_features,
+    recording,
 )
+from .core.files import user_path
+from .core.folders import image_files
+from tutorial_lib.core.images import (
+    is_far_from_square,
+    map_files,
+    read_or_reason,
+)
+from .core.layout import inventory, one_class_error
+from .core.notes import folder_notes, shape_note
+from .core.text import some_of
+from .data import split
 from .densenet import CIFAR10_STATS, densenet_tiny
 from tutorial_lib.transfer import (
     Probe,
     _hold_out_rows,
-    _pool,
-    _recording,
-    body_parts,
     freeze_body,
     linear_probe,
-    normalise,
     param_groups,
 )
 
@@ -160,7 +160,7 @@ class Pooled(nn.Module):
     "The mean and the maximum of each channel: maps (bs, channels, h, w) -> (bs, 2*channels)."
 
     def forward(self, x):
-        return _pool(x)
+        return pool_features(x)
 
 
 def network(
@@ -172,7 +172,7 @@ def network(
 ) -> nn.Sequential:  # body, pool, norm, head
     "A body with the head of a probe: what a probe reads, brought to mean 0 and variance 1, and a linear layer."
     with evaluating(model):
-        d = _pool(model.features(torch.zeros(1, 3, 64, 64))).shape[1]
+        d = pool_features(model.features(torch.zeros(1, 3, 64, 64))).shape[1]
     net = nn.Sequential(
         OrderedDict(
             body=model.features,
@@ -274,7 +274,7 @@ def depth_features(
     with (
         evaluating(model),
         torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast("cpu")),
-        _recording(model, layers) as record,
+        recording(model, layers) as record,
     ):
         starts = tqdm(
             range(0, len(images), bs),
@@ -775,409 +775,7 @@ def leave_one_out(
         columns="set size seed strategy regret tau accuracy low high test inside".split(),
     )
 
-# %% ../nbs/11_scenarios.ipynb #sc085
-_PARTS = {  # words for the parts of a data set
-    **dict.fromkeys("train training trn trainval".split(), "train"),
-    **dict.fromkeys(
-        "valid val validation validate validating dev develop development eval evaluation".split(),
-        "valid",
-    ),
-    **dict.fromkeys("test tests testing tst holdout heldout".split(), "test"),
-}
-_BESIDE = frozenset(
-    "set sets data dataset dataset images image imgs img pictures picture pics photos photo samples folder dir split part new old final "
-    "copy copies of kopie copie copia v version".split()
-)  # words that may stand beside them, and say nothing
-
-
-def _part(
-    name,  # of a folder
-) -> str:  # train, valid or test; "" where it means none of them
-    "The part that the name of a folder means: in any case, with numbers or copies behind it, such as Train_set, val2017, test (1), training copy."
-    text = re.sub(r"h[eo]ld\W*_*out", "holdout", normalize("NFKC", name).casefold())
-    words = [word for word in re.findall(r"[^\W\d_]+", text) if word not in _BESIDE]
-    cut = [
-        next(
-            (
-                word.removesuffix(end)
-                for end in _BESIDE
-                if word.removesuffix(end) in _PARTS
-            ),
-            word,
-        )
-        for word in words
-    ]
-    if cut == ["train", "val"]:
-        return "train"
-    return _PARTS.get(cut[0], "") if len(cut) == 1 else ""
-
-
-def _parts_of(names):
-    "The part of each name, as far as it means one. Beside another folder to validate with, eval is a test."
-    found = {name: part for name in sorted(names) if (part := _part(name))}
-    late = [
-        name
-        for name, part in found.items()
-        if part == "valid" and "eval" in name.casefold()
-    ]
-    if len(late) < sum(part == "valid" for part in found.values()):
-        found |= dict.fromkeys(late, "test")
-    return found
-
-# %% ../nbs/11_scenarios.ipynb #iss15s1
-_SYSTEM = (
-    "__macosx",
-    "@eadir",
-    "$recycle.bin",
-    "system volume information",
-    "lost+found",
-)  # folders that nobody made
-
-
-def _is_run(folder):
-    "Did a training or an evaluation make a folder? A user's own file may have the same name: its content tells."
-    for name in "stock.json", "run.json":
-        if not os.path.isfile(folder / name):
-            continue
-        try:
-            about = json.loads((folder / name).read_bytes())
-        except (OSError, ValueError, RecursionError):
-            about = None
-        if (
-            isinstance(about, dict)
-            and isinstance(about.get("format"), int)
-            and isinstance(about.get("sha256"), dict)
-        ):
-            return True
-    return all(
-        os.path.isfile(folder / name)
-        for name in ("stock.json", "config.yaml", "split.csv")
-    )  # a damaged one
-
-
-def _passed_over(folder):
-    "Why a folder has no images to learn from: the system made it, or a training did; else None."
-    if folder.name.lower() in _SYSTEM:
-        return "folder of the system"
-    return "folder of a run" if _is_run(folder) else None
-
-# %% ../nbs/11_scenarios.ipynb #iss15s2
-_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif")
-
-
-def _has_pictures(folder, below=0):
-    "Does one of the first files in a folder, or in those `below` it, have the name of a picture?"
-    try:
-        with os.scandir(folder) as entries:
-            first = list(islice(entries, 1000))
-    except OSError:
-        return False
-    return (
-        any(entry.name.lower().endswith(_ENDINGS) for entry in first)
-        or below > 0
-        and any(
-            _has_pictures(entry.path, below - 1)
-            for entry in first[:20]
-            if entry.is_dir() and not entry.name.startswith(".")
-        )
-    )
-
-
-def _above(folder):
-    "A sentence for somebody who has given a class in place of the folder of all classes; or ''."
-    folder = Path(os.path.abspath(folder))
-    try:
-        beside = [
-            p
-            for p in islice(folder.parent.iterdir(), 1000)
-            if p.is_dir()
-            and not p.name.startswith(".")
-            and not _passed_over(p)
-            and _has_pictures(p, 1)
-        ]
-    except OSError:
-        return ""
-    return (
-        f". If {folder.name} is one of the classes, give {folder.parent}"
-        if len(beside) > 1 and folder in beside
-        else ""
-    )
-
-
-def _unused(folder, label, skipped):
-    "Sub-folders of which nothing can be used: name -> why, by its first file."
-    found = {}
-    for path, reason in skipped:
-        top, _, inside = path.partition("/")
-        if (
-            normalize("NFC", top) != label
-            and reason not in ("hidden", "folder of the system")
-            and (inside or not (folder / top).is_file() or _is_packed(folder / top))
-        ):
-            found.setdefault(top, f"{path} ({reason})")
-    for path in sorted(folder.iterdir()):
-        if (
-            path.is_dir()
-            and path.name not in found
-            and normalize("NFC", path.name) != label
-            and not path.name.startswith(".")
-            and not _passed_over(path)
-        ):
-            found[path.name] = f"{path.name} (no image is in it)"
-    return found
-
-
-def _one_class(
-    folder,  # the folder that a user gave
-    table,  # its images: file, label, root
-    skipped=(),  # what was left out: (path inside the folder, reason)
-) -> ValueError:  # to raise
-    "Say that there is one class only, which folder was meant, and what was left out."
-    label = table.label.iloc[0]
-    paths = [
-        f.relative_to(folder / root).parts for f, root in zip(table.file, table.root)
-    ]
-    at, inside = 1, {p[1] for p in paths if len(p) > 2}
-    while len(inside) == 1 and all(len(p) > at + 2 for p in paths):
-        inside, at = {p[at + 1] for p in paths}, at + 1
-    text = f"{folder} has one class only, {label!r}: a classifier needs two"
-    if (
-        unused := _unused(folder, label, sorted(skipped))
-        if not table.root.iloc[0]
-        else {}
-    ):
-        return ValueError(
-            f"{text}, and nothing can be used of {_some(list(unused))}: {_some(list(unused.values()))}. Mend or replace what is there"
-        )
-    meant = "parts" if "train" in map(_part, inside) else "classes"
-    hint = (
-        f". If {_some(sorted(inside))} are the {meant}, give {folder / table.root.iloc[0] / Path(*paths[0][:at])}"
-        if len(inside) > 1
-        else _above(folder)
-    )
-    return ValueError(
-        f"{text}. Put the images of another class into a sub-folder beside it{hint}"
-    )
-
-# %% ../nbs/11_scenarios.ipynb #iss15s3
-def _groups(
-    names,  # of each image: the folders that it is in, and its name
-):  # path of a folder -> names of the folders in it; path of a folder -> how many images are right in it
-    "What a tree of folders looks like. A path is a tuple of names."
-    inside, direct = defaultdict(set), Counter(parts[:-1] for parts in names)
-    for parts in names:
-        for i in range(len(parts) - 1):
-            inside[parts[:i]].add(parts[i])
-    return inside, direct
-
-
-def _chain(top, inside, direct):
-    "The folders from `top` down, as long as each holds one folder and nothing else."
-    path = [top]
-    while len(inside[path[-1]]) == 1 and not direct[path[-1]]:
-        path.append((*path[-1], *inside[path[-1]]))
-    return path
-
-
-def _says_nothing(name):
-    return normalize("NFKC", name).casefold() in _BESIDE
-
-
-def _group_of(top, inside, direct):
-    """The names of the folders in a folder, through folders that hold one folder only: those side by side, and those on the way where none are.
-
-    Names that say nothing do not count, nor what lies beside images."""
-    *above, last = _chain((top,), inside, direct)
-    if direct[last] and inside[last]:
-        return set(), set()
-    beside, way = (
-        inside[last],
-        [] if inside[last] else [path[-1] for path in [*above, last][1:]],
-    )
-    return tuple(
-        {name for name in names if not _says_nothing(name)} for names in (beside, way)
-    )
-
-
-def _refuse_parts_below(folder, root, inside):
-    "Raise `ValueError` where a folder below a class has the name of a part: then the classifier would learn from its own test."
-    for path in sorted(
-        path for path in inside if len(path) > len(root) and path[: len(root)] == root
-    ):
-        parts = _parts_of(inside[path])
-        named = [
-            name
-            for name in sorted(inside[path])
-            if name in parts
-            and (
-                parts[name] != "train"
-                or all(n in parts or _says_nothing(n) for n in inside[path])
-            )
-        ]
-        if not named:
-            continue
-        part, cls = (
-            next((name for name in named if parts[name] == "train"), named[0]),
-            path[len(root)],
-        )
-        raise ValueError(
-            f"{folder} has parts below its classes, {'/'.join((*path, part))}: turn them round, with the classes below the parts, such as {part}/{cls}"
-        )
-
-
-def _refuse_unclear(folder, inside, direct):
-    "Raise `ValueError` for folders that look like parts and have no names of parts, and for parts below classes."
-    tops = sorted(inside[()])
-    if len(tops) < 2 or all(map(_part, tops)):
-        return
-    _refuse_parts_below(folder, (), inside)
-    for top in filter(_part, tops):
-        if both := sorted(inside[(top,)] & set(tops)):
-            raise ValueError(
-                f"{folder} holds {top}/{both[0]} and {both[0]}, a part beside classes: put the classes to learn from into a folder train, beside {top}"
-            )
-    beside, way = (
-        {top: names for top in tops if (names := _group_of(top, inside, direct)[i])}
-        for i in (0, 1)
-    )
-    for groups in (groups for groups in (beside, way) if len(groups) > 1):
-        shared, all_of_them = (
-            set.intersection(*groups.values()),
-            set.union(*groups.values()),
-        )
-        if 2 * len(shared) >= len(all_of_them):
-            raise ValueError(
-                f"{folder}: {_some(list(groups))} hold folders of the same names, {_some(sorted(shared))}, as parts of a data set do. If they are parts, name them train, "
-                f"valid and test, or give one of them. If they are classes, put their images right into them"
-            )
-    train = next(
-        (
-            top
-            for top, names in beside.items()
-            if _part(top) == "train" and len(names) > 1 and not direct[(top,)]
-        ),
-        None,
-    )
-    if train and any(not inside[(top,)] for top in tops):
-        raise ValueError(
-            f"{folder}: {train} holds the folders {_some(sorted(beside[train]))}, as the part to learn from would, and {_some([t for t in tops if not inside[(t,)]])} "
-            f"beside it holds none. If {train} is a part, take the other folders out; if it is a class, put its images right into it"
-        )
-
-
-def _roots(
-    folder,  # the folder that a user gave, for errors
-    names,  # of each image: the folders that it is in, and its name
-) -> dict:  # path of a folder that holds class folders -> train, valid, test, or "" where the folder has no parts
-    "Find out where the class folders are. Raises `ValueError` where that is not clear."
-    inside, direct = _groups(names)
-    parts = _parts_of(inside[()])
-    others = inside[()] - set(parts)
-    whole = any(
-        part == "train" and inside[(top,)] and not direct[(top,)]
-        for top, part in parts.items()
-    )  # a part, and no class of that name
-    if "train" not in parts.values() or others and not (whole and len(parts) > 1):
-        _refuse_unclear(folder, inside, direct)
-        return {(): ""}
-    roots = {}
-    for top, part in parts.items():
-        root = (top,)
-        while (
-            len(inside[root]) == 1 and not direct[root]
-        ):  # a part in a part, or in a folder that is called images
-            below = (*root, *inside[root])
-            if (
-                direct[below]
-                or not inside[below]
-                or _part(below[-1]) not in (part, "")
-                or not (_part(below[-1]) or below[-1].casefold() in _BESIDE)
-            ):
-                break
-            root = below
-        roots[root] = part
-        _refuse_parts_below(folder, root, inside)
-    return roots
-
-# %% ../nbs/11_scenarios.ipynb #iss15s4
-def _inventory(
-    folder,  # one sub-folder a class; or these inside train, valid (or val) and test
-) -> tuple[
-    pd.DataFrame, list
-]:  # a row an image: file, label, part, root (the folder inside `folder` that its class folder is in); [(path inside folder, reason)] for files that are passed over
-    "Find the images of a folder and their classes. Raises as `image_files` does, and `ValueError` where there is nothing to learn from, or no telling what is a class."
-    found, folder, over = (
-        image_files(folder, links=True),
-        _path(folder),
-        cache(_passed_over),
-    )
-
-    def above(f):
-        return next(
-            (
-                p
-                for p in reversed(f.relative_to(folder).parents[:-1])
-                if over(folder / p)
-            ),
-            None,
-        )
-
-    skipped = [
-        (path.relative_to(folder).as_posix(), reason)
-        for path, reason in found.skipped
-        if not above(path)
-    ]
-    left_out = [above(f) for f in found]
-    skipped += [(p.as_posix(), over(folder / p)) for p in dict.fromkeys(left_out) if p]
-    found = [f for f, p in zip(found, left_out) if not p]
-    names = [f.relative_to(folder).parts for f in found]
-    roots, rows = _roots(folder, names), []
-    for f, parts in zip(found, names):
-        root = next((root for root in roots if parts[: len(root)] == root), None)
-        if root is None:
-            skipped.append(
-                (
-                    "/".join(parts),
-                    "image outside of the class folders"
-                    if len(parts) == 1
-                    else "in none of the parts",
-                )
-            )
-        elif len(parts) < len(root) + 2:
-            skipped.append(("/".join(parts), "image outside of the class folders"))
-        else:
-            rows.append(
-                (f, normalize("NFC", parts[len(root)]), roots[root], "/".join(root))
-            )
-    table = pd.DataFrame(rows, columns=["file", "label", "part", "root"])
-    if not len(table):
-        outside = (
-            f"{len(found)} images lie in no class folder"
-            if len(found)
-            else "no image is in it or in its sub-folders"
-        )
-        if skipped and not len(found):
-            outside += f" ({skipped[0][0]} was left out: {skipped[0][1]})"
-        raise ValueError(
-            f"{folder} has nothing to learn from: {outside}. Put the images of each class into a sub-folder with the name of the class{_above(folder) if found else ''}"
-        )
-    return table, skipped
-
 # %% ../nbs/11_scenarios.ipynb #sc027
-def _shape_note(files, fit=None):
-    "A sentence on pictures that are far from square, of which a square shows a part; or nothing. `fit` None: as advice sees them."
-    long = list(files)
-    if not long:
-        return []
-    seen = {
-        None: "Advice looks at their middle only; a training can show all of them, with data.fit: pad or squeeze",
-        "crop": "data.fit: crop shows their middle only; pad shows all of them between bars, squeeze all of them in another shape",
-    }.get(fit, f"data.fit: {fit} shows all of them")
-    return [
-        f"Far from square, {len(long):,}: one side is over twice as long as the other, such as {str(long[0])!r}. {seen}."
-    ]
-
-
 def _check_counts(folder, table, skipped=()):
     "Raise `ValueError` where there are too few classes, or images, to learn and to judge."
     counts = table.label.value_counts(sort=False)
@@ -1186,7 +784,7 @@ def _check_counts(folder, table, skipped=()):
             f"{folder} has no image that can be read: `verify_images` says what is wrong with each. Put other images in"
         )
     if len(counts) < 2:
-        raise _one_class(folder, table, skipped)
+        raise one_class_error(folder, table, skipped)
     if single := [f"{name!r}" for name, n in counts.items() if n < 2]:
         raise ValueError(
             f"{folder}: {'class' if len(single) == 1 else 'classes'} {', '.join(single[:5])}{' and more' if len(single) > 5 else ''} with one image: "
@@ -1198,17 +796,9 @@ def _check_counts(folder, table, skipped=()):
         )
 
 # %% ../nbs/11_scenarios.ipynb #sc031
-def _read_or_reason(path, size, **how):
-    "The pixels of a file, or why it cannot be read."
-    try:
-        return np.asarray(_decode(path, size, **how))
-    except Exception as e:
-        return _reason(e)
-
-
 def _read_all(table, folder, skipped, size):
     "Decode each image once. Those that cannot be decoded leave the table and join `skipped`."
-    decoded = _map(partial(_read_or_reason, size=size), list(table.file))
+    decoded = map_files(partial(read_or_reason, size=size), list(table.file))
     images = list(
         tqdm(
             decoded,
@@ -1373,7 +963,7 @@ class Advice:
             else f"{self.seconds / 60:.0f} minutes"
         )
         lines = [
-            f"{self.folder}: {n:,} images in {len(sizes)} classes, {sizes[0]:,} to {sizes[-1]:,} in a class: {_some(list(self.counts), 5)}.",
+            f"{self.folder}: {n:,} images in {len(sizes)} classes, {sizes[0]:,} to {sizes[-1]:,} in a class: {some_of(list(self.counts), 5)}.",
             *self.notes,
             f"Use first: {self.strategy}, that is {STRATEGIES[self.strategy]}"
             + (
@@ -1386,120 +976,6 @@ class Advice:
             self.why,
         ]
         return "\n".join(lines)
-
-# %% ../nbs/11_scenarios.ipynb #sc069
-def _some(names, n=3):
-    return ", ".join(map(str, names[:n])) + (
-        f" and {len(names) - n} more" if len(names) > n else ""
-    )
-
-
-def _linked(folder, files):
-    "The links that lead out of a folder to some of its files: path inside of the folder -> where it leads."
-    top, found = os.path.realpath(folder), {}
-    for f in files:
-        inside = f.relative_to(folder).parts
-        for i in range(1, len(inside) + 1):
-            if not os.path.islink(link := folder.joinpath(*inside[:i])):
-                continue
-            to = os.path.realpath(link)
-            if not Path(to).is_relative_to(top):
-                found["/".join(inside[:i])] = to
-            break
-    return found
-
-
-def _name_notes(folder, table):
-    "Sentences about names of classes, and about folders that count as one class."
-    notes, same, ways, merged = [], defaultdict(set), defaultdict(set), defaultdict(set)
-    for f, label, root in zip(table.file, table.label, table.root):
-        inside = f.relative_to(folder / root).parts
-        same[" ".join(normalize("NFKC", label).casefold().split())].add(label)
-        ways[label].add(inside[0])
-        merged[label].add("/".join(inside[1:-1]))
-    if alike := [sorted(names) for _, names in sorted(same.items()) if len(names) > 1]:
-        notes.append(
-            "Names that differ by case, blanks or form alone: "
-            + "; ".join(
-                f"{', '.join(map(repr, names))} are {len(names)} classes"
-                for names in alike[:5]
-            )
-            + " and more" * (len(alike) > 5)
-            + ". If they are one, put their images into one folder."
-        )
-    if forms := sorted(label for label, names in ways.items() if len(names) > 1):
-        notes.append(
-            f"Names that look the same and are stored in two forms: the folders {_some(list(map(repr, forms)))} are one class each."
-        )
-    if deep := [
-        f"{label} ({_some(sorted(subs - {''}))})"
-        for label, subs in sorted(merged.items())
-        if len(subs) > 1
-    ]:
-        notes.append(
-            f"Merged, {len(deep)}: images in sub-folders count for the class above them, {_some(deep)}."
-        )
-    return notes
-
-
-def _link_note(folder, files):
-    "A sentence about links that lead out of a folder, or an empty text."
-    links = _linked(folder, files)
-    return (
-        links
-        and f"Links, {len(links)}: what they lead to lies outside of the folder, and is used, such as {_some([f'{link} -> {to}' for link, to in links.items()], 1)}."
-    )
-
-
-def _place_notes(folder, table, skipped):
-    "Sentences about what was left out of a folder, and what was taken from outside."
-    left_out = (
-        skipped
-        and f"Left out, {len(skipped)}: {_some([f'{name} ({reason})' for name, reason in skipped])}."
-    )
-    return [note for note in (left_out, _link_note(folder, table.file)) if note]
-
-
-def _folder_notes(folder, table, skipped, counts):
-    "Sentences about what is wrong with a folder."
-    notes, names = (
-        _place_notes(folder, table, skipped),
-        [f.relative_to(folder).as_posix() for f in table.file],
-    )
-    parts = [name for name in counts.index if _part(name)]
-    if (
-        not any(table.part)
-        and "train" in (known := {_part(name) for name in parts})
-        and len(known) > 1
-    ):
-        notes.append(
-            f"There are classes with the names {', '.join(parts)}. If these are parts, take every other folder out."
-        )
-    notes += _name_notes(folder, table)
-    if counts.max() >= 5 * counts.min():
-        notes.append(
-            f"Imbalance: {counts.idxmax()} has {counts.max():,} images and {counts.idxmin()} has {counts.min():,}. Judge by each class, not by accuracy alone."
-        )
-    groups = twins(list(table.file))
-    leaks = [g for g in groups if table.part[g].nunique() > 1]
-    if groups:
-        held = (
-            "None of them judged what another one had taught."
-            if not leaks
-            else f"{'All' if len(leaks) == len(groups) else len(leaks)} of them lie in two parts, so that one judges what another one has taught."
-        )
-        notes.append(
-            f"Twins, {len(groups)}: files that are the same byte for byte, such as {_some([names[i] for i in groups[0]])}. {held}"
-        )
-    if mixed := [g for g in groups if table.label[g].nunique() > 1]:
-        notes.append(
-            f"Labels in doubt, {len(mixed)}: the same picture is in two classes, such as {_some([names[i] for i in mixed[0]])}."
-        )
-    if leaks:
-        notes.append(
-            f"Leaks, {len(leaks)}: the same picture is in two parts, such as {_some([names[i] for i in leaks[0]])}. What judges must not have been seen."
-        )
-    return notes
 
 # %% ../nbs/11_scenarios.ipynb #sc092
 @lru_cache(8)
@@ -1559,8 +1035,8 @@ def advise(
     Nothing is written. Files of a test part are counted and compared, and not probed. Raises `ValueError` for a folder with nothing to learn
     from, one class, a class of one image or fewer than eight images; `FileNotFoundError` and `NotADirectoryError`; and `OSError` where
     the weights of a body that was asked for cannot be had."""
-    table, skipped = _inventory(folder)
-    folder = _path(folder)
+    table, skipped = inventory(folder)
+    folder = user_path(folder)
     _check_counts(folder, table)
     body, make, note = _maker(body)
     size, stats = _BODIES[body]
@@ -1587,9 +1063,13 @@ def advise(
     counts = counted.label.value_counts(sort=False).sort_index()
     _check_counts(folder, table)
     notes = (
-        _folder_notes(folder, counted, sorted(skipped), counts)
-        + _shape_note(
-            [f.relative_to(folder).as_posix() for f in table.file if _is_long(f)]
+        folder_notes(folder, counted, sorted(skipped), counts)
+        + shape_note(
+            [
+                f.relative_to(folder).as_posix()
+                for f in table.file
+                if is_far_from_square(f)
+            ]
         )
         + notes
     )

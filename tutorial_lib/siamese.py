@@ -28,10 +28,11 @@ from sklearn.metrics import roc_curve
 from torch import nn
 from torch.nn import functional as F
 
-from .classifier import bf16_is_fast, evaluating
-from .data import read_images
+from .core.engine import bf16_is_fast, evaluating
+from .core.files import write_whole
+from .core.images import read_images
+from .core.weights import load_weights, save_weights
 from .densenet import CIFAR10_STATS, densenet_tiny
-from .modules import _write_whole, load_weights, save_weights
 from .pairs import ImagePair, PairSampler, UnpackPair
 
 # %% ../nbs/09_siamese.ipynb #si049
@@ -473,7 +474,7 @@ def save_siamese(
             raise ValueError(f"{path}: {k} cannot be {v!r}; nothing was written")
     save_weights(model, path)
     config["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    _write_whole(
+    write_whole(
         path.with_suffix(".json"), (json.dumps(config, indent=1) + "\n").encode()
     )
     return path

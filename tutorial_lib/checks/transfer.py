@@ -53,7 +53,7 @@ def is_a_new_network(got, model):
 
 
 def leaves_the_network(model, before, x, logits):
-    from tutorial_lib.transfer import find_head
+    from tutorial_lib.core.backbones import find_head
 
     moved = changed(before, model.state_dict())
     require(
@@ -82,7 +82,7 @@ def has_a_logit_for_each_class(logits, n):
 
 
 def has_a_smaller_head(got, model, n):
-    from tutorial_lib.transfer import find_head
+    from tutorial_lib.core.backbones import find_head
 
     place = find_head(model)
     head = dict(got.named_modules()).get(place)
