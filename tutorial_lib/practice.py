@@ -289,7 +289,7 @@ def modes_of(model) -> dict:
 
 # %% ../nbs/practice.ipynb #m1stery1
 def mystery_runs() -> dict:  # letter of the loop -> history, a data frame
-    """Train the loops of exercise 05.a anew, each with its mistake. Takes seconds.
+    """Train the loops of exercise 05.a, each with its mistake. Takes seconds.
 
     A history has the columns epoch, train_loss, valid_loss and accuracy.
     Read the code of the loops only after you have answered."""

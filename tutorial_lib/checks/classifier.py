@@ -6,6 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/checks/05_classifier.ipynb #6bb20663
+import functools
 import math
 from dataclasses import dataclass
 from random import Random
@@ -61,6 +62,7 @@ def train_epoch(net, opt, batches, mistake):
     return sum(losses) / len(losses)
 
 
+@functools.cache
 def digits_history(mistake, n_epoch=12, seed=4):
     "Train a small network on the digits with one of `MISTAKES`, and give its history."
     import pandas as pd
@@ -93,7 +95,8 @@ def digits_history(mistake, n_epoch=12, seed=4):
 
 
 def mystery_histories():  # letter of the loop -> its history, a data frame
-    return {loop: digits_history(mistake) for loop, mistake in mystery_loops().items()}
+    loops = mystery_loops().items()
+    return {loop: digits_history(mistake).copy() for loop, mistake in loops}
 
 # %% ../../nbs/checks/05_classifier.ipynb #1d7f25f9
 def names_a_mistake_for_each_loop(answer, loops):

@@ -25,9 +25,21 @@ def is_a_set_of_names(same, names):
     require(set(same) <= set(names), f"each name is one of {', '.join(names)}", same)
 
 
-def unchanged_by(
-    changes,  # name -> arguments of `sample` that differ from those of the first folder
-):
+def changes():
+    "Name -> arguments of `sample` that differ from those of the first folder."
+    from tutorial_lib.sample import BREEDS
+
+    return {
+        "more": dict(n=32),
+        "larger": dict(size=64),
+        "text": dict(seed="42"),
+        "next": dict(seed=43),
+        "few": dict(breeds=BREEDS[:4]),
+    }
+
+
+@functools.cache
+def harmless_changes():
     "The names of the changes that leave one picture as it is, byte for byte."
     from tutorial_lib.sample import sample
 
@@ -39,13 +51,13 @@ def unchanged_by(
             return (folder / "striped_pointy_1.jpg").read_bytes()
 
         first = picture("first", {})
-        pictures = {name: picture(name, change) for name, change in changes.items()}
+        pictures = {name: picture(name, change) for name, change in changes().items()}
     return {name for name, data in pictures.items() if data == first}
 
 
-def names_only_same_pictures(same, unchanged):
+def names_only_same_pictures(same, harmless):
     require(
-        set(same) <= unchanged,
+        set(same) <= harmless,
         "in every folder that you name the file has the same bytes as in the first",
         same,
         "What does the change do to the generator of this one picture, or to its "
@@ -53,9 +65,9 @@ def names_only_same_pictures(same, unchanged):
     )
 
 
-def names_all_same_pictures(same, unchanged):
+def names_all_same_pictures(same, harmless):
     require(
-        unchanged <= set(same),
+        harmless <= set(same),
         "every folder in which the file has the same bytes is named",
         same,
         "A picture does not know how many others there are. And what does a generator "
@@ -69,19 +81,9 @@ def check_00a(same):
 
     They were drawn, and their bytes compared.
     """
-    from tutorial_lib.sample import BREEDS
-
-    changes = {
-        "more": dict(n=32),
-        "larger": dict(size=64),
-        "text": dict(seed="42"),
-        "next": dict(seed=43),
-        "few": dict(breeds=BREEDS[:4]),
-    }
-    is_a_set_of_names(same, changes)
-    unchanged = unchanged_by(changes)
-    names_only_same_pictures(same, unchanged)
-    names_all_same_pictures(same, unchanged)
+    is_a_set_of_names(same, changes())
+    names_only_same_pictures(same, harmless_changes())
+    names_all_same_pictures(same, harmless_changes())
 
 # %% ../../nbs/checks/00_sample.ipynb #575fd72f
 def count_patterns(x):
@@ -121,6 +123,11 @@ def all_breeds():
 
     pictures = [draw(BREEDS[i % 16], 48, f"other {i}") for i in range(96)]
     return np.stack([np.array(picture) for picture in pictures])
+
+
+@functools.cache
+def patterns_of_all_breeds():
+    return count_patterns(all_breeds())
 
 # %% ../../nbs/checks/00_sample.ipynb #0bcd779a
 def is_a_picture(x, size):
@@ -172,7 +179,7 @@ def is_not_told_by_its_color(pictures):
 
 
 def is_told_by_its_shape(pictures):
-    share = told_apart(count_patterns(pictures), count_patterns(all_breeds()))
+    share = told_apart(count_patterns(pictures), patterns_of_all_breeds())
     require(
         share >= 0.95,
         "small patterns tell your breed from the sixteen in 95 of 100 new pictures",
