@@ -202,6 +202,7 @@ HEAVY = {
     "tutorial_lib.config": ("torch", "fastai", "torchvision"),
     "tutorial_lib.report": ("torch", "fastai", "torchvision"),
     "tutorial_lib.cli": ("torch", "fastai", "torchvision", "pandas"),
+    "tutorial_lib.practice": ("torch", "fastai", "torchvision", "pandas"),
     "tutorial_lib.trainer": ("fastai",),
 }
 
