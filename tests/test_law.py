@@ -43,8 +43,13 @@ CORE = (
     "inputs",
     "models",
     "seeds",
+    "stock",
     "resume",
+    "batches",
+    "optimizers",
     "training",
+    "budget",
+    "evaluation",
 )
 OUTSIDE = "practice", "cli"  # exercises and the command line stand outside the line
 CHECKS = sorted((ROOT / "nbs" / "checks").glob("[0-9][0-9]_*.ipynb"))
