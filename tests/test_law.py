@@ -47,10 +47,13 @@ CORE = (
     "seeds",
     "stock",
     "resume",
+    "requests",
     "batches",
     "optimizers",
     "training",
     "budget",
+    "plan",
+    "jobs",
     "evaluation",
 )
 OUTSIDE = "practice", "cli"  # exercises and the command line stand outside the line
