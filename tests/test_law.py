@@ -47,8 +47,16 @@ CORE = (
     "inputs",
     "models",
     "seeds",
+    "stock",
     "resume",
+    "requests",
+    "batches",
+    "optimizers",
     "training",
+    "budget",
+    "plan",
+    "jobs",
+    "evaluation",
 )
 OUTSIDE = "practice", "cli"  # exercises and the command line stand outside the line
 CHECKS = sorted((ROOT / "nbs" / "checks").glob("[0-9][0-9]_*.ipynb"))
