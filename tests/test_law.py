@@ -260,7 +260,8 @@ def test_chapter_has_its_form(path):
     prose = cells(path, "markdown")
     opening = re.match(r"# (.+)\n\n> .+", prose[0])
     assert opening, (
-        "a chapter opens with its title and a line, after `>`, that says what its reader will be able to do"
+        "a chapter opens with its title and a line, after `>`, that says what its "
+        "reader will be able to do"
     )
     title = opening[1]
     assert not re.search(r"\d", title), (
