@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXACT = "resumed weights", "resumed answers", "device of the answers", "evaluate"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_the_script_for_gpus_on_the_cpu(tmp_path):
     paths = filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])

@@ -740,6 +740,7 @@ def test_draw_can_be_pickled(files):
 # --- the benchmark
 
 
+@pytest.mark.long
 def test_benchmark_says_what_it_does():
     command = [sys.executable, ROOT / "benchmarks" / "pairs.py", "--help"]
     help = subprocess.run(command, capture_output=True, text=True, check=True).stdout

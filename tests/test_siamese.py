@@ -670,6 +670,7 @@ def test_a_model_comes_back_the_same(tmp_path, monkeypatch, arch, name, kwargs):
             assert torch.equal(back.encoder(x[0]), model.encoder(x[0]))
 
 
+@pytest.mark.long
 def test_a_fresh_process_gives_the_same_answers(files, tmp_path):
     trained = siamese_of("cosine", pretrained=True)
     paths = [
