@@ -1,13 +1,14 @@
 """How much sooner is `tutorial-lib train` as accurate as ten epochs of the usual loop?
 
 usual loop     as in `transfer.py`: SqueezeNet on all pets, batches of 8, Adam, ten
-epochs, gradients for the whole body. Its time is measured on a sample of batches and
-scaled; its accuracy is that of all steps. first report   the command with its default
-recipe, in a process of its own, on copies of the same pictures with one sub-folder for
-each breed. The seconds go from the start of the process until its first report is on
-the disk: start of Python, decoding of all files, features, probe and report. end
-the same process, until it ends: with the fine-tuning that the advice and the minutes of
-the recipe allow, and the second report.
+               epochs, gradients for the whole body. Its time is measured on a sample of
+               batches and scaled; its accuracy is that of all steps.
+first report   the command with its default recipe, in a process of its own, on copies
+               of the same pictures with one sub-folder for each breed. The seconds go
+               from the start of the process until its first report is on the disk:
+               start of Python, decoding of all files, features, probe and report.
+end            the same process, until it ends: with the fine-tuning that the advice and
+               the minutes of the recipe allow, and the second report.
 
 Body, pictures, and the ones that are held out are the same for all. `sooner` is the
 time of the loop, as many times as the row's.
@@ -34,20 +35,11 @@ FIELDS = "round way seconds accuracy sooner how images torch device threads".spl
 
 
 def command(folder, overrides, first):
-    "Yield what each stage of the command takes: way, seconds since its start, accuracy."
+    "Yield what each stage of the command takes: way, seconds from its start, accuracy."
+    program = [sys.executable, "-W", "ignore", "-m", "tutorial_lib.cli"]
     start = time.perf_counter()
-    arguments = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "tutorial_lib.cli",
-        "train",
-        folder.name,
-        *overrides,
-    ]
     process = subprocess.Popen(
-        arguments,
+        [*program, "train", folder.name, *overrides],
         cwd=folder.parent,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -58,15 +50,15 @@ def command(folder, overrides, first):
             yield "first report", time.perf_counter() - start, float(found[1])
             if first:
                 process.terminate()
-                return process.wait()
+                process.wait()
+                return
     assert process.wait() == 0, "the command failed"
-    result = json.loads(
-        (folder.parent / "runs" / folder.name / "result.json").read_text()
-    )
+    run = folder.parent / "runs" / folder.name
+    result = json.loads((run / "result.json").read_text())
     yield "end", time.perf_counter() - start, result["accuracy"]
 
 
-def main():
+def arguments():
     parser = command_line(__doc__, __file__)
     parser.add_argument("--rounds", type=int, default=1, help="how often (default 1)")
     parser.add_argument(
@@ -89,7 +81,7 @@ def main():
     parser.add_argument(
         "--first",
         action="store_true",
-        help="stop the command after its first report, and leave out the row of its end",
+        help="stop the command after its first report, and write no row of its end",
     )
     parser.add_argument(
         "--set",
@@ -98,41 +90,45 @@ def main():
         metavar="KEY=VALUE",
         help="settings of the command, to try the script out",
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
     torch.set_num_threads(args.threads)
 
     files = image_files(load("pets"))[:: args.limit]
     labels = np.array([breed_label(f) for f in files])
     train, valid = split(files, labels)
     rows = read(args.out)
-    for k in range(len({r["round"] for r in rows}), args.rounds):
 
-        def note(way, seconds, accuracy, loop, how=""):
-            rows.append(
-                dict(
-                    round=k,
-                    way=way,
-                    seconds=f"{seconds:.1f}",
-                    accuracy=f"{accuracy:.4f}",
-                    sooner=f"{loop / seconds:.1f}",
-                    how=how,
-                    images=len(files),
-                    torch=torch.__version__,
-                    device=processor(torch.device("cpu")),
-                    threads=args.threads,
-                )
+    def note(k, way, seconds, accuracy, loop, how=""):
+        rows.append(
+            dict(
+                round=k,
+                way=way,
+                seconds=f"{seconds:.1f}",
+                accuracy=f"{accuracy:.4f}",
+                sooner=f"{loop / seconds:.1f}",
+                how=how,
+                images=len(files),
+                torch=torch.__version__,
+                device=processor(torch.device("cpu")),
+                threads=args.threads,
             )
-            print(rows[-1], flush=True)
+        )
+        print(rows[-1], flush=True)
 
+    for k in range(len({r["round"] for r in rows}), args.rounds):
         with tempfile.TemporaryDirectory() as tmp:
             folder = Path(tmp) / "my_photos"
             for f, label in zip(files, labels):
                 (folder / label).mkdir(parents=True, exist_ok=True)
                 shutil.copy(f, folder / label)
             loop, accuracy, how = usual_loop(files, labels, train, valid, args)
-            note("usual loop", loop, accuracy, loop, how)
+            note(k, "usual loop", loop, accuracy, loop, how)
             for way, seconds, accuracy in command(folder, args.set, args.first):
-                note(way, seconds, accuracy, loop)
+                note(k, way, seconds, accuracy, loop)
         write(args.out, FIELDS, rows)
 
 
