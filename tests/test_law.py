@@ -219,6 +219,8 @@ def test_private_names_are_seen(source):
 HEAVY = {
     "tutorial_lib": ("torch", "fastai", "torchvision", "pandas"),
     "tutorial_lib.config": ("torch", "fastai", "torchvision", "pandas"),
+    "tutorial_lib.core.notes": ("torch", "fastai", "torchvision"),
+    "tutorial_lib.data": ("torch", "fastai", "torchvision", "sklearn"),
     "tutorial_lib.report": ("torch", "fastai", "torchvision"),
     "tutorial_lib.cli": ("torch", "fastai", "torchvision", "pandas"),
     "tutorial_lib.practice": ("torch", "fastai", "torchvision", "pandas"),
