@@ -1,4 +1,6 @@
-"""The checks of `benchmarks/gpu.py`, on the CPU: there a training that is killed and goes on ends with the same bytes."""
+"""The checks of `benchmarks/gpu.py`, on the CPU.
+
+There a training that is killed and goes on ends with the same bytes."""
 
 import csv
 import os
@@ -38,7 +40,7 @@ def test_the_script_for_gpus_on_the_cpu(tmp_path):
         line, capture_output=True, encoding="utf-8", env=env, cwd=tmp_path
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    with open(tmp_path / "gpu.csv", newline="") as f:
+    with (tmp_path / "gpu.csv").open(newline="") as f:
         rows = {row["check"]: row for row in csv.DictReader(f)}
     assert len(rows) >= 12 and {row["kept"] for row in rows.values()} == {"yes"}
     for check in (

@@ -1,4 +1,6 @@
-"""A training that is killed (SIGKILL) again and again, and resumed, ends with the same bytes; as `benchmarks/kills.py` does it with more kills."""
+"""A training that is killed again and again, and resumed, ends with the same bytes.
+
+By SIGKILL, as `benchmarks/kills.py` does it with more kills."""
 
 import csv
 import os
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def rows(path):
-    with open(path, newline="") as f:
+    with path.open(newline="") as f:
         return list(csv.DictReader(f))
 
 
