@@ -712,8 +712,27 @@ def named(name):
     )
 
 
+QUICK_NAMES = (
+    "Korean",
+    "two dashes",
+    "a newline",
+    "HTML",
+    "a formula",
+    "long",
+    "not UTF-8",
+)
+
+
 @posix
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, id=kind, marks=[] if kind in QUICK_NAMES else pytest.mark.long
+        )
+        for kind, name in NAMES.items()
+    ],
+)
 def test_any_name_goes_through(name, tmp_path):
     "A name of a class, of a picture and of the folder comes back as it was from every file of a run."
     folder, runs, lines = put(tmp_path / name, named(name)), tmp_path / "all runs", []
@@ -1332,6 +1351,7 @@ def test_weights_are_refused_by_name(make, kind, words, trained, tmp_path, monke
 # ---- many classes
 
 
+@pytest.mark.long
 def test_more_classes_than_a_probe_takes(tmp_path):
     "10,000 classes are measured in benchmarks/bad_input.py; from 1,001 on the way is the same."
     folder = put(
@@ -1761,6 +1781,7 @@ def try_reading(top, name, damage):
         return outcome
 
 
+@pytest.mark.long
 @settings(slow, max_examples=40)
 @given(st.sampled_from(BEGUN), damages)
 @example("stock.json", ("cut", 0.0, b"x"))
@@ -1771,6 +1792,7 @@ def test_a_damaged_run_goes_on_rightly_or_not_at_all(begun_and_done, name, damag
     try_resume(begun_and_done, name, damage)
 
 
+@pytest.mark.long
 @settings(slow, max_examples=12)
 @given(st.sampled_from(DONE), damages)
 @example("history.csv", ("cut", 0.5, b"x"))

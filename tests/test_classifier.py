@@ -293,6 +293,7 @@ def test_plots_take_few_and_many():
     plt.close("all")
 
 
+@pytest.mark.long
 def test_benchmark_says_what_it_does():
     script = ROOT / "benchmarks" / "recipe.py"
     help = subprocess.run(

@@ -907,6 +907,7 @@ def rows_of(name):
         return list(csv.DictReader(f))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "script, words",
     [

@@ -28,6 +28,8 @@ from torch import nn
 from torchvision.transforms import v2
 
 from tutorial_lib import trainer
+from tutorial_lib.core import models
+from tutorial_lib.core.engine import choose_device, default_device
 from tutorial_lib.classifier import evaluating
 from tutorial_lib.config import load_config
 from tutorial_lib.data import read_images
@@ -174,13 +176,13 @@ def test_threads_compute_features_with_one_model(files):
 def test_a_head_that_is_switched_on_the_way_is_not_mixed_up(model, files, monkeypatch):
     other = copy.copy(model.head)
     other.classes = ["a", "b", "c"]
-    read, first = trainer._picture_or_reason, model.head.classes
+    read, first = models.picture_or_reason, model.head.classes
 
     def switching(picture, **how):
         model.use(other)
         return read(picture, **how)
 
-    monkeypatch.setattr(trainer, "_picture_or_reason", switching)
+    monkeypatch.setattr(models, "picture_or_reason", switching)
     assert set(model.predict(files[:4], 1).label) <= set(first)
 
 
@@ -370,7 +372,7 @@ def test_probabilities_are_of_arrays_that_fit(images, model):
 def test_a_device_can_be_chosen(run, files, photos):
     assert (
         str(load_model(run, "cpu").body.device) == "cpu"
-        and load_model(run).body.device.type == trainer._default_device().type
+        and load_model(run).body.device.type == default_device().type
     )
     for call in (
         lambda: load_model(run, "no"),
@@ -391,7 +393,7 @@ def test_a_device_can_be_chosen(run, files, photos):
 )
 def test_what_is_no_device_is_refused_by_name(device):
     with pytest.raises(ValueError, match=re.escape(f"device is {device!r}")):
-        trainer._chosen_device(device)
+        choose_device(device)
 
 
 def test_evaluations_at_the_same_time_have_folders_of_their_own(run, photos, tmp_path):
@@ -416,8 +418,8 @@ def test_the_device_is_found_by_itself(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
         assert (
-            trainer._chosen_device(None).type
-            == trainer._chosen_device("auto").type
+            choose_device(None).type
+            == choose_device("auto").type
             == want
         )
 
@@ -760,7 +762,7 @@ def test_what_is_trained_is_what_is_predicted(fit):
             ValueError,
             match=f"was trained on pictures that become squares by {fit}, and this body sees them by crop",
         ):
-            trainer.Model(make_body("densenet_tiny"), model.head)
+            models.Model(make_body("densenet_tiny"), model.head)
 
 
 def test_pictures_come_to_a_network_of_timm_as_it_learned():

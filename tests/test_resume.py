@@ -793,6 +793,7 @@ def script(text):
     )
 
 
+@pytest.mark.long
 def test_a_script_without_a_main_guard(photos, whole):
     "Slow, since each process of it imports everything."
     done = script(SCRIPT.format(method="spawn", guard="", keys=QUICK, workers=1))

@@ -269,7 +269,18 @@ def attempt(folder, keys, runs, at=None, failure=KeyboardInterrupt):
     return run, moments.names
 
 
-@pytest.mark.parametrize("keys", EXACT.values(), ids=EXACT)
+QUICK_KEYS = "probe", "early probe", "head", "everything, the best"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param(
+            keys, id=name, marks=[] if name in QUICK_KEYS else pytest.mark.long
+        )
+        for name, keys in EXACT.items()
+    ],
+)
 def test_stopped_again_and_again_it_ends_with_the_same_bytes(keys, photos):
     whole, moments = attempt(photos, keys, "whole")
     at, stops, run = 1 + len(str(keys)) % 3, 0, None
@@ -293,6 +304,7 @@ def test_stopped_again_and_again_it_ends_with_the_same_bytes(keys, photos):
         assert pd.read_csv(run / "history.csv").seconds.is_monotonic_increasing
 
 
+@pytest.mark.long
 def test_moments_of_one_run(photos):
     "A run of two steps, stopped once, at each eighth of its moments in turn."
     keys = [
