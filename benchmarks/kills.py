@@ -35,7 +35,6 @@ from collections import Counter
 from itertools import count
 from pathlib import Path
 
-# Before anything is computed: a child has no threads of its parent's.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TUTORIAL_DATA"] = "sample"
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -43,15 +42,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import pandas as pd
 import torch
 from _rows import command_line, processor, read, write
-from fastai.callback.core import Callback
 from photos import draw
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tutorial_lib import trainer
 from tutorial_lib.config import load_config
+from tutorial_lib.core import jobs
+from tutorial_lib.core.batches import augmentation
+from tutorial_lib.core.training import Training
 from tutorial_lib.report import read_run
-
-torch.set_num_threads(1)
-warnings.simplefilter("ignore")
 
 FIELDS = "round configuration process stage kills identical torch device".split()
 CONFIGURATIONS = {
@@ -85,17 +84,18 @@ COMMON = [
     "train.keep=last",
     "train.lr=1e-3",
 ]
-STAGES = {
-    "take_stock": "reading",
-    "_new_run": "new run",
-    "make_body": "body",
-    "features": "features",
-    "_linear": "probe",
-    "save_head": "weights",
-    "write_run": "predictions",
-    "report": "report",
-    "_tune_stage": "training",
-    "_tidy": "tidying",
+STAGES = {  # a function that is called in it, and what the stage is called
+    (trainer, "take_stock"): "reading",
+    (trainer, "new_run"): "new run",
+    (trainer, "make_body"): "body",
+    (jobs, "features"): "features",
+    (trainer, "fit_probe"): "probe",
+    (trainer, "save_head"): "weights",
+    (trainer, "write_run"): "predictions",
+    (trainer, "report"): "report",
+    (trainer, "fine_tune"): "training",
+    (Training, "save"): "checkpoint",
+    (trainer, "tidy"): "tidying",
 }
 
 
@@ -106,45 +106,35 @@ def keys(name, runs):
 def found(run):
     """What a complete run holds, apart from what the clock says.
 
-    Raises what `read_run` raises.
-    """
+    Raises what `read_run` raises."""
     read_run(run)
     page = (run / "report" / "report.html").read_text(encoding="utf-8")
     assert page.rstrip().endswith("</html>"), "the report is cut"
-    history = ""
-    if (run / "history.csv").exists():
-        history = pd.read_csv(run / "history.csv").drop(columns="seconds").to_csv()
-    results = sorted([*run.glob("*.safetensors"), run / "predictions.csv"])
-    hashes = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in results}
-    files = [p for p in run.parent.rglob("*") if not p.name.endswith(".lock")]
-    names = sorted(p.relative_to(run.parent).as_posix() for p in files)
-    return hashes, history, names
-
-
-def fail(log):
-    sys.exit(
-        "a training failed, and it was not because it was killed:\n" + log.read_text()
+    history = (
+        pd.read_csv(run / "history.csv").drop(columns="seconds").to_csv()
+        if (run / "history.csv").exists()
+        else ""
+    )
+    hashes = {
+        f.name: hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in sorted([*run.glob("*.safetensors"), run / "predictions.csv"])
+    }
+    return (
+        hashes,
+        history,
+        sorted(
+            p.relative_to(run.parent).as_posix()
+            for p in run.parent.rglob("*")
+            if not p.name.endswith(".lock")
+        ),
     )
 
 
 # ---- a child that says where it is
 
 
-class Steps(Callback):
-    order = 100
-
-    def __init__(self, moment):
-        self.moment = moment
-
-    def after_loss(self):
-        self.moment()
-
-    def after_batch(self):
-        self.moment()
-
-
 def live(folder, config, out, leave):
-    "One attempt to train. Tells each moment to `out`, and waits for a byte of `leave`."
+    "One attempt to train. Tells its moments to `out`, waits for bytes from `leave`."
     stages, of_report = ["start"], count()
 
     def moment():
@@ -169,19 +159,28 @@ def live(folder, config, out, leave):
 
     for name in "fsync", "replace", "rename":
         setattr(os, name, around(getattr(os, name)))
-    for name, stage in STAGES.items():
-        setattr(trainer, name, around(getattr(trainer, name), stage))
-    trainer._Keeper.save = around(trainer._Keeper.save, "checkpoint")
+    for (place, name), stage in STAGES.items():
+        setattr(place, name, around(getattr(place, name), stage))
+
+    def before_step(opt, args, kwargs):
+        if not isinstance(opt, torch.optim.LBFGS):  # that of the probe
+            moment()
+
+    register_optimizer_step_pre_hook(before_step)
     moment()
-    steps = Steps(moment)
-    trainer.train(folder, config, resume=True, say=lambda text: moment(), cbs=[steps])
+    trainer.train(
+        folder,
+        config,
+        resume=True,
+        say=lambda text: moment(),
+        on_step=lambda step: moment(),
+    )
 
 
 def attempt(folder, config, at=None, more=0, log=None):
-    """Fork a child that trains, and kill it `more` seconds after its moment `at`.
+    """Fork a child that trains; kill it `more` seconds after its moment number `at`.
 
-    Returns the stage in which it died, or None; and how many moments there were.
-    """
+    Returns the stage in which it died, or None; and how many moments there were."""
     (reader, out), (leave, giver) = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:
@@ -216,7 +215,10 @@ def attempt(folder, config, at=None, more=0, log=None):
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     os.close(giver)
     if status > 0:
-        fail(log)
+        sys.exit(
+            "a training failed, and it was not because it was "
+            f"killed:\n{Path(log).read_text()}"
+        )
     return (stage if status == -signal.SIGKILL else None), n
 
 
@@ -224,11 +226,14 @@ def kill_children(folder, name, runs, draws, moments, log, most=9):
     "One run, killed until it is complete. Returns how often it died in which stage."
     died, config = Counter(), load_config(None, keys(name, runs))
     while True:
-        at = None
-        if sum(died.values()) < most:
-            at = draws.randrange(1, max(moments // 2, 9))
-        more = draws.choice([0, 0, draws.expovariate(200)])
-        stage, _ = attempt(folder, config, at, more, log)
+        at = (
+            draws.randrange(1, max(moments // 2, 9))
+            if sum(died.values()) < most
+            else None
+        )
+        stage, _ = attempt(
+            folder, config, at, draws.choice([0, 0, draws.expovariate(200)]), log
+        )
         if stage is None:
             return died
         died[stage] += 1
@@ -246,41 +251,50 @@ train(sys.argv[1], load_config(None, sys.argv[2:]), resume=True)
 
 def kill_processes(folder, name, runs, draws, log, most):
     "The same with whole processes; after `most` kills the run is left alone."
-    program = [sys.executable, "-u", "-W", "ignore", "-c", WHOLE]
-    arguments = [folder, *keys(name, runs)]
     died = Counter()
     while True:
-        n = sum(died.values())
+        kill, n = sum(died.values()) < most, sum(died.values())
         with log.open("w") as errors:
             process = subprocess.Popen(
-                [*program, *arguments], stdout=subprocess.PIPE, stderr=errors
+                [
+                    sys.executable,
+                    "-u",
+                    "-W",
+                    "ignore",
+                    "-c",
+                    WHOLE,
+                    folder,
+                    *keys(name, runs),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=errors,
             )
         with process:
-            if n < most:
-                wait_to_kill(process, n, draws)
+            if kill and n % 2 == 0:
+                select.select([], [], [], draws.uniform(0, 1.5))
+            elif kill and all(
+                process.stdout.readline() for _ in range(draws.randrange(1, 7))
+            ):
+                select.select([], [], [], draws.expovariate(50))
+            if kill:
                 process.kill()
             process.communicate()
         if process.returncode == -signal.SIGKILL:
-            begun = any(runs.glob("my_photos*"))
-            died["a run was begun" if begun else "no run yet"] += 1
+            died[
+                "a run was begun"
+                if any(Path(runs).glob("my_photos*"))
+                else "no run yet"
+            ] += 1
         elif process.returncode:
-            fail(log)
+            sys.exit(
+                "a training failed, and it was not because it was "
+                f"killed:\n{Path(log).read_text()}"
+            )
         else:
             return died
 
 
-def wait_to_kill(process, n, draws):
-    "By turns a part of the first one and a half seconds, and some lines and a little."
-    if n % 2 == 0:
-        select.select([], [], [], draws.uniform(0, 1.5))
-    elif all(process.stdout.readline() for _ in range(draws.randrange(1, 7))):
-        select.select([], [], [], draws.expovariate(50))
-
-
-# ---- all of them
-
-
-def arguments():
+def main():
     parser = command_line(__doc__, __file__)
     parser.add_argument(
         "--rounds",
@@ -294,72 +308,67 @@ def arguments():
         default=4,
         help="kills of whole processes in a round; 0: none (default 4)",
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    # Before the first fork: a child has none of these threads, and imports nothing.
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    augmentation("full", 32)
 
-
-def plan(args):
-    "All jobs: number of the round, name of the configuration, kind of process."
-    names = list(CONFIGURATIONS)
-    jobs = [(k, name, "child") for k in range(args.rounds) for name in names]
-    if args.whole:
-        jobs += [(k, names[1 + k % 3], "whole") for k in range(args.rounds)]
-    return jobs
-
-
-def in_peace(folder, name, runs, log):
-    "What a run holds that nobody kills, and how many moments it has."
-    _, moments = attempt(folder, load_config(None, keys(name, runs)), log=log)
-    return found(runs / "my_photos"), moments
-
-
-def is_identical(run, whole, name):
-    try:
-        return found(run) == whole
-    except (OSError, ValueError, AssertionError) as e:
-        print(f"{name}: {e}")
-        return False
-
-
-def main():
-    args = arguments()
     rows, device = read(args.out), processor(torch.device("cpu"))
     done = {(int(r["round"]), r["configuration"], r["process"]) for r in rows}
-    todo = [job for job in plan(args) if job not in done]
-    if not todo:
-        print(f"{args.out} is complete: delete it to run again")
-        return
+    plan = [(k, name, "child") for k in range(args.rounds) for name in CONFIGURATIONS]
+    plan += [
+        (k, list(CONFIGURATIONS)[1 + k % 3], "whole")
+        for k in range(args.rounds)
+        if args.whole
+    ]
+    if not (todo := [job for job in plan if job not in done]):
+        return print(f"{args.out} is complete: delete it to run again")
     bad = False
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
         folder, log, peace = draw(tmp / "my_photos", 42), tmp / "log", {}
         for k, name, process in todo:
             if name not in peace:
-                peace[name] = in_peace(folder, name, tmp / f"peace {name}", log)
+                _, moments = attempt(
+                    folder,
+                    load_config(None, keys(name, tmp / f"peace {name}")),
+                    log=log,
+                )
+                peace[name] = found(tmp / f"peace {name}" / "my_photos"), moments
             whole, moments = peace[name]
             runs, draws = tmp / "runs", random.Random(f"{k} {name} {process}")
             if process == "child":
                 died = kill_children(folder, name, runs, draws, moments, log)
             else:
                 died = kill_processes(folder, name, runs, draws, log, args.whole)
-            same = is_identical(runs / "my_photos", whole, name)
+            try:
+                same = found(runs / "my_photos") == whole
+            except (OSError, ValueError, AssertionError) as e:
+                print(f"{name}: {e}")
+                same = False
             bad |= not same
-            for stage, n in sorted((died or {"never": 0}).items()):
-                rows.append(
-                    {
-                        "round": k,
-                        "configuration": name,
-                        "process": process,
-                        "stage": stage,
-                        "kills": n,
-                        "identical": "yes" if same else "no",
-                        "torch": torch.__version__,
-                        "device": device,
-                    }
-                )
+            rows += [
+                {
+                    "round": k,
+                    "configuration": name,
+                    "process": process,
+                    "stage": stage,
+                    "kills": n,
+                    "identical": "yes" if same else "no",
+                    "torch": torch.__version__,
+                    "device": device,
+                }
+                for stage, n in sorted((died or {"never": 0}).items())
+            ]
             write(args.out, FIELDS, rows)
-            verdict = "identical" if same else "NOT THE SAME"
-            kills = f"{sum(died.values())} kills, {verdict} ({dict(died)})"
-            print(f"round {k}, {name}, {process}: {kills}", flush=True)
+            print(
+                (
+                    f"round {k}, {name}, {process}: {sum(died.values())} kills, "
+                    f"{'identical' if same else 'NOT THE SAME'} ({dict(died)})"
+                ),
+                flush=True,
+            )
             shutil.rmtree(runs)
     sys.exit(bad)
 

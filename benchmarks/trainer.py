@@ -35,11 +35,20 @@ FIELDS = "round way seconds accuracy sooner how images torch device threads".spl
 
 
 def command(folder, overrides, first):
-    "Yield what each stage of the command takes: way, seconds from its start, accuracy."
-    program = [sys.executable, "-W", "ignore", "-m", "tutorial_lib.cli"]
+    "Yield what each stage of the command takes: way, seconds since start, accuracy."
     start = time.perf_counter()
+    arguments = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "tutorial_lib.cli",
+        "train",
+        folder.name,
+        *overrides,
+    ]
     process = subprocess.Popen(
-        [*program, "train", folder.name, *overrides],
+        arguments,
         cwd=folder.parent,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -50,15 +59,15 @@ def command(folder, overrides, first):
             yield "first report", time.perf_counter() - start, float(found[1])
             if first:
                 process.terminate()
-                process.wait()
-                return
+                return process.wait()
     assert process.wait() == 0, "the command failed"
-    run = folder.parent / "runs" / folder.name
-    result = json.loads((run / "result.json").read_text())
+    result = json.loads(
+        (folder.parent / "runs" / folder.name / "result.json").read_text()
+    )
     yield "end", time.perf_counter() - start, result["accuracy"]
 
 
-def arguments():
+def main():
     parser = command_line(__doc__, __file__)
     parser.add_argument("--rounds", type=int, default=1, help="how often (default 1)")
     parser.add_argument(
@@ -81,7 +90,7 @@ def arguments():
     parser.add_argument(
         "--first",
         action="store_true",
-        help="stop the command after its first report, and write no row of its end",
+        help="stop the command after its first report: no row of its end",
     )
     parser.add_argument(
         "--set",
@@ -90,11 +99,7 @@ def arguments():
         metavar="KEY=VALUE",
         help="settings of the command, to try the script out",
     )
-    return parser.parse_args()
-
-
-def main():
-    args = arguments()
+    args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
     files = image_files(load("pets"))[:: args.limit]
