@@ -52,6 +52,7 @@ from .core.engine import depth_features, in_bf16, normalize
 from .core.experiment import Scenario, disguise, network, score, shift
 from .core.files import user_path
 from .core.layout import inventory
+from .data import split
 from .densenet import CIFAR10_STATS
 from tutorial_lib.transfer import (
     freeze_body,
@@ -469,8 +470,6 @@ def probe_pictures(
     seeds=(0, 1, 2),  # of parts to hold out; settings are chosen by the first one
 ) -> Probed:
     "Probe pictures at all depths. Raises `ValueError` where copies are all there is."
-    from tutorial_lib.data import split  # fastai comes with it, and takes its time
-
     start, y, model = time.perf_counter(), scenario.y, make(True)
     parts = body_parts(model)
     x = depth_features(model, scenario.images, scenario.stats, parts)

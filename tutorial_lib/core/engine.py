@@ -123,10 +123,10 @@ def amp_dtype(
 # %% ../../nbs/core/engine.ipynb #engine-04
 def to_floats(
     images,  # uint8 (n, h, w, 3), an array or a tensor
-    device="cpu",  # where to
+    device=None,  # where to; None: a tensor stays where it is
 ) -> torch.Tensor:  # float32 (n, 3, h, w), from 0 to 1
     "Pixels as numbers from 0 to 1, with the channels where PyTorch has them."
-    x = torch.as_tensor(images).to(device)
+    x = torch.as_tensor(images, device=device)
     return x.permute(0, 3, 1, 2).float() / 255
 
 
