@@ -9,7 +9,7 @@ TEST    := $(BIN)/python -m pytest -n 2 --dist worksteal --durations 5
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test test-long outputs practice bench pretrain scenarios clean
+.PHONY: help setup book format test test-long outputs practice bench pretrain scenarios clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ test-long: $(READY) ## the rest: kills at many moments, all practice notebooks, 
 outputs: $(READY) ## run the stale chapters on the real sets and stamp them (ALL=1: every chapter)
 	@echo "==> Running chapters on the real sets"
 	@$(BIN)/python book/outputs.py $(if $(ALL),--all)
+
+format: $(READY) ## ruff over notebooks, book, tests and benchmarks: format, and mend what it can
+	@$(BIN)/ruff check --fix -q book nbs practice tests benchmarks tutorial_lib/__init__.py
+	@$(BIN)/ruff format book nbs practice tests benchmarks tutorial_lib/__init__.py
+	@$(BIN)/nbdev-export && $(BIN)/nbdev-clean
 
 practice: $(READY) ## write practice/ anew from the chapters' exercises
 	@$(BIN)/python book/practice.py
