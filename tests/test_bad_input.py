@@ -725,8 +725,27 @@ def named(name):
     )
 
 
+QUICK_NAMES = (
+    "Korean",
+    "two dashes",
+    "a newline",
+    "HTML",
+    "a formula",
+    "long",
+    "not UTF-8",
+)
+
+
 @posix
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, id=kind, marks=[] if kind in QUICK_NAMES else pytest.mark.long
+        )
+        for kind, name in NAMES.items()
+    ],
+)
 def test_any_name_goes_through(name, tmp_path):
     "Names come back as they were from every file of a run."
     folder, runs, lines = put(tmp_path / name, named(name)), tmp_path / "all runs", []
@@ -1341,6 +1360,7 @@ def test_weights_are_refused_by_name(make, kind, words, trained, tmp_path, monke
 # ---- many classes
 
 
+@pytest.mark.long
 def test_more_classes_than_a_probe_takes(tmp_path):
     "benchmarks/bad_input.py measures 10,000; from 1,001 on the way is the same."
     folder = put(
@@ -1783,6 +1803,7 @@ def try_reading(top, name, damage):
         return outcome
 
 
+@pytest.mark.long
 @settings(slow, max_examples=40)
 @given(st.sampled_from(BEGUN), damages)
 @example("stock.json", ("cut", 0.0, b"x"))
@@ -1793,6 +1814,7 @@ def test_a_damaged_run_goes_on_rightly_or_not_at_all(begun_and_done, name, damag
     try_resume(begun_and_done, name, damage)
 
 
+@pytest.mark.long
 @settings(slow, max_examples=12)
 @given(st.sampled_from(DONE), damages)
 @example("history.csv", ("cut", 0.5, b"x"))

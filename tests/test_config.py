@@ -1,4 +1,7 @@
-"""Configurations: what is wrong is refused by file, line and key; what is right is written and read back as the same."""
+"""Configurations: what is wrong is refused by file, line and key.
+
+What is right is written and read back as the same.
+"""
 
 import ast
 import getpass
@@ -20,17 +23,21 @@ from pydantic import ValidationError
 
 from tutorial_lib import config as module
 from tutorial_lib.config import (
-    _FIELDS,
-    _IMPOSSIBLE,
-    _SECTIONS,
+    KEYS,
     RECIPES,
+    RULES,
     Config,
     ConfigError,
+    DataConfig,
+    TrainConfig,
     annotated,
     load_config,
     save_config,
 )
+from tutorial_lib.core.keys import value_of
+from tutorial_lib.core.layers import MOST_BYTES, merge, nested, read_tree
 
+FIELDS, SECTIONS = KEYS.fields, KEYS.sections
 RECIPE_FILES = sorted(Path(module.__file__).with_name("recipes").iterdir())
 BOMB = "\n".join(
     [
@@ -56,7 +63,8 @@ BAD = {
     "unknown key": (
         "train:\n  lrr: 1\n",
         [
-            "my.yaml, line 2: there is no key train.lrr: did you mean train.lr? It takes a number, above 0 and at most 10"
+            "my.yaml, line 2: there is no key train.lrr: did you mean train.lr? "
+            "It takes a number, above 0 and at most 10"
         ],
     ),
     "unknown section": (
@@ -90,7 +98,8 @@ BAD = {
     "key in one word": (
         "train.lr: 1\n",
         [
-            "line 1: train.lr stands in one word: write `train:`, and `lr:` indented below it"
+            "line 1: train.lr stands in one word: "
+            "write `train:`, and `lr:` indented below it"
         ],
     ),
     "key that is a number": ("1: 2\n", ["line 1: there is no key 1:"]),
@@ -151,7 +160,8 @@ BAD = {
     "number for text": (
         "output:\n  run_name: 12\n",
         [
-            "line 2: output.run_name is 12: it takes text in one line of at most 500 characters, or null. Put it into quotes"
+            "line 2: output.run_name is 12: it takes text in one line of at most "
+            "500 characters, or null. Put it into quotes"
         ],
     ),
     "text of two lines": (
@@ -202,7 +212,8 @@ BAD = {
     "open quote": (
         "output:\n  run_name: 'a\n",
         [
-            "line 3: this is not YAML (found unexpected end of stream, in what begins in line 2): look for a missing bracket, quote, colon or space"
+            "line 3: this is not YAML (found unexpected end of stream, in what begins "
+            "in line 2): look for a missing bracket, quote, colon or space"
         ],
     ),
     "no colon": (
@@ -270,7 +281,8 @@ BAD = {
     "too many bytes": (
         "# recipe\n" * 5000,
         [
-            "my.yaml has more than 32,768 bytes, so it is no configuration: is it the right file?"
+            "my.yaml has more than 32,768 bytes, so it is no configuration: "
+            "is it the right file?"
         ],
     ),
     "name that is a path": (
@@ -288,11 +300,13 @@ BAD = {
     "contradicts the recipe": (
         "recipe: full\ntrain:\n  schedule: one_cycle\n",
         [
-            'line 3: train.schedule is "one_cycle" and train.lr_every is 10 (from the recipe): one_cycle sets'
+            'line 3: train.schedule is "one_cycle" and train.lr_every is 10 '
+            "(from the recipe): one_cycle sets"
         ],
     ),
     "many at once": (
-        "recipe: full\ntrian: 1\ntrain:\n  lr: fast\n  seed: 1\n  seed: 2\n  epochs: 3\n  validate_every: 9\n  validate_from: 7\nlr: 1\n",
+        "recipe: full\ntrian: 1\ntrain:\n  lr: fast\n  seed: 1\n  seed: 2\n"
+        "  epochs: 3\n  validate_every: 9\n  validate_from: 7\nlr: 1\n",
         [
             "line 2: there is no key trian",
             "line 4: train.lr is",
@@ -351,7 +365,7 @@ def mistakes(path=None, overrides=()):
 
 
 def flat(config):
-    return {key.rpartition(".")[2]: module._value(config, key) for key in _FIELDS}
+    return {key.rpartition(".")[2]: value_of(config, key) for key in FIELDS}
 
 
 @pytest.mark.parametrize("data, pieces", BAD.values(), ids=BAD)
@@ -421,7 +435,8 @@ def test_a_hostile_file_takes_no_memory(name, tmp_path):
     [
         (
             "train.lrr=1e-3",
-            "command line, train.lrr=1e-3: there is no key train.lrr: did you mean train.lr?",
+            "command line, train.lrr=1e-3: "
+            "there is no key train.lrr: did you mean train.lr?",
         ),
         ("train.lr=", "train.lr is null"),
         ("train.lr", "command line, train.lr: write key=value, such as train.lr=1e-3"),
@@ -519,15 +534,16 @@ def test_python_is_told_what_a_file_is_told(override, keys):
 def test_a_section_that_is_made_in_python_is_told_its_own_name():
     for make, words in [
         (
-            lambda: module.TrainConfig(epoch=3),
-            "there is no key train.epoch: did you mean train.epochs? It takes a whole number, at least 1 and at most 10,000",
+            lambda: TrainConfig(epoch=3),
+            "there is no key train.epoch: did you mean train.epochs? "
+            "It takes a whole number, at least 1 and at most 10,000",
         ),
         (
-            lambda: module.DataConfig(valid=2),
+            lambda: DataConfig(valid=2),
             "data.valid is 2: it takes a number, above 0 and at most 0.9",
         ),
-        (lambda: Config(train=module.DataConfig(valid=0.1)), "train is DataConfig("),
-        (lambda: Config(train=module.DataConfig()), "train is DataConfig("),
+        (lambda: Config(train=DataConfig(valid=0.1)), "train is DataConfig("),
+        (lambda: Config(train=DataConfig()), "train is DataConfig("),
         (
             lambda: Config(data={"folder": Path("a")}),
             f"data.folder is {Path('a')!r}: it takes text in one line",
@@ -550,7 +566,7 @@ def test_a_section_that_is_made_in_python_is_told_its_own_name():
         assert e.value.mistakes[0].startswith(words)
     assert (
         pickle.loads(pickle.dumps(Config(train={"lr": 1.0}))).train.lr == 1
-        and Config(train=module.TrainConfig(lr=1)).train.lr == 1
+        and Config(train=TrainConfig(lr=1)).train.lr == 1
     )
 
 
@@ -632,7 +648,7 @@ def test_thousands_of_mistakes_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "key", [key for key in _FIELDS if len(key.rpartition(".")[2]) > 3]
+    "key", [key for key in FIELDS if len(key.rpartition(".")[2]) > 3]
 )
 def test_a_misspelt_key_is_known(key):
     section, dot, name = key.rpartition(".")
@@ -642,13 +658,11 @@ def test_a_misspelt_key_is_known(key):
             name[:i] + name[i + 1] + name[i] + name[i + 2 :],
             name[:i] + "x" + name[i:],
         ):
-            if f"{section}{dot}{wrong}" in _FIELDS:
+            if f"{section}{dot}{wrong}" in FIELDS:
                 continue
             (said,) = mistakes(None, [f"{section}{dot}{wrong}=1"])
             assert f"did you mean {key}?" in said or any(
-                f"did you mean {k}?" in said
-                for k in (*_FIELDS, *_SECTIONS)
-                if wrong in k
+                f"did you mean {k}?" in said for k in (*FIELDS, *SECTIONS) if wrong in k
             ), said
 
 
@@ -670,12 +684,12 @@ BROKEN = [
 
 @pytest.mark.parametrize(
     "rule, overrides",
-    list(zip(_IMPOSSIBLE, BROKEN, strict=True)),
-    ids=[f"{i} {rule[0]}" for i, rule in enumerate(_IMPOSSIBLE)],
+    list(zip(RULES, BROKEN, strict=True)),
+    ids=[f"{i} {rule.keys}" for i, rule in enumerate(RULES)],
 )
 def test_what_contradicts_is_refused_and_its_cure_helps(rule, overrides):
     (said,) = mistakes(None, overrides)
-    keys, _, why = rule
+    keys, why = rule.keys, f"{rule.why}: {rule.cure}"
     assert (
         said.endswith(why)
         and all(f"{key} is " in said for key in keys.split())
@@ -685,7 +699,7 @@ def test_what_contradicts_is_refused_and_its_cure_helps(rule, overrides):
         tree = {}
         for text in overrides:
             key, _, value = text.partition("=")
-            tree = module._merge(tree, module._read_override(text).tree)
+            tree = merge(tree, read_tree(value, tuple(key.split("."))).values)
         Config(**tree)
     cures = re.findall(r"(?:set|or) ([a-z_]+\.[a-z_]+): (\w+)", why)
     for key, value in cures:
@@ -722,7 +736,7 @@ def test_recipes_are_what_the_book_says():
     fast, classifier, full = (
         load_config(None, [f"recipe={name}"]) for name in ("fast", "classifier", "full")
     )
-    assert fast == Config() and fast.model_dump() == module._Keys().model_dump(), (
+    assert fast == Config() and fast.model_dump() == KEYS.top().model_dump(), (
         "the default recipe says what the block says"
     )
     t = classifier.train
@@ -766,7 +780,7 @@ def test_strategies_are_those_that_were_measured():
         for n in ast.parse(source).body
         if isinstance(n, ast.Assign) and n.targets[0].id == "STRATEGIES"
     )
-    assert set(get_args(_FIELDS["train.strategy"].annotation)) == {
+    assert set(get_args(FIELDS["train.strategy"].annotation)) == {
         "advised",
         *strategies,
     } - {"scratch"}
@@ -796,7 +810,7 @@ def load_config_text(text):
 
 
 def personal(value):
-    me = {getpass.getuser(), platform.node(), str(Path.home()), os.getcwd()} - {""}
+    me = {getpass.getuser(), platform.node(), str(Path.home()), str(Path.cwd())} - {""}
     return (
         PurePosixPath(value).is_absolute()
         or PureWindowsPath(value).drive
@@ -813,7 +827,7 @@ def test_the_test_before_can_see(value):
 
 
 def test_every_key_is_described_and_bounded():
-    for key, info in _FIELDS.items():
+    for key, info in FIELDS.items():
         assert (
             info.description.endswith(".")
             and info.json_schema_extra["unit"]
@@ -832,7 +846,7 @@ def test_every_key_is_described_and_bounded():
             )
         if kinds == {str}:
             assert "max_length" in limits
-    names = [key.rpartition(".")[2] for key in (*_FIELDS, *_SECTIONS)]
+    names = [key.rpartition(".")[2] for key in (*FIELDS, *SECTIONS)]
     assert len(set(names)) == len(names), "a key's last name is in one section"
 
 
@@ -845,7 +859,7 @@ def limit(info, *names):
 
 def values(key):
     "All values that a key may hold."
-    info = _FIELDS[key]
+    info = FIELDS[key]
     kinds = get_args(info.annotation) or (info.annotation,)
     if get_origin(info.annotation) is Literal:
         return st.sampled_from(kinds)
@@ -895,12 +909,9 @@ def configs(draw):
     "Any configuration: some keys drawn, contradictions left out."
     tree = {}
     for key in draw(
-        st.lists(st.sampled_from(sorted(_FIELDS)), unique=True, max_size=12)
+        st.lists(st.sampled_from(sorted(FIELDS)), unique=True, max_size=12)
     ):
-        value = draw(values(key))
-        for name in reversed(key.split(".")):
-            value = {name: value}
-        tree = module._merge(tree, value)
+        tree = merge(tree, nested(key.split("."), draw(values(key))))
     try:
         return Config(**tree)
     except ConfigError:
@@ -918,7 +929,7 @@ def test_written_and_read_back_is_the_same(config):
     assert (
         load_config_text(text) == config and annotated(load_config_text(text)) == text
     )
-    assert len(text.encode()) < module._MOST and Config(**config.model_dump()) == config
+    assert len(text.encode()) < MOST_BYTES and Config(**config.model_dump()) == config
     for line in text.splitlines():
         assert len(line) <= 95 or not line.lstrip().startswith("#")
 
@@ -926,17 +937,15 @@ def test_written_and_read_back_is_the_same(config):
 @slow
 @given(st.data())
 def test_each_allowed_value_passes_and_others_do_not(data):
-    key = data.draw(st.sampled_from(sorted(_FIELDS)))
-    info, value = _FIELDS[key], data.draw(values(key))
+    key = data.draw(st.sampled_from(sorted(FIELDS)))
+    info, value = FIELDS[key], data.draw(values(key))
     low, high = limit(info, "ge", "gt"), limit(info, "le", "lt")
 
     def tree(value):
-        for name in reversed(key.split(".")):
-            value = {name: value}
-        return value
+        return nested(key.split("."), value)
 
-    read = module._Keys.model_validate(tree(value))
-    assert module._value(read, key) == value
+    read = KEYS.top.model_validate(tree(value))
+    assert value_of(read, key) == value
     wrong = [object(), [value], {"a": value}, b"a"]
     if high is not None:
         wrong += [high * 2 + 1, low - 1, float("inf"), float("nan"), True, str(low)]
@@ -946,11 +955,14 @@ def test_each_allowed_value_passes_and_others_do_not(data):
         wrong.append(high)
     for value in wrong:
         with pytest.raises(ValidationError):
-            module._Keys.model_validate(tree(value))
+            KEYS.top.model_validate(tree(value))
 
 
 def reads_or_refuses(data, overrides=()):
-    "Nothing but a configuration or a `ConfigError` comes out, and every mistake is one short line that begins with its place."
+    """Nothing but a configuration or a `ConfigError` comes out.
+
+    Every mistake is one short line that begins with its place.
+    """
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as folder:
@@ -971,8 +983,8 @@ def reads_or_refuses(data, overrides=()):
 
 PIECES = st.sampled_from(
     [
-        *_FIELDS,
-        *_SECTIONS,
+        *FIELDS,
+        *SECTIONS,
         "train:",
         "  lr: ",
         "\n",
@@ -1039,7 +1051,8 @@ def test_any_bytes_are_read_or_refused(data):
 @given(
     st.sampled_from(
         [
-            "recipe: full\ntrain:\n  lr: 1e-3  # one\n  keep: 'best'\ndata: {size: 64, valid: .3}\n"
+            "recipe: full\ntrain:\n  lr: 1e-3  # one\n  keep: 'best'\n"
+            "data: {size: 64, valid: .3}\n"
         ]
     ),
     st.data(),
@@ -1055,7 +1068,7 @@ def test_any_damage_is_read_or_refused(text, data):
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from([*_FIELDS, *_SECTIONS, "train.lrr", "."]),
+            st.sampled_from([*FIELDS, *SECTIONS, "train.lrr", "."]),
             PIECES | st.text(max_size=5),
         ).map("=".join),
         max_size=3,
@@ -1092,10 +1105,10 @@ def test_nothing_is_half_written(tmp_path, monkeypatch):
 def test_annotated_text_explains_each_key():
     text = annotated(Config(recipe="full", train={"lr": 0.5}))
     joined = re.sub(r"\n *# ", " ", text)
-    for key, info in _FIELDS.items():
+    for key, info in FIELDS.items():
         assert (
             info.description in joined
-            and f"{info.json_schema_extra['unit']}: {module._allowed(key)}" in joined
+            and f"{info.json_schema_extra['unit']}: {KEYS.allowed(key)}" in joined
         ), key
     assert (
         joined.count("The recipe full says ") == 1

@@ -126,6 +126,7 @@ def test_drawn_pets(home, monkeypatch, capsys):
     assert load("sample") == load("pets") == files[0].parent
 
 
+@pytest.mark.long
 def test_drawn_cifar10(home, monkeypatch, capsys):
     monkeypatch.setenv("TUTORIAL_DATA", "sample")
     folder = load("cifar10")
