@@ -1,4 +1,8 @@
-"""A loaded model: asked from many threads, with whatever people call a picture, on any device. And a training leaves its caller's process as it was."""
+"""A loaded model, and what a training leaves of its caller's process.
+
+The model is asked from many threads, with whatever people call a picture, on any
+device. The process is as it was.
+"""
 
 import copy
 import io
@@ -11,15 +15,13 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastai.callback.core import Callback
-from fastai.optimizer import Adam
+from fastcore.basics import defaults
 from hypothesis import given
 from hypothesis import strategies as st
 from photos import draw
@@ -27,14 +29,29 @@ from PIL import Image, ImageFile
 from torch import nn
 from torchvision.transforms import v2
 
-from tutorial_lib import trainer
-from tutorial_lib.core import models
-from tutorial_lib.core.engine import choose_device, default_device
 from tutorial_lib.classifier import evaluating
 from tutorial_lib.config import load_config
+from tutorial_lib.core import engine, models
+from tutorial_lib.core.batches import Batches, batch_loader
+from tutorial_lib.core.engine import amp_dtype, choose_device, default_device
+from tutorial_lib.core.optimizers import (
+    make_optimizer,
+    pack_optimizer,
+    unpack_optimizer,
+)
+from tutorial_lib.core.seeds import own_randomness
+from tutorial_lib.core.training import Judgement, Task, Training, is_better
 from tutorial_lib.data import read_images
 from tutorial_lib.report import read_run
-from tutorial_lib.trainer import evaluate, load_model, make_body, train
+from tutorial_lib.trainer import (
+    Network,
+    evaluate,
+    load_model,
+    make_body,
+    read_head,
+    take_stock,
+    train,
+)
 from tutorial_lib.transfer import features, linear_probe
 
 QUICK = [
@@ -224,16 +241,17 @@ def test_whatever_people_call_a_picture(model, files):
         pd.testing.assert_frame_equal(
             answer.drop(columns="file"), want, check_dtype=False
         )
-    with open(file, "rb") as f:
+    with file.open("rb") as f:
         assert model.predict(f).file[0] == str(file)
     assert list(model.predict([array, im.copy(), file]).file) == [
         "picture 1",
         "picture 2",
         str(file),
     ]
-    used, closed = io.BytesIO(data), open(file, "rb")
+    used = io.BytesIO(data)
     used.read()
-    closed.close()
+    with file.open("rb") as closed:
+        pass
 
     class Answer:  # of a web server: it can be read, and nothing else
         def read(self):
@@ -409,93 +427,91 @@ def test_evaluations_at_the_same_time_have_folders_of_their_own(run, photos, tmp
     assert (dict(plt.rcParams), list(warnings.filters)) == before
 
 
+def answer(value):
+    return lambda *args: value
+
+
 def test_the_device_is_found_by_itself(monkeypatch):
     for cuda, mps, want in (
         (True, True, "cuda"),
         (False, True, "mps"),
         (False, False, "cpu"),
     ):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-        assert (
-            choose_device(None).type
-            == choose_device("auto").type
-            == want
-        )
+        monkeypatch.setattr(torch.cuda, "is_available", answer(cuda))
+        monkeypatch.setattr(torch.backends.mps, "is_available", answer(mps))
+        assert choose_device(None).type == choose_device("auto").type == want
 
 
 def test_the_state_of_an_optimizer_follows_its_parameters():
     "The device meta stands for any other than the CPU."
+
+    def optimizer(p):
+        groups = [dict(params=[p], lr=0.1)]
+        return make_optimizer(groups, load_config(None, QUICK).train)
+
     p = nn.Parameter(torch.randn(3))
-    opt = Adam([p], lr=0.1)
+    opt = optimizer(p)
     p.grad = torch.randn(3)
     opt.step()
-    tensors, plain = trainer._pack(opt)
     q = nn.Parameter(torch.empty(3, device="meta"))
-    other = Adam([q], lr=0.1)
-    trainer._unpack(other, tensors, plain)
-    assert {
-        v.device.type for v in other.state[q].values() if isinstance(v, torch.Tensor)
-    } == {"meta"}
+    other = optimizer(q)
+    unpack_optimizer(other, *pack_optimizer(opt))
+    # The count of the steps stays where PyTorch wants it: on the CPU.
+    moments = [v for v in other.state[q].values() if v.shape == q.shape]
+    assert {v.device.type for v in moments} == {"meta"} and len(moments) == 2
     q.grad = torch.empty(3, device="meta")
     other.step()
 
 
 def test_what_a_device_computes_in(monkeypatch):
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert [trainer._amp(cpu, p) for p in ("float32", "bfloat16", "float16")] == [
-        None,
-        torch.bfloat16,
-        torch.float16,
-    ]
+    known = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    assert {name: amp_dtype(cpu, name) for name in known} == known
     for fast, capability, want in (
         (True, (8, 0), torch.bfloat16),
         (False, (7, 5), torch.float16),
         (False, (6, 1), None),
     ):
-        monkeypatch.setattr(trainer, "bf16_is_fast", lambda device: fast)
-        monkeypatch.setattr(
-            torch.cuda, "get_device_capability", lambda device: capability
-        )
-        assert trainer._amp(cuda, "auto") is want
-    assert trainer._amp(cpu, "auto") is None
+        monkeypatch.setattr(engine, "bf16_is_fast", answer(fast))
+        monkeypatch.setattr(torch.cuda, "get_device_capability", answer(capability))
+        assert amp_dtype(cuda, "auto") is want
+    assert amp_dtype(cpu, "auto") is None
 
 
-def test_a_step_whose_gradients_overflow_in_float16_is_left_out():
-    p = nn.Parameter(torch.ones(2))
-    keeper = trainer._Keeper.__new__(trainer._Keeper)
-    keeper.scaler, keeper.learn = (
-        torch.amp.GradScaler("cpu", init_scale=8.0),
-        SimpleNamespace(opt=Adam([p], lr=0.1)),
-    )
+def a_training(photos, *keys):
+    "Of the whole network, before its first step."
+    config = load_config(None, [*QUICK, *keys])
+    stock, body = take_stock(photos), make_body("densenet_tiny")
+    net = Network(body, len(stock.classes))
+    groups = [dict(params=list(net.parameters()), lr=0.1)]
+    opt = make_optimizer(groups, config.train)
+    return Training(net, opt, Task(Path(), stock, body, config, 4, 4, print))
 
-    def step(grad):
-        p.grad = None
-        keeper.learn.loss_grad = (p * grad).sum()
-        keeper.before_backward()
-        keeper.learn.loss_grad.backward()
-        keeper.before_step()
 
-    step(0.5)
-    assert p.grad.tolist() == [0.5, 0.5] and keeper.scaler.get_scale() == 8
-    with pytest.raises(trainer.CancelStepException):
-        step(float("inf"))
-    assert keeper.scaler.get_scale() == 4
+@pytest.mark.parametrize("scale, is_made", [(8.0, True), (2.0**126, False)])
+def test_a_step_whose_gradients_overflow_in_float16_is_left_out(scale, is_made, photos):
+    training = a_training(photos, "train.precision=float16")
+    training.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+    training.net.train()
+    weights = training.net.head.weight.detach().clone()
+    images = torch.randint(256, (8, 40, 40, 3), dtype=torch.uint8)
+    with own_randomness(0):
+        loss = training.take_step(images, torch.arange(8) % 3)
+    assert np.isfinite(loss)
+    assert torch.equal(training.net.head.weight, weights) != is_made
+    assert training.scaler.get_scale() == (scale if is_made else scale / 2)
 
 
 def test_processes_that_read_have_one_thread_each(photos, monkeypatch):
-    monkeypatch.setattr(trainer.defaults, "cpus", 5)
-    stock, config = (
-        trainer.take_stock(photos),
-        load_config(None, [*QUICK, "data.workers=1"]),
-    )
-    loader = trainer._batches(stock, make_body("densenet_tiny"), config, dict(total=2))
-    monkeypatch.setattr(
-        trainer._Batches,
-        "__getitem__",
-        lambda self, at: (np.array([trainer.defaults.cpus]), np.array([0])),
-    )
-    assert [int(x) for x, _ in loader] == [1, 1] and trainer.defaults.cpus == 5
+    monkeypatch.setattr(defaults, "cpus", 5)
+    stock, config = take_stock(photos), load_config(None, [*QUICK, "data.workers=1"])
+    loader = batch_loader(stock, make_body("densenet_tiny"), config, total=2)
+
+    def threads(self, at):
+        return np.array([defaults.cpus]), np.array([0])
+
+    monkeypatch.setattr(Batches, "__getitem__", threads)
+    assert [int(x) for x, _ in loader] == [1, 1] and defaults.cpus == 5
 
 
 def test_what_is_no_path_of_a_model():
@@ -527,22 +543,30 @@ def test_the_folder_to_evaluate_is_named(run, photos, tmp_path):
 # ---- the caller's process
 
 
-class Stop(Callback):
-    "A Ctrl-C in the middle of a batch, after the forward pass."
+def from_the_second_step(do):
+    "A forward pass that does something more in training, from its second step on."
 
-    order = 1000
+    def around(forward):
+        steps = []
 
-    def after_pred(self):
-        if self.iter == 1:
-            raise KeyboardInterrupt
+        def wrapped(net, x):
+            out = forward(net, x)
+            if not net.training:
+                return out
+            steps.append(1)
+            return do(out) if len(steps) == 2 else out
+
+        return wrapped
+
+    return around
 
 
-class Nan(Callback):
-    order = 1000
+def interrupt(out):
+    raise KeyboardInterrupt
 
-    def after_pred(self):
-        if self.iter == 1:
-            self.learn.pred = self.pred * float("nan")
+
+interrupted = from_the_second_step(interrupt)
+spoiled = from_the_second_step(lambda out: out * float("nan"))
 
 
 def process():
@@ -555,7 +579,7 @@ def process():
         warnings=list(warnings.filters),
         figures=plt.get_fignums(),
         style=dict(plt.rcParams),
-        folder=os.getcwd(),
+        folder=Path.cwd(),
         default=torch.get_default_dtype(),
         truncated=ImageFile.LOAD_TRUNCATED_IMAGES,
         most=Image.MAX_IMAGE_PIXELS,
@@ -566,8 +590,17 @@ def process():
     )
 
 
-@pytest.mark.parametrize("ending", [None, Stop, Nan])
-def test_whatever_ends_a_training_the_callers_process_is_as_it_was(ending, photos):
+ENDINGS = {
+    "its end": None,
+    "a Ctrl-C": (KeyboardInterrupt, interrupted),
+    "a loss that is no number": (ValueError, spoiled),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS.values(), ids=ENDINGS)
+def test_whatever_ends_a_training_the_callers_process_is_as_it_was(
+    ending, photos, monkeypatch
+):
     config = load_config(
         None,
         [
@@ -577,18 +610,17 @@ def test_whatever_ends_a_training_the_callers_process_is_as_it_was(ending, photo
             "output.report=true",
         ],
     )
-    train(
-        photos,
-        load_config(None, [*QUICK, "train.strategy=probe", "output.runs=before"]),
-        say=lambda text: None,
-    )  # what is imported and cached once
+    first = load_config(None, [*QUICK, "train.strategy=head", "output.runs=before"])
+    train(photos, first, say=lambda text: None)  # what is imported and cached once
     before = process()
-    expected = {Stop: KeyboardInterrupt, Nan: ValueError}.get(ending)
-    if expected is None:
+    if ending is None:
         train(photos, config, say=lambda text: None)
     else:
+        expected, in_forward = ending
+        forward = Network.forward
+        monkeypatch.setattr(Network, "forward", in_forward(forward))
         with pytest.raises(expected):
-            train(photos, config, say=lambda text: None, cbs=[ending()])
+            train(photos, config, say=lambda text: None)
     after = process()
     assert {k: v for k, v in after.items() if k != "threads"} == {
         k: v for k, v in before.items() if k != "threads"
@@ -597,9 +629,11 @@ def test_whatever_ends_a_training_the_callers_process_is_as_it_was(ending, photo
 
 
 def test_an_interrupt_inside_of_a_switch_leaves_nothing_switched():
-    "As one that falls into the last lines of `torch.no_grad` or `torch.autocast`: what they had changed stays changed."
+    """As one that falls into the last lines of `torch.no_grad` or `torch.autocast`.
+
+    What they had changed stays changed."""
     before = process()
-    with pytest.raises(KeyboardInterrupt), trainer._own_randomness(3):
+    with pytest.raises(KeyboardInterrupt), own_randomness(3):
         torch.set_grad_enabled(False)
         torch.set_autocast_enabled("cpu", True)
         raise KeyboardInterrupt
@@ -631,7 +665,7 @@ def test_trainings_of_two_threads_take_turns(photos):
     "key, wrong, text",
     [
         ("say", None, "say is None: give a function"),
-        ("cbs", 3, "cbs is a int: give a list of callbacks"),
+        ("on_step", 3, "on_step is 3: give a function"),
     ],
 )
 def test_wrong_arguments_leave_no_run(key, wrong, text, photos):
@@ -684,7 +718,7 @@ def test_balance_reaches_the_probe(tmp_path):
     for file in small[5:]:
         file.unlink()
     heads = [
-        trainer.read_head(
+        read_head(
             train(
                 photos,
                 load_config(
@@ -710,21 +744,20 @@ def test_balance_reaches_the_probe(tmp_path):
 
 @given(st.integers(0, 40), st.integers(0, 40), st.floats(0.01, 9), st.floats(0.01, 9))
 def test_the_loss_decides_where_accuracies_are_as_good_as_equal(a, b, loss_a, loss_b):
-    now, best = dict(accuracy=a / 40, loss=loss_a), dict(accuracy=b / 40, loss=loss_b)
-    better = trainer._better(now, best, 40)
+    now, best = Judgement(2, a / 40, loss_a), Judgement(1, b / 40, loss_b)
+    better = is_better(now, best, 40)
     if abs(a - b) <= 1 and 4 <= b <= 36:
         assert better == (loss_a < loss_b)
     if a >= b + 16:
         assert better
     if a <= b - 16:
         assert not better
-    assert trainer._better(now, None, 40) and not trainer._better(best, best, 40)
+    assert is_better(now, None, 40) and not is_better(best, best, 40)
 
 
 def test_one_picture_does_not_throw_a_fine_tuning_away():
-    assert trainer._better(
-        dict(accuracy=34 / 36, loss=0.082), dict(accuracy=35 / 36, loss=0.176), 36
-    )
+    now, best = Judgement(2, 34 / 36, 0.082), Judgement(1, 35 / 36, 0.176)
+    assert is_better(now, best, 36)
 
 
 # ---- pictures that are far from square
@@ -732,7 +765,9 @@ def test_one_picture_does_not_throw_a_fine_tuning_away():
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "squeeze"])
 def test_what_is_trained_is_what_is_predicted(fit):
-    "Ten times as wide as high, and the class shows at the left end only: with crop nobody sees it."
+    """Ten times as wide as high, and the class shows at the left end only.
+
+    With crop nobody sees it."""
     colors = {"green": (40, 200, 40), "red": (200, 40, 40)}
     for label, color in colors.items():
         Path("wide", label).mkdir(parents=True)
@@ -760,7 +795,8 @@ def test_what_is_trained_is_what_is_predicted(fit):
     if fit != "crop":
         with pytest.raises(
             ValueError,
-            match=f"was trained on pictures that become squares by {fit}, and this body sees them by crop",
+            match=f"was trained on pictures that become squares by {fit}, and this "
+            "body sees them by crop",
         ):
             models.Model(make_body("densenet_tiny"), model.head)
 

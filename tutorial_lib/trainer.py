@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from tutorial_lib.config import (
@@ -30,24 +28,14 @@ from tutorial_lib.config import (
 )
 from .core.backbones import fingerprint
 from tutorial_lib.core.batches import (
-    Order,
-    augmentation,
-    batch_loader,
-    prepared,
     reader_errors_explained,
     refuse_second_run_of_script,
 )
 from .core.bodies import Body, Network, make_body
-from tutorial_lib.core.engine import (
-    amp_dtype,
-    choose_device,
-    evaluating,
-    normalise,
-)
+from .core.engine import amp_dtype, choose_device
 from .core.evaluation import judge_folder
 from .core.files import user_path
 from .core.heads import Head, read_head, save_head
-from .core.images import read_images
 from tutorial_lib.core.jobs import (
     Job,
     Kept,
@@ -68,13 +56,7 @@ from tutorial_lib.core.layout import (
 )
 from .core.models import Model, load_model
 from .core.notes import folder_notes, shape_note
-from tutorial_lib.core.optimizers import (
-    make_optimizer,
-    one_cycle,
-    pack_optimizer,
-    set_rates,
-    unpack_optimizer,
-)
+from .core.optimizers import make_optimizer
 from .core.plan import Plan
 from tutorial_lib.core.requests import (
     Request,
@@ -91,7 +73,7 @@ from tutorial_lib.core.resume import (
     runs_in,
 )
 from .core.runs import write_run
-from .core.seeds import own_randomness, seed_step
+from .core.seeds import own_randomness
 from tutorial_lib.core.stock import (
     Stock,
     no_picture_error,
@@ -223,12 +205,11 @@ def advise_strategy(last, early, per_class, n_valid, body):
     chosen = choose(read_scenarios())
     like = body if body in set(chosen.body) else "squeezenet1_0"
     chosen = chosen[chosen.body == like]
-    early_accuracy = early or 0.0
     least = 0.5 / n_valid
-    depth = 1 - (1 - early_accuracy + least) / (1 - last + least)
-    told = recommend(chosen, last, early_accuracy, depth, per_class, n_valid)
+    depth = 1 - (1 - early + least) / (1 - last + least)
+    told = recommend(chosen, last, early, depth, per_class, n_valid)
     strategy = {"scratch": "everything"}.get(told["strategy"], told["strategy"])
-    if strategy == "early probe" and early is None:
+    if strategy == "early probe" and not early:
         strategy = "probe"
     other = ""
     if like != body:
@@ -276,7 +257,7 @@ def choose_strategy(job, probes):
         return asked, ""
     accuracy = {layer: probe.accuracy for layer, probe in probes.items()}
     last = accuracy.pop(job.body.layer)
-    early = max(accuracy.values(), default=None)
+    early = max(accuracy.values(), default=0.0)
     per_class = len(stock.at("train")) / len(stock.classes)
     n_valid = len(stock.at("valid"))
     advice = advise_strategy(last, early, per_class, n_valid, job.body.name)
