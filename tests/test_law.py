@@ -219,6 +219,8 @@ def test_private_names_are_seen(source):
 HEAVY = {
     "tutorial_lib": ("torch", "fastai", "torchvision", "pandas"),
     "tutorial_lib.config": ("torch", "fastai", "torchvision", "pandas"),
+    "tutorial_lib.core.notes": ("torch", "fastai", "torchvision"),
+    "tutorial_lib.data": ("torch", "fastai", "torchvision", "sklearn"),
     "tutorial_lib.report": ("torch", "fastai", "torchvision"),
     "tutorial_lib.cli": ("torch", "fastai", "torchvision", "pandas"),
     "tutorial_lib.practice": ("torch", "fastai", "torchvision", "pandas"),
@@ -260,7 +262,8 @@ def test_chapter_has_its_form(path):
     prose = cells(path, "markdown")
     opening = re.match(r"# (.+)\n\n> .+", prose[0])
     assert opening, (
-        "a chapter opens with its title and a line, after `>`, that says what its reader will be able to do"
+        "a chapter opens with its title and a line, after `>`, that says what its "
+        "reader will be able to do"
     )
     title = opening[1]
     assert not re.search(r"\d", title), (
