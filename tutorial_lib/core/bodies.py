@@ -21,11 +21,11 @@ from tutorial_lib.core.backbones import (
 )
 from tutorial_lib.core.engine import (
     INPUT_OF,
-    Enough,
+    StopForward,
     bf16_is_fast,
     evaluating,
     feature_layer,
-    normalise,
+    normalize,
     pool_features,
     recording,
     usual_batch_size,
@@ -41,12 +41,12 @@ def _is_asked_for(module):
 
 def _answer_after(module, args, out):
     if _is_asked_for(module):
-        raise Enough(pool_features(out))
+        raise StopForward(pool_features(out))
 
 
 def _answer_before(module, args):
     if _is_asked_for(module):
-        raise Enough(pool_features(args[0]))
+        raise StopForward(pool_features(args[0]))
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Body:
         _asked.layer = self._layer()
         try:
             self.model(x)
-        except Enough as e:
+        except StopForward as e:
             return e.args[0]
         finally:
             _asked.layer = None
@@ -115,7 +115,7 @@ class Body:
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
         with evaluating(self.model), autocast:
             for i in range(0, len(images), bs):
-                x = normalise(images[i : i + bs], self.stats, device)
+                x = normalize(images[i : i + bs], self.stats, device)
                 out = self.pooled(x)
                 if mirror:
                     out = (out + self.pooled(x.flip(3))) / 2
