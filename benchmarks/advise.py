@@ -1,6 +1,8 @@
-"""How long does `advise` take for a folder of 1,000 photographs, and how much of that is its start?
+"""How long does `advise` take for a folder of 1,000 photographs?
 
-Real pets, 27 of each breed and one more of the first, copied into a folder with a sub-folder for each breed. Each round is a process of its own, so that importing counts.
+`start` is how much of that is its start. Real pets, 27 of each breed and one more of
+the first, copied into a folder with a sub-folder for each breed. Each round is a
+process of its own, so that importing counts.
 """
 
 import json
@@ -18,14 +20,19 @@ from _rows import command_line, processor, read, write
 from tutorial_lib.data import image_files, pets
 from tutorial_lib.datablock import breed_label
 
-FIELDS = "round images classes seconds start strategy accuracy low high torch device cores".split()
+FIELDS = (
+    "round images classes seconds start strategy accuracy low high torch device cores"
+).split()
 SCRIPT = """
 import sys, time, json
 begin = time.perf_counter()
 from tutorial_lib.scenarios import advise
 start = time.perf_counter() - begin
 advice = advise(sys.argv[1])
-print(json.dumps(dict(start=round(start, 1), strategy=advice.strategy, accuracy=round(advice.accuracy, 4), low=round(advice.low, 4), high=round(advice.high, 4))))
+said = dict(start=round(start, 1), strategy=advice.strategy)
+for name in ("accuracy", "low", "high"):
+    said[name] = round(getattr(advice, name), 4)
+print(json.dumps(said))
 """
 
 
@@ -34,10 +41,8 @@ def folder_of(n, root):
     seen = {}
     for f in image_files(pets()):
         seen.setdefault(breed_label(f), []).append(f)
-    taken = sorted(
-        (k, breed, f) for breed, files in seen.items() for k, f in enumerate(files)
-    )[:n]
-    for _, breed, f in taken:
+    ranked = [(k, breed, f) for breed in seen for k, f in enumerate(seen[breed])]
+    for _, breed, f in sorted(ranked)[:n]:
         (root / breed).mkdir(parents=True, exist_ok=True)
         shutil.copy(f, root / breed)
     return len(seen)
@@ -55,20 +60,17 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         n_class = folder_of(args.images, Path(tmp) / "pets")
         for k in range(len(rows), args.rounds):
+            command = [sys.executable, "-W", "ignore", "-c", SCRIPT, f"{tmp}/pets"]
             begin = time.perf_counter()
-            said = subprocess.run(
-                [sys.executable, "-W", "ignore", "-c", SCRIPT, f"{tmp}/pets"],
-                check=True,
-                capture_output=True,
-                text=True,
-            ).stdout
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            seconds = time.perf_counter() - begin
             rows.append(
                 dict(
                     round=k,
                     images=args.images,
                     classes=n_class,
-                    seconds=f"{time.perf_counter() - begin:.1f}",
-                    **json.loads(said.splitlines()[-1]),
+                    seconds=f"{seconds:.1f}",
+                    **json.loads(done.stdout.splitlines()[-1]),
                     torch=torch.__version__,
                     device=processor(torch.device("cpu")),
                     cores=os.cpu_count(),

@@ -1,20 +1,29 @@
 """Does the trainer keep its promises on the accelerator of this machine?
 
-It takes whatever accelerator it finds (CUDA, ROCm, MPS), or the one that --device names. Without one it says so, and does the same on the CPU. A folder of
-drawn pictures is trained in peace, and once more in a process that is killed (SIGKILL) after an epoch and goes on; then both are asked. Each row is
-one check, with the value that was measured and the limit that it has to keep.
+It takes whatever accelerator it finds (CUDA, ROCm, MPS), or the one that --device
+names. Without one it says so, and does the same on the CPU. A folder of drawn pictures
+is trained in peace, and once more in a process that is killed (SIGKILL) after an epoch
+and goes on; then both are asked. Each row is one check, with the value that was
+measured and the limit that it has to keep.
 
-resumed weights        the largest difference of a weight between the training that was killed and the one in peace, over the largest difference between the
-                       trained weights and those before. On a CPU it is 0, byte for byte. A GPU adds numbers in an order that changes from run to run.
+resumed weights        the largest difference of a weight between the training that was
+                       killed and the one in peace, over the largest difference between
+                       the trained weights and those before. On a CPU it is 0, byte for
+                       byte. A GPU adds numbers in an order that is another one in each
+                       run.
 resumed answers        the largest difference of a probability
 resumed labels         the share of other pictures that both give the same label
-device of the answers  a probability, computed on the CPU and on the device from one file: the largest difference
+device of the answers  a probability, computed on the CPU and on the device from one
+                       file: the largest difference
 device of the labels   the share of pictures with the same label
-evaluate               the difference of the accuracies by other pictures, on the CPU and on the device
+evaluate               the difference of the accuracies by other pictures, on the CPU
+                       and on the device
 float16                a training in float16 ends with finite weights
-caller                 random numbers of the device, autocast and precision are afterwards what they were
+caller                 random numbers of the device, autocast and precision are
+                       afterwards what they were
 checkpoint             optimizer state lies on the device after a checkpoint was read
-train, predict         how many times as fast as the CPU of the same machine: seconds a step, and pictures in a second (no limit)
+train, predict         how many times as fast as the CPU of the same machine: seconds a
+                       step, and pictures in a second (no limit)
 """
 
 import os
@@ -34,12 +43,25 @@ import torch
 from _rows import command_line, processor, write
 from photos import draw
 
-from tutorial_lib import trainer
 from tutorial_lib.config import load_config
+from tutorial_lib.core.budget import steps_in_minutes
+from tutorial_lib.core.engine import amp_dtype, choose_device
+from tutorial_lib.core.optimizers import (
+    make_optimizer,
+    pack_optimizer,
+    unpack_optimizer,
+)
 from tutorial_lib.data import image_files
 from tutorial_lib.modules import read_weights
 from tutorial_lib.report import read_run
-from tutorial_lib.trainer import evaluate, load_model, make_body, train
+from tutorial_lib.trainer import (
+    evaluate,
+    load_model,
+    make_body,
+    network_for,
+    take_stock,
+    train,
+)
 
 FIELDS = "check value limit kept device precision torch".split()
 KEYS = [
@@ -51,10 +73,18 @@ KEYS = [
     "output.report=false",
     "output.checkpoint_minutes=0",
 ]
-PROGRAM = (
-    "import sys; from tutorial_lib.config import load_config; from tutorial_lib.trainer import train\n"
-    "if __name__ == '__main__': train(sys.argv[1], load_config(None, sys.argv[3:]), resume=True, device=sys.argv[2], say=lambda t: print(t, flush=True))"
-)
+PROGRAM = """
+import sys
+from tutorial_lib.config import load_config
+from tutorial_lib.trainer import train
+
+def say(text):
+    print(text, flush=True)
+
+if __name__ == '__main__':
+    config = load_config(None, sys.argv[3:])
+    train(sys.argv[1], config, resume=True, device=sys.argv[2], say=say)
+"""
 
 
 def killed_and_resumed(folder, device, keys):
@@ -117,11 +147,9 @@ def seconds_a_step(stock, device, keys):
     config = load_config(None, [*keys, "train.minutes=5"])
     body = make_body("densenet_tiny")
     body.model.to(device)
-    amp = trainer._amp(device, config.train.precision)
-    net = trainer._network(body, stock, "everything", 0, amp=amp).to(
-        device, memory_format=torch.channels_last
-    )
-    return trainer._steps(net, stock, body, config, amp)[1]
+    amp = amp_dtype(body.device, config.train.precision)
+    net = network_for(body, len(stock.classes), "everything", 0, amp=amp)
+    return steps_in_minutes(net, stock, body, config).seconds_a_step
 
 
 def state_of(device):
@@ -137,34 +165,31 @@ def state_of(device):
     )
 
 
-def checkpoint_device(opt_class, device):
+def checkpoint_device(train, device):
     "Where the state of an optimizer lies after it was read back."
 
     def optimizer():
         p = torch.nn.Parameter(torch.ones(3, device=device))
-        return p, opt_class([p], lr=0.1)
+        return p, make_optimizer([dict(params=[p], lr=0.1)], train)
 
     p, opt = optimizer()
     p.grad = torch.ones(3, device=device)
     opt.step()
-    tensors, plain = trainer._pack(opt)
+    tensors, groups = pack_optimizer(opt)
     q, other = optimizer()
-    trainer._unpack(other, {k: v.cpu() for k, v in tensors.items()}, plain)
+    unpack_optimizer(other, {k: v.cpu() for k, v in tensors.items()}, groups)
     q.grad = torch.ones(3, device=device)
     other.step()
-    return {
-        v.device.type for v in other.state[q].values() if isinstance(v, torch.Tensor)
-    }
+    # The count of the steps stays where PyTorch wants it: on the CPU.
+    return {v.device.type for v in other.state[q].values() if v.shape == q.shape}
 
 
 def checks(device, n, keys):
     "Yield each check: name, value, limit, is it kept?"
     cpu = torch.device("cpu")
     exact = device.type == "cpu"
-    folder, others = (
-        draw(Path("my_photos").absolute(), n),
-        draw(Path("other/photos").absolute(), n // 2),
-    )
+    folder = draw(Path("my_photos").absolute(), n)
+    others = draw(Path("other/photos").absolute(), n // 2)
     files = image_files(others)
 
     before = state_of(device)
@@ -229,10 +254,10 @@ def checks(device, n, keys):
         v.isfinite().all() for v in weights(half / "model.safetensors").values()
     )
     yield "float16", finite, True, finite
-    where = checkpoint_device(trainer.Adam, device)
+    where = checkpoint_device(load_config().train, device)
     yield "checkpoint", " ".join(where), device.type, where == {device.type}
 
-    stock = trainer.take_stock(folder)
+    stock = take_stock(folder)
     steps = [seconds_a_step(stock, d, keys) for d in (device, cpu)]
     yield "train", steps[1] / steps[0], "", True
     images = np.random.default_rng(0).integers(
@@ -246,7 +271,7 @@ def main():
     parser = command_line(__doc__, __file__)
     parser.add_argument(
         "--device",
-        help="such as cpu, cuda, cuda:1, mps (default: the accelerator of this machine)",
+        help="such as cpu, cuda, cuda:1, mps (default: what this machine has)",
     )
     parser.add_argument("--n", type=int, default=240, help="pictures (default 240)")
     parser.add_argument(
@@ -257,12 +282,13 @@ def main():
         help="further settings of the trainings",
     )
     args = parser.parse_args()
-    device, out = trainer._chosen_device(args.device), args.out.absolute()
+    device, out = choose_device(args.device), args.out.absolute()
+    precision = str(amp_dtype(device, "auto") or torch.float32).removeprefix("torch.")
     if device.type == "cpu" and not args.device:
         print("no accelerator was found: the same checks run on the CPU")
     rows, start = [], time.perf_counter()
     with tempfile.TemporaryDirectory() as tmp:
-        origin = os.getcwd()
+        origin = Path.cwd()
         os.chdir(tmp)
         try:
             for check, value, limit, kept in checks(device, args.n, [*KEYS, *args.set]):
@@ -274,9 +300,7 @@ def main():
                         limit=limit,
                         kept="yes" if kept else "no",
                         device=processor(device),
-                        precision=str(
-                            trainer._amp(device, "auto") or torch.float32
-                        ).removeprefix("torch."),
+                        precision=precision,
                         torch=torch.__version__,
                     )
                 )

@@ -1,17 +1,23 @@
-"""Killed at any moment, does a training end with the same weights as one that was left alone?
+"""Killed at any moment, does a training end with the same weights as one left alone?
 
-A folder of drawn pictures is trained with six configurations: first in peace, and then in runs that are killed (SIGKILL), go on with `resume`, and are killed
-again, until they are complete. Linux and macOS only.
+A folder of drawn pictures is trained with six configurations: first in peace, and then
+in runs that are killed (SIGKILL), go on with `resume`, and are killed again, until they
+are complete. Linux and macOS only.
 
-child   A process that has imported everything forks a child for each attempt. The child reports its moments - each step, each file before and after it is
-        written to the disk and takes its name, each stage - and waits for leave to go on. At a moment that is drawn from a seed it is killed: there, or
-        after a few milliseconds more. `stage` says what it was doing.
-whole   A process of its own for each attempt, killed by turns within its first one and a half seconds, when Python starts and imports, and after a number
-        of lines of its progress. `stage` says whether there was a run on the disk yet.
+child   A process that has imported everything forks a child for each attempt. The child
+        reports its moments - each step, each file before and after it is written to the
+        disk and takes its name, each stage - and waits for leave to go on. At a moment
+        that is drawn from a seed it is killed: there, or after a few milliseconds more.
+        `stage` says what it was doing.
+whole   A process of its own for each attempt, killed by turns within its first one and
+        a half seconds, when Python starts and imports, and after a number of lines of
+        its progress. `stage` says whether there was a run on the disk yet.
 
-`identical` says yes where the run that was killed `kills` times in this stage has, when it is complete, the same bytes in each safetensors file, the same
-predictions, the same history but for its seconds, the same files and no temporary one, and results and a report that can be read. One thread
-computes: with more of them, the promise is the same for the same number.
+`identical` says yes where the run that was killed `kills` times in this stage has, when
+it is complete, the same bytes in each safetensors file, the same predictions, the same
+history but for its seconds, the same files and no temporary one, and results and a
+report that can be read. One thread computes: with more of them, the promise is the same
+for the same number.
 """
 
 import hashlib
@@ -29,23 +35,21 @@ from collections import Counter
 from itertools import count
 from pathlib import Path
 
-os.environ |= {"OMP_NUM_THREADS": "1", "TUTORIAL_DATA": "sample"}
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["TUTORIAL_DATA"] = "sample"
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-warnings.simplefilter("ignore")
 
 import pandas as pd
 import torch
-
-torch.set_num_threads(
-    1
-)  # before anything is computed: a child has no threads of its parent's
-
 from _rows import command_line, processor, read, write
-from fastai.callback.core import Callback
 from photos import draw
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tutorial_lib import trainer
 from tutorial_lib.config import load_config
+from tutorial_lib.core import jobs
+from tutorial_lib.core.batches import augmentation
+from tutorial_lib.core.training import Training
 from tutorial_lib.report import read_run
 
 FIELDS = "round configuration process stage kills identical torch device".split()
@@ -80,17 +84,18 @@ COMMON = [
     "train.keep=last",
     "train.lr=1e-3",
 ]
-STAGES = {
-    "take_stock": "reading",
-    "_new_run": "new run",
-    "make_body": "body",
-    "features": "features",
-    "_linear": "probe",
-    "save_head": "weights",
-    "write_run": "predictions",
-    "report": "report",
-    "_tune_stage": "training",
-    "_tidy": "tidying",
+STAGES = {  # a function that is called in it, and what the stage is called
+    (trainer, "take_stock"): "reading",
+    (trainer, "new_run"): "new run",
+    (trainer, "make_body"): "body",
+    (jobs, "features"): "features",
+    (trainer, "fit_probe"): "probe",
+    (trainer, "save_head"): "weights",
+    (trainer, "write_run"): "predictions",
+    (trainer, "report"): "report",
+    (trainer, "fine_tune"): "training",
+    (Training, "save"): "checkpoint",
+    (trainer, "tidy"): "tidying",
 }
 
 
@@ -99,7 +104,9 @@ def keys(name, runs):
 
 
 def found(run):
-    "What a complete run holds, apart from what the clock says. Raises what `read_run` raises."
+    """What a complete run holds, apart from what the clock says.
+
+    Raises what `read_run` raises."""
     read_run(run)
     page = (run / "report" / "report.html").read_text(encoding="utf-8")
     assert page.rstrip().endswith("</html>"), "the report is cut"
@@ -126,21 +133,8 @@ def found(run):
 # ---- a child that says where it is
 
 
-class Steps(Callback):
-    order = 100
-
-    def __init__(self, moment):
-        self.moment = moment
-
-    def after_loss(self):
-        self.moment()
-
-    def after_batch(self):
-        self.moment()
-
-
 def live(folder, config, out, leave):
-    "One attempt to train. Tells each moment to `out`, and waits for a byte from `leave`."
+    "One attempt to train. Tells its moments to `out`, waits for bytes from `leave`."
     stages, of_report = ["start"], count()
 
     def moment():
@@ -165,17 +159,26 @@ def live(folder, config, out, leave):
 
     for name in "fsync", "replace", "rename":
         setattr(os, name, around(getattr(os, name)))
-    for name, stage in STAGES.items():
-        setattr(trainer, name, around(getattr(trainer, name), stage))
-    trainer._Keeper.save = around(trainer._Keeper.save, "checkpoint")
+    for (place, name), stage in STAGES.items():
+        setattr(place, name, around(getattr(place, name), stage))
+
+    def before_step(opt, args, kwargs):
+        if not isinstance(opt, torch.optim.LBFGS):  # that of the probe
+            moment()
+
+    register_optimizer_step_pre_hook(before_step)
     moment()
     trainer.train(
-        folder, config, resume=True, say=lambda text: moment(), cbs=[Steps(moment)]
+        folder,
+        config,
+        resume=True,
+        say=lambda text: moment(),
+        on_step=lambda step: moment(),
     )
 
 
 def attempt(folder, config, at=None, more=0, log=None):
-    """Fork a child that trains, and kill it `more` seconds after its moment number `at`.
+    """Fork a child that trains; kill it `more` seconds after its moment number `at`.
 
     Returns the stage in which it died, or None; and how many moments there were."""
     (reader, out), (leave, giver) = os.pipe(), os.pipe()
@@ -183,7 +186,7 @@ def attempt(folder, config, at=None, more=0, log=None):
     if not pid:
         status = 1
         try:
-            with open(log, "w") as f:
+            with log.open("w") as f:
                 for fd in 1, 2:
                     os.dup2(f.fileno(), fd)
             live(folder, config, out, leave)
@@ -197,8 +200,8 @@ def attempt(folder, config, at=None, more=0, log=None):
         os.close(fd)
     n, stage = 0, None
     with os.fdopen(reader) as moments:
-        for stage in moments:
-            n += 1
+        for line in moments:
+            n, stage = n + 1, line.strip()
             if n == at and not more:
                 break
             os.write(giver, b"x")
@@ -213,9 +216,10 @@ def attempt(folder, config, at=None, more=0, log=None):
     os.close(giver)
     if status > 0:
         sys.exit(
-            f"a training failed, and it was not because it was killed:\n{Path(log).read_text()}"
+            "a training failed, and it was not because it was "
+            f"killed:\n{Path(log).read_text()}"
         )
-    return (stage.strip() if status == -signal.SIGKILL else None), n
+    return (stage if status == -signal.SIGKILL else None), n
 
 
 def kill_children(folder, name, runs, draws, moments, log, most=9):
@@ -237,10 +241,12 @@ def kill_children(folder, name, runs, draws, moments, log, most=9):
 
 # ---- a process of its own
 
-WHOLE = (
-    "import sys; from tutorial_lib.config import load_config; from tutorial_lib.trainer import train; "
-    "train(sys.argv[1], load_config(None, sys.argv[2:]), resume=True)"
-)
+WHOLE = """
+import sys
+from tutorial_lib.config import load_config
+from tutorial_lib.trainer import train
+train(sys.argv[1], load_config(None, sys.argv[2:]), resume=True)
+"""
 
 
 def kill_processes(folder, name, runs, draws, log, most):
@@ -248,7 +254,7 @@ def kill_processes(folder, name, runs, draws, log, most):
     died = Counter()
     while True:
         kill, n = sum(died.values()) < most, sum(died.values())
-        with open(log, "w") as errors:
+        with log.open("w") as errors:
             process = subprocess.Popen(
                 [
                     sys.executable,
@@ -281,7 +287,8 @@ def kill_processes(folder, name, runs, draws, log, most):
             ] += 1
         elif process.returncode:
             sys.exit(
-                f"a training failed, and it was not because it was killed:\n{Path(log).read_text()}"
+                "a training failed, and it was not because it was "
+                f"killed:\n{Path(log).read_text()}"
             )
         else:
             return died
@@ -293,7 +300,7 @@ def main():
         "--rounds",
         type=int,
         default=5,
-        help="how often a run of each configuration is killed until it is complete (default 5)",
+        help="runs of each configuration that are killed until complete (default 5)",
     )
     parser.add_argument(
         "--whole",
@@ -302,6 +309,10 @@ def main():
         help="kills of whole processes in a round; 0: none (default 4)",
     )
     args = parser.parse_args()
+    # Before the first fork: a child has none of these threads, and imports nothing.
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    augmentation("full", 32)
 
     rows, device = read(args.out), processor(torch.device("cpu"))
     done = {(int(r["round"]), r["configuration"], r["process"]) for r in rows}
@@ -352,7 +363,10 @@ def main():
             ]
             write(args.out, FIELDS, rows)
             print(
-                f"round {k}, {name}, {process}: {sum(died.values())} kills, {'identical' if same else 'NOT THE SAME'} ({dict(died)})",
+                (
+                    f"round {k}, {name}, {process}: {sum(died.values())} kills, "
+                    f"{'identical' if same else 'NOT THE SAME'} ({dict(died)})"
+                ),
                 flush=True,
             )
             shutil.rmtree(runs)

@@ -1,12 +1,17 @@
 """How much sooner is `tutorial-lib train` as accurate as ten epochs of the usual loop?
 
-usual loop     as in `transfer.py`: SqueezeNet on all pets, batches of 8, Adam, ten epochs, gradients for the whole body. Its time is measured on a sample of
+usual loop     as in `transfer.py`: SqueezeNet on all pets, batches of 8, Adam, ten
+               epochs, gradients for the whole body. Its time is measured on a sample of
                batches and scaled; its accuracy is that of all steps.
-first report   the command with its default recipe, in a process of its own, on copies of the same pictures with one sub-folder for each breed. The seconds
-               go from the start of the process until its first report is on the disk: start of Python, decoding of all files, features, probe and report.
-end            the same process, until it ends: with the fine-tuning that the advice and the minutes of the recipe allow, and the second report.
+first report   the command with its default recipe, in a process of its own, on copies
+               of the same pictures with one sub-folder for each breed. The seconds go
+               from the start of the process until its first report is on the disk:
+               start of Python, decoding of all files, features, probe and report.
+end            the same process, until it ends: with the fine-tuning that the advice and
+               the minutes of the recipe allow, and the second report.
 
-Body, pictures, and the ones that are held out are the same for all. `sooner` is the time of the loop, as many times as the row's.
+Body, pictures, and the ones that are held out are the same for all. `sooner` is the
+time of the loop, as many times as the row's.
 """
 
 import json
@@ -30,7 +35,7 @@ FIELDS = "round way seconds accuracy sooner how images torch device threads".spl
 
 
 def command(folder, overrides, first):
-    "Yield what each stage of the command takes: way, seconds since its start, accuracy."
+    "Yield what each stage of the command takes: way, seconds since start, accuracy."
     start = time.perf_counter()
     arguments = [
         sys.executable,
@@ -85,7 +90,7 @@ def main():
     parser.add_argument(
         "--first",
         action="store_true",
-        help="stop the command after its first report, and leave out the row of its end",
+        help="stop the command after its first report: no row of its end",
     )
     parser.add_argument(
         "--set",
@@ -101,34 +106,34 @@ def main():
     labels = np.array([breed_label(f) for f in files])
     train, valid = split(files, labels)
     rows = read(args.out)
-    for k in range(len({r["round"] for r in rows}), args.rounds):
 
-        def note(way, seconds, accuracy, loop, how=""):
-            rows.append(
-                dict(
-                    round=k,
-                    way=way,
-                    seconds=f"{seconds:.1f}",
-                    accuracy=f"{accuracy:.4f}",
-                    sooner=f"{loop / seconds:.1f}",
-                    how=how,
-                    images=len(files),
-                    torch=torch.__version__,
-                    device=processor(torch.device("cpu")),
-                    threads=args.threads,
-                )
+    def note(k, way, seconds, accuracy, loop, how=""):
+        rows.append(
+            dict(
+                round=k,
+                way=way,
+                seconds=f"{seconds:.1f}",
+                accuracy=f"{accuracy:.4f}",
+                sooner=f"{loop / seconds:.1f}",
+                how=how,
+                images=len(files),
+                torch=torch.__version__,
+                device=processor(torch.device("cpu")),
+                threads=args.threads,
             )
-            print(rows[-1], flush=True)
+        )
+        print(rows[-1], flush=True)
 
+    for k in range(len({r["round"] for r in rows}), args.rounds):
         with tempfile.TemporaryDirectory() as tmp:
             folder = Path(tmp) / "my_photos"
             for f, label in zip(files, labels):
                 (folder / label).mkdir(parents=True, exist_ok=True)
                 shutil.copy(f, folder / label)
             loop, accuracy, how = usual_loop(files, labels, train, valid, args)
-            note("usual loop", loop, accuracy, loop, how)
+            note(k, "usual loop", loop, accuracy, loop, how)
             for way, seconds, accuracy in command(folder, args.set, args.first):
-                note(way, seconds, accuracy, loop)
+                note(k, way, seconds, accuracy, loop)
         write(args.out, FIELDS, rows)
 
 

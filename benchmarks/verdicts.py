@@ -1,7 +1,11 @@
-"""What the experiment of chapter 11 says: the common rules on trial, and how good `recommend` is on sets that it has not seen.
+"""What the experiment of chapter 11 says.
 
-Reads the table that `benchmarks/scenarios.py` wrote into the library, and takes seconds. verdicts.csv has a row a rule; calibration.csv a row for each measure
-of similarity ("none": only pictures of each class count), set, size and seed, with the cells of that set left out.
+The common rules on trial, and how good `recommend` is on sets that it has not seen.
+
+Reads the table that `benchmarks/scenarios.py` wrote into the library, and takes
+seconds. verdicts.csv has a row a rule; calibration.csv a row for each measure of
+similarity ("none": only pictures of each class count), set, size and seed, with the
+cells of that set left out.
 """
 
 from pathlib import Path
@@ -27,19 +31,13 @@ def main():
 
     chosen = choose(read_scenarios(args.table))
     trial(chosen).round(4).to_csv(args.out / "verdicts.csv", index=False)
-    tables = {
-        str(measure or "none"): leave_one_out(
-            chosen.query("body == 'squeezenet1_0'"), measure
-        )
-        for measure in ("gain", "depth", "nearest", None)
-    }
+    real = chosen.query("body == 'squeezenet1_0'")
+    measures = {"gain": "gain", "depth": "depth", "nearest": "nearest", "none": None}
+    tables = {name: leave_one_out(real, measure) for name, measure in measures.items()}
     table = pd.concat(tables, names=["measure", None]).reset_index(level=0)
     table.round(4).to_csv(args.out / "calibration.csv", index=False)
-    print(
-        table.groupby("measure", sort=False)[["regret", "tau", "inside"]]
-        .mean()
-        .round(3)
-    )
+    means = table.groupby("measure", sort=False)[["regret", "tau", "inside"]].mean()
+    print(means.round(3))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ def build(source, out, *flags, **env):
 class Pages(http.server.SimpleHTTPRequestHandler):
     "Serves the book as GitHub Pages does: under its prefix, and 404.html for what is not there."
 
+    protocol_version = "HTTP/1.1"  # one connection for many files
+
     def log_message(self, *args):
         pass
 
@@ -59,6 +61,10 @@ class Pages(http.server.SimpleHTTPRequestHandler):
             if path.startswith(PREFIX)
             else os.devnull + "/outside"
         )
+
+    def end_headers(self):
+        self.send_header("Cache-Control", "max-age=600")
+        super().end_headers()
 
     def send_error(self, code, message=None, explain=None):
         body = Path(self.directory, "404.html").read_bytes()

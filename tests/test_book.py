@@ -19,7 +19,6 @@ from book.identity import configure, identity
 from book.nbdev_pages import names, read_cell, show_doc_text, stamp_line, tags
 from book.reference import as_rst, is_ours
 
-pytest_plugins = ["book_fixtures"]
 MODULES = sorted(path.stem for path in (ROOT / "tutorial_lib").glob("[a-z]*.py"))
 
 

@@ -6,71 +6,101 @@ from pathlib import Path
 import pytest
 from book_site import CHAPTERS, PAGES
 
-pytest_plugins = ["book_fixtures"]
 WIDTHS, THEMES = (1400, 390), ("light", "dark")
+
+# Remembers what a function answered: a page asks the same of thousands of elements.
+MEMO = """const memo = f => { const known = new Map();
+    return x => { if (!known.has(x)) known.set(x, f(x)); return known.get(x) } };"""
 
 # What sticks out of the window sideways, and does not scroll in a box of its own.
 OVERFLOW = """() => {
-    const boxed = e => e && e !== document.body
-        && (getComputedStyle(e).overflowX !== 'visible' || boxed(e.parentElement));
-    const out = [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().width
-        && e.getBoundingClientRect().right > innerWidth + 1 && !boxed(e.parentElement)
-        && getComputedStyle(e).position !== 'fixed');
+    MEMO
+    const boxed = memo(e => e && e !== document.body
+        && (getComputedStyle(e).overflowX !== 'visible' || boxed(e.parentElement)));
+    const sticksOut = e => {
+        const box = e.getBoundingClientRect();
+        return box.width && box.right > innerWidth + 1 && !boxed(e.parentElement)
+            && getComputedStyle(e).position !== 'fixed' };
+    const out = [...document.querySelectorAll('main *')].filter(sticksOut);
     const wide = document.documentElement.scrollWidth - innerWidth;
-    return [...out.slice(0, 5).map(e => e.outerHTML.slice(0, 120)), ...(wide > 0 ? [`${wide} px too wide`] : [])];
-}"""
+    return [...out.slice(0, 5).map(e => e.outerHTML.slice(0, 120)),
+        ...(wide > 0 ? [`${wide} px too wide`] : [])];
+}""".replace("MEMO", MEMO)
 
 # Pictures that are stretched in one direction.
-STRETCHED = """() => [...document.querySelectorAll('article img')].filter(i => i.clientHeight > 20
-    && Math.abs(i.clientWidth / i.clientHeight / (i.naturalWidth / i.naturalHeight) - 1) > 0.02).map(i => i.src)"""
+STRETCHED = """() => {
+    const ratio = i => i.clientWidth / i.clientHeight / i.naturalWidth * i.naturalHeight;
+    return [...document.querySelectorAll('article img')].filter(
+        i => i.clientHeight > 20 && Math.abs(ratio(i) - 1) > 0.02).map(i => i.src) }"""
 
 # Text whose contrast with what lies behind it is below 4.5 to 1 (WCAG 2.2, 1.4.3).
 FAINT = """() => {
-    const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
-    const rgba = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
-        const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
-    const over = (top, under) => [0, 1, 2].map(i => top[i] * top[3] + under[i] * (1 - top[3]));
-    const ground = e => { if (!e) return [255, 255, 255];
+    MEMO
+    const canvas = new OffscreenCanvas(1, 1);
+    const pen = canvas.getContext('2d', {willReadFrequently: true});
+    const rgba = memo(color => {
+        pen.clearRect(0, 0, 1, 1); pen.fillStyle = color; pen.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+        return [r, g, b, a / 255] });
+    const over = (top, under) => [0, 1, 2].map(
+        i => top[i] * top[3] + under[i] * (1 - top[3]));
+    const ground = memo(e => {
+        if (!e) return [255, 255, 255];
         const color = rgba(getComputedStyle(e).backgroundColor);
-        return color[3] > 0.99 ? color.slice(0, 3) : over(color, ground(e.parentElement)); };
-    const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-    const found = new Map(), walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        if (color[3] > 0.99) return color.slice(0, 3);
+        return over(color, ground(e.parentElement)) });
+    const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const light = color => {
+        const [r, g, b] = color.map(v => linear(v / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+    const isSeen = memo(e => !e.closest('script, style, mjx-container')
+        && e.checkVisibility({opacityProperty: true, visibilityProperty: true}));
+    const contrast = memo(e => {
+        const under = ground(e), text = over(rgba(getComputedStyle(e).color), under);
+        const [a, b] = [light(text), light(under)];
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) });
+    const found = new Map();
+    const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walk.nextNode()) {
         const e = walk.currentNode.parentElement, text = walk.currentNode.data.trim();
-        if (!text || e.closest('script, style, mjx-container')) continue;
-        if (!e.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
-        const under = ground(e), [a, b] = [light(over(rgba(getComputedStyle(e).color), under)), light(under)];
-        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (!text || !isSeen(e) || contrast(e) >= 4.5) continue;
         const kind = `${e.tagName}.${e.className}`;
-        if (ratio < 4.5) found.set(kind, `${ratio.toFixed(2)} ${kind}: ${text.slice(0, 40)}`);
+        found.set(kind, `${contrast(e).toFixed(2)} ${kind}: ${text.slice(0, 40)}`);
     }
     return [...found.values()].slice(0, 10);
-}"""
+}""".replace("MEMO", MEMO)
+
+
+@pytest.fixture(scope="module")
+def window(chromium):
+    "A window that keeps files in its cache, as a reader's does."
+    context = chromium.new_context(
+        viewport={"width": 1400, "height": 900},
+        reduced_motion="reduce",
+        color_scheme="light",
+    )
+    yield context
+    context.close()
 
 
 @pytest.fixture
-def tab(chromium, site):
-    "A fresh window on the book. What goes wrong in it is kept: `tab.outside` (requests) and `tab.errors`."
-    window = {"width": 1400, "height": 900}
-    context = chromium.new_context(
-        viewport=window, reduced_motion="reduce", color_scheme="light"
-    )
-    page = context.new_page()
+def tab(window, site):
+    """A fresh tab on the book.
+
+    What goes wrong in it is kept: `tab.outside` (requests) and `tab.errors`.
+    """
+    page = window.new_page()
     page.outside, page.errors = [], []
-
-    def gate(route):
-        if route.request.url.startswith(site):
-            return route.continue_()
-        page.outside.append(route.request.url)
-        route.abort()
-
-    page.route("**/*", gate)
 
     def note(text, is_error=True):
         if is_error:
             page.errors.append(text)
 
+    def note_request(request):
+        if not request.url.startswith((site, "data:", "blob:")):
+            page.outside.append(request.url)
+
+    page.on("request", note_request)
     page.on("console", lambda message: note(message.text, message.type == "error"))
     page.on("pageerror", lambda error: note(str(error)))
     page.on(
@@ -80,7 +110,8 @@ def tab(chromium, site):
         ),
     )
     yield page
-    context.close()
+    page.evaluate("localStorage.clear()")
+    page.close()
 
 
 @pytest.mark.parametrize("name", PAGES)

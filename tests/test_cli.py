@@ -207,6 +207,7 @@ def test_every_command_is_run_by_a_function():
     assert list(cli.RUNS) == list(BY_NAME)
 
 
+@pytest.mark.long
 def test_examples_of_the_help_run_in_their_order(monkeypatch, capsys):
     """The four commands of a first session, and the others after them.
 

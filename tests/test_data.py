@@ -1,4 +1,4 @@
-"Chapter 01: sets by name, folders of any files, images of any mode, and splits that do not leak."
+"Chapter 01: sets by name, folders of any files, images of any mode, honest splits."
 
 import io
 import os
@@ -17,11 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
-from tutorial_lib import data
+from tutorial_lib.core import images
+from tutorial_lib.core.formats import FORMATS
+from tutorial_lib.core.images import decode_image, map_files, to_rgb
 from tutorial_lib.data import (
     digits,
     image_files,
     load,
+    pets,
     read_images,
     split,
     twins,
@@ -92,9 +95,9 @@ def test_digits():
 def test_unknown_name(name, hint):
     with pytest.raises(ValueError) as e:
         load(name)
-    assert (
-        str(e.value)
-        == f"no data set is called {name!r}: choose one of pets, cifar10, digits, sample{hint}"
+    assert str(e.value) == (
+        f"no data set is called {name!r}: "
+        f"choose one of pets, cifar10, digits, sample{hint}"
     )
 
 
@@ -103,7 +106,8 @@ def test_unknown_tier(name, home, monkeypatch):
     monkeypatch.setenv("TUTORIAL_DATA", "smaple")
     with pytest.raises(
         ValueError,
-        match="TUTORIAL_DATA is 'smaple': set it to 'sample' for drawn pictures, or unset it for the real sets",
+        match="TUTORIAL_DATA is 'smaple': set it to 'sample' for drawn pictures, "
+        "or unset it for the real sets",
     ):
         load(name)
 
@@ -122,6 +126,7 @@ def test_drawn_pets(home, monkeypatch, capsys):
     assert load("sample") == load("pets") == files[0].parent
 
 
+@pytest.mark.long
 def test_drawn_cifar10(home, monkeypatch, capsys):
     monkeypatch.setenv("TUTORIAL_DATA", "sample")
     folder = load("cifar10")
@@ -138,11 +143,11 @@ def test_drawn_cifar10(home, monkeypatch, capsys):
 
 def test_the_real_sets_are_never_swapped(home, monkeypatch):
     monkeypatch.setenv("TUTORIAL_DATA", "sample")
-    images = home / "data" / "oxford-iiit-pet" / "images"
-    images.mkdir(parents=True)
+    pictures = home / "data" / "oxford-iiit-pet" / "images"
+    pictures.mkdir(parents=True)
     for i in range(7390):
-        (images / f"{i}.jpg").write_bytes(b"x")
-    assert data.pets() == images
+        (pictures / f"{i}.jpg").write_bytes(b"x")
+    assert pets() == pictures
 
 
 REAL = fastai_path("data")
@@ -284,7 +289,8 @@ def test_a_truncated_file_is_found(folder, format, kwargs):
     assert reason(folder, "half.jpg")
     with pytest.raises(
         ValueError,
-        match=r"half\.jpg cannot be read \(.+\): leave it out, or make it anew; `verify_images` lists such files",
+        match=r"half\.jpg cannot be read \(.+\): leave it out, or make it anew; "
+        "`verify_images` lists such files",
     ):
         read_images([folder / "half.jpg"])
 
@@ -416,7 +422,7 @@ KINDS = [
     ("TIFF", {}),
     ("TIFF", {"compression": "tiff_lzw"}),
     ("PPM", {}),
-    *[("AVIF", {})] * ("AVIF" in data._FORMATS),
+    *[("AVIF", {})] * ("AVIF" in FORMATS),
 ]
 
 
@@ -451,7 +457,7 @@ def state():
 def test_reading_sets_no_switch_while_it_lasts(folder):
     fill(folder, {f"{i}.jpg": GOOD["a.jpg"] for i in range(3)})
     before, files = state(), image_files(folder)
-    for _ in data._map(data._decode, files):
+    for _ in map_files(decode_image, files):
         assert state() == before
     assert state() == before
 
@@ -462,11 +468,12 @@ def test_two_threads_that_read_leave_all_as_it_was(folder, monkeypatch):
     before, inside, first_ends = state(), threading.Barrier(2), threading.Event()
 
     def read(wait):
-        for _ in data._map(
-            lambda _: (inside.wait(10), wait and first_ends.wait(10)),
-            [folder / "a.jpg"],
-        ):
-            pass
+        def meet(_):
+            inside.wait(10)
+            if wait:
+                first_ends.wait(10)
+
+        list(map_files(meet, [folder / "a.jpg"]))
 
     first, second = (
         threading.Thread(target=read, args=[False]),
@@ -695,7 +702,7 @@ def test_the_stored_size_of_a_jpeg_is_no_limit(folder, w, h):
 
 
 def test_a_large_jpeg_is_read(folder, monkeypatch):
-    monkeypatch.setattr(data, "_MOST", 100_000)
+    monkeypatch.setattr(images, "MOST_PIXELS", 100_000)
     fill(
         folder,
         {
@@ -719,7 +726,7 @@ def test_a_large_jpeg_is_read(folder, monkeypatch):
 
 @pytest.mark.parametrize("kwargs", [{}, {"progressive": True}])
 def test_a_progressive_jpeg_counts_whole(folder, monkeypatch, kwargs):
-    monkeypatch.setattr(data, "_MOST", 10_000)
+    monkeypatch.setattr(images, "MOST_PIXELS", 10_000)
     fill(folder, {"a.jpg": encode(picture(size=(200, 200)), "JPEG", **kwargs)})
     assert len(image_files(folder)) == (0 if kwargs else 1)
     assert reason(folder, "a.jpg").startswith(
@@ -843,8 +850,13 @@ def test_the_ways_to_make_a_square(folder):
 
 def test_padding_decodes_no_more_than_it_needs(folder, monkeypatch):
     fill(folder, {"wide.jpg": encode(picture(size=(8000, 400)), "JPEG")})
-    drafts, load = [], data._rgb
-    monkeypatch.setattr(data, "_rgb", lambda im: drafts.append(im.size) or load(im))
+    drafts = []
+
+    def record(im):
+        drafts.append(im.size)
+        return to_rgb(im)
+
+    monkeypatch.setattr(images, "to_rgb", record)
     for fit in ("crop", "pad", "squeeze"):
         read_images([folder / "wide.jpg"], 100, fit=fit)
     assert drafts == [(4000, 200), (1000, 50), (4000, 200)]
@@ -856,7 +868,7 @@ def test_a_way_that_is_none(folder):
 
 
 def test_a_file_that_is_open_can_be_decoded():
-    assert data._decode(io.BytesIO(GOOD["a.jpg"]), 8).size == (8, 8)
+    assert decode_image(io.BytesIO(GOOD["a.jpg"]), 8).size == (8, 8)
 
 
 # pixels
@@ -965,7 +977,8 @@ def test_reading_to_one_size(folder):
     assert x[0, 0, :, 1].mean() < 8 and x[0, -1, :, 1].mean() > 247, "its full height"
     with pytest.raises(
         ValueError,
-        match=r"wide\.jpg has 400x100 pixels and tall\.png has 30x90: give a size, such as size=128",
+        match=r"wide\.jpg has 400x100 pixels and tall\.png has 30x90: "
+        "give a size, such as size=128",
     ):
         read_images(files)
     with pytest.raises(ValueError, match="size is 0: give a number of pixels"):
@@ -979,9 +992,9 @@ def test_a_size_that_is_none(folder, size):
     fill(folder, {"a.jpg": GOOD["a.jpg"]})
     with pytest.raises(ValueError) as e:
         read_images([folder / "a.jpg"], size=size)
-    assert (
-        str(e.value)
-        == f"size is {size!r}: give a number of pixels, whole and 1 or more, such as size=128"
+    assert str(e.value) == (
+        f"size is {size!r}: give a number of pixels, whole and 1 or more, "
+        "such as size=128"
     )
     assert read_images([folder / "a.jpg"], size=np.int64(8)).shape == (1, 8, 8, 3)
 

@@ -1,4 +1,6 @@
-"Files that were damaged on the way: `verify_images` gives each a reason, or `read_images` reads it. Nothing raises, nothing hangs."
+"""Files that were damaged on the way: nothing raises, nothing hangs.
+
+`verify_images` gives each a reason, or `read_images` reads it."""
 
 import io
 import tempfile

@@ -1,4 +1,6 @@
-"Folders as people have them: what are parts, what are classes, which links are followed, and what is said of it."
+"""Folders as people have them.
+
+What are parts, what are classes, which links are followed, and what is said of it."""
 
 import io
 import json
@@ -204,7 +206,8 @@ def test_what_stands_beside_parts_is_left_out(top):
     [
         (
             halves("cat", "dog", classes=("train", "test")),
-            "photos has parts below its classes, cat/train: turn them round, with the classes below the parts, such as train/cat",
+            "photos has parts below its classes, cat/train: turn them round, with the "
+            "classes below the parts, such as train/cat",
         ),
         (
             halves("cat", "dog", classes=("Training", "val_2")),
@@ -217,7 +220,8 @@ def test_what_stands_beside_parts_is_left_out(top):
         ),
         (
             ["cat", "cat/test", "dog", "dog/test"],
-            "photos has parts below its classes, cat/test: turn them round, with the classes below the parts, such as test/cat",
+            "photos has parts below its classes, cat/test: turn them round, with the "
+            "classes below the parts, such as test/cat",
         ),
         (
             ["cat", "cat/validation", "dog"],
@@ -237,7 +241,8 @@ def test_what_stands_beside_parts_is_left_out(top):
         ),
         (
             halves("seg_train/seg_train", "seg_test/seg_test"),
-            "photos: seg_test, seg_train hold folders of the same names, cat, dog, as parts",
+            "photos: seg_test, seg_train hold folders of the same names, cat, dog, as "
+            "parts",
         ),
         (
             [*halves("seg_train/seg_train", "seg_test/seg_test"), "seg_pred/seg_pred"],
@@ -257,7 +262,8 @@ def test_what_stands_beside_parts_is_left_out(top):
         ),
         (
             ["cat", "dog", "test/cat", "test/dog"],
-            "photos holds test/cat and cat, a part beside classes: put the classes to learn from into a folder train, beside test",
+            "photos holds test/cat and cat, a part beside classes: put the classes to "
+            "learn from into a folder train, beside test",
         ),
         (
             ["red", "green", "test/red"],
@@ -265,15 +271,18 @@ def test_what_stands_beside_parts_is_left_out(top):
         ),
         (
             ["train/Cat", "train/dog", "test/cat", "test/dog"],
-            "photos: the class is called 'cat' in test and 'Cat' in train: give both folders one name",
+            "photos: the class is called 'cat' in test and 'Cat' in train: "
+            "give both folders one name",
         ),
         (
             ["train/cat", "train/dog", "test/unknown"],
-            "photos: test has none of the classes of train, only 'unknown': if its images have no labels, take the part out",
+            "photos: test has none of the classes of train, only 'unknown': "
+            "if its images have no labels, take the part out",
         ),
         (
             halves("fold1", "fold2"),
-            "photos: fold1, fold2 hold folders of the same names, cat, dog, as parts of a data set do. If they are parts, name them train, valid and test",
+            "photos: fold1, fold2 hold folders of the same names, cat, dog, as parts "
+            "of a data set do. If they are parts, name them train, valid and test",
         ),
         (
             ["fold1/cat", "fold2/cat"],
@@ -289,7 +298,8 @@ def test_what_stands_beside_parts_is_left_out(top):
         ),
         (
             halves("train") + ["pictures of me"],
-            "photos: train holds the folders cat, dog, as the part to learn from would, and pictures of me beside it holds none. If train is a part",
+            "photos: train holds the folders cat, dog, as the part to learn from "
+            "would, and pictures of me beside it holds none. If train is a part",
         ),
     ],
 )
@@ -317,15 +327,19 @@ def test_what_may_be_classes_is_taken_for_classes(top, folders):
 def test_a_class_of_which_nothing_can_be_used_is_named(top):
     tree(top, "cat")
     (top / "dog").mkdir()
+    text = refused(top)
     assert (
-        "nothing can be used of dog: dog (no image is in it). Mend or replace what is there"
-        in refused(top)
+        "nothing can be used of dog: dog (no image is in it). Mend or replace" in text
     )
     (top / "dog" / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
     (top / "dog" / "b.png").write_bytes(png(0)[:60])
     assert (
-        "photos has one class only, 'cat': a classifier needs two, and nothing can be used of dog: dog/a.heic (HEIC, which is not supported: save it as JPEG or PNG)"
-        in refused(top)
+        refused(top)
+        .partition("photos has one class only, ")[2]
+        .startswith(
+            "'cat': a classifier needs two, and nothing can be used of dog: "
+            "dog/a.heic (HEIC, which is not supported: save it as JPEG or PNG)"
+        )
     )
     with zipfile.ZipFile(top / "owl.zip", "w") as f:
         f.writestr("a", "b")
@@ -335,10 +349,9 @@ def test_a_class_of_which_nothing_can_be_used_is_named(top):
 def test_a_train_folder_that_is_empty(top):
     tree(top, "valid/cat", "valid/dog")
     (top / "train" / "cat").mkdir(parents=True)
-    assert (
-        "and its folder train holds no image that can be used: put the pictures to learn from into train"
-        in refused(top)
-    )
+    text = refused(top)
+    assert "and its folder train holds no image that can be used" in text
+    assert ": put the pictures to learn from into train" in text
 
 
 @pytest.mark.parametrize(
@@ -387,7 +400,8 @@ def test_folders_in_a_class_are_merged_and_said(top):
     )
     assert stock.classes == ["animal", "plant"]
     assert stock.notes == [
-        "Merged, 2: images in sub-folders count for the class above them, animal (cat, dog), plant (oak, rose)."
+        "Merged, 2: images in sub-folders count for the class above them, "
+        "animal (cat, dog), plant (oak, rose)."
     ]
     assert not take_stock(tree(top.with_name("deep"), "cat/mine", "dog")).notes, (
         "one folder in a class merges nothing"
@@ -409,9 +423,9 @@ def test_names_that_are_nearly_equal(top, names, shown):
     if len(list(top.iterdir())) < len(names):
         pytest.skip("this disk takes such names for one")
     [note] = take_stock(top).notes
-    assert (
-        note
-        == f"Names that differ by case, blanks or form alone: {shown}. If they are one, put their images into one folder."
+    assert note == (
+        f"Names that differ by case, blanks or form alone: {shown}. "
+        "If they are one, put their images into one folder."
     )
 
 
@@ -423,7 +437,8 @@ def test_one_name_in_two_forms_of_unicode(top):
     stock = take_stock(top)
     assert stock.classes == ["caf\xe9", "dog"] and said(
         stock,
-        "Names that look the same and are stored in two forms: the folders 'caf\xe9' are one class each",
+        "Names that look the same and are stored in two forms: "
+        "the folders 'caf\xe9' are one class each",
     )
 
 
@@ -435,9 +450,9 @@ def test_the_first_line_names_the_classes(top, monkeypatch):
         == "photos: 12 images in 3 classes: cat, dog, owl (9 train, 3 valid)."
     )
     tree(top, *names)
-    assert (
-        str(take_stock(top)).splitlines()[0]
-        == "photos: 28 images in 7 classes: ant, bee, cat, dog, elk and 2 more (21 train, 7 valid)."
+    assert str(take_stock(top)).splitlines()[0] == (
+        "photos: 28 images in 7 classes: "
+        "ant, bee, cat, dog, elk and 2 more (21 train, 7 valid)."
     )
 
 
@@ -453,7 +468,8 @@ def test_links_to_class_folders_are_followed_and_said(top, tmp_path):
     stock = take_stock(top)
     assert stock.classes == ["cat", "dog", "owl"] and len(stock.table) == 12
     assert stock.notes == [
-        f"Links, 2: what they lead to lies outside of the folder, and is used, such as cat -> {real / 'cat'} and 1 more."
+        "Links, 2: what they lead to lies outside of the folder, and is used, "
+        f"such as cat -> {real / 'cat'} and 1 more."
     ]
     assert image_files(top) == sorted((top / "owl").iterdir()), (
         "chapter 01 follows none unless it is told to"
@@ -469,7 +485,8 @@ def test_links_to_pictures_are_followed_and_said(top, tmp_path):
             (top / name / f.name).symlink_to(f)
     stock = take_stock(top)
     assert len(stock.table) == 8 and stock.notes[0].startswith(
-        "Links, 8: what they lead to lies outside of the folder, and is used, such as cat/p0_0.png -> "
+        "Links, 8: what they lead to lies outside of the folder, and is used, "
+        "such as cat/p0_0.png -> "
     )
 
 
@@ -543,7 +560,8 @@ def test_links_into_a_hidden_store_of_the_folder_are_followed(top):
 def test_a_url(url, ask):
     with pytest.raises(
         FileNotFoundError,
-        match=f"^{url} is a URL: download it first, and give the folder on this machine$",
+        match=f"^{url} is a URL: download it first, "
+        "and give the folder on this machine$",
     ):
         ask(url)
 
@@ -554,7 +572,8 @@ def test_an_archive(tmp_path, name):
         f.writestr("cat/a.png", b"x")
     with pytest.raises(
         NotADirectoryError,
-        match=f"{name} is an archive: unpack it first, and give the folder that comes out of it",
+        match=f"{name} is an archive: unpack it first, "
+        "and give the folder that comes out of it",
     ):
         take_stock(tmp_path / name)
 
@@ -642,7 +661,8 @@ def test_twins_without_a_leak(top):
     [
         (
             "crop",
-            "data.fit: crop shows their middle only; pad shows all of them between bars, squeeze all of them in another shape.",
+            "data.fit: crop shows their middle only; pad shows all of them between "
+            "bars, squeeze all of them in another shape.",
         ),
         ("pad", "data.fit: pad shows all of them."),
         ("squeeze", "data.fit: squeeze shows all of them."),
@@ -657,7 +677,7 @@ def test_pictures_that_are_far_from_square(top, fit, words):
     }.items():
         (top / name).write_bytes(png(9, size))
     [note] = take_stock(top, DataConfig(fit=fit)).notes
-    assert (
-        note
-        == f"Far from square, 2: one side is over twice as long as the other, such as 'cat/wide.png'. {words}"
+    assert note == (
+        "Far from square, 2: one side is over twice as long as the other, "
+        f"such as 'cat/wide.png'. {words}"
     )

@@ -1,4 +1,8 @@
-"""A loaded model: asked from many threads, with whatever people call a picture, on any device. And a training leaves its caller's process as it was."""
+"""A loaded model, and what a training leaves behind.
+
+A model is asked from many threads, with whatever people call a picture, on any device.
+A training leaves its caller's process as it was.
+"""
 
 import copy
 import io
@@ -11,15 +15,13 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastai.callback.core import Callback
-from fastai.optimizer import Adam
+from fastcore.basics import defaults
 from hypothesis import given
 from hypothesis import strategies as st
 from photos import draw
@@ -27,13 +29,33 @@ from PIL import Image, ImageFile
 from torch import nn
 from torchvision.transforms import v2
 
-from tutorial_lib import trainer
-from tutorial_lib.classifier import evaluating
 from tutorial_lib.config import load_config
+from tutorial_lib.core import batches, engine, models
+from tutorial_lib.core.bodies import Network
+from tutorial_lib.core.engine import (
+    amp_dtype,
+    choose_device,
+    default_device,
+    evaluating,
+)
+from tutorial_lib.core.optimizers import (
+    make_optimizer,
+    pack_optimizer,
+    unpack_optimizer,
+)
+from tutorial_lib.core.seeds import own_randomness
+from tutorial_lib.core.training import Judgement, Task, Training, is_better
 from tutorial_lib.data import read_images
 from tutorial_lib.report import read_run
-from tutorial_lib.trainer import evaluate, load_model, make_body, train
-from tutorial_lib.transfer import features, linear_probe
+from tutorial_lib.trainer import (
+    evaluate,
+    load_model,
+    make_body,
+    read_head,
+    take_stock,
+    train,
+)
+from tutorial_lib.transfer import features, linear_probe, param_groups
 
 QUICK = [
     "train.minutes=null",
@@ -174,13 +196,13 @@ def test_threads_compute_features_with_one_model(files):
 def test_a_head_that_is_switched_on_the_way_is_not_mixed_up(model, files, monkeypatch):
     other = copy.copy(model.head)
     other.classes = ["a", "b", "c"]
-    read, first = trainer._picture_or_reason, model.head.classes
+    read, first = models.picture_or_reason, model.head.classes
 
     def switching(picture, **how):
         model.use(other)
         return read(picture, **how)
 
-    monkeypatch.setattr(trainer, "_picture_or_reason", switching)
+    monkeypatch.setattr(models, "picture_or_reason", switching)
     assert set(model.predict(files[:4], 1).label) <= set(first)
 
 
@@ -222,14 +244,14 @@ def test_whatever_people_call_a_picture(model, files):
         pd.testing.assert_frame_equal(
             answer.drop(columns="file"), want, check_dtype=False
         )
-    with open(file, "rb") as f:
+    with file.open("rb") as f:
         assert model.predict(f).file[0] == str(file)
     assert list(model.predict([array, im.copy(), file]).file) == [
         "picture 1",
         "picture 2",
         str(file),
     ]
-    used, closed = io.BytesIO(data), open(file, "rb")
+    used, closed = io.BytesIO(data), io.BytesIO(data)
     used.read()
     closed.close()
 
@@ -370,7 +392,7 @@ def test_probabilities_are_of_arrays_that_fit(images, model):
 def test_a_device_can_be_chosen(run, files, photos):
     assert (
         str(load_model(run, "cpu").body.device) == "cpu"
-        and load_model(run).body.device.type == trainer._default_device().type
+        and load_model(run).body.device.type == default_device().type
     )
     for call in (
         lambda: load_model(run, "no"),
@@ -391,7 +413,7 @@ def test_a_device_can_be_chosen(run, files, photos):
 )
 def test_what_is_no_device_is_refused_by_name(device):
     with pytest.raises(ValueError, match=re.escape(f"device is {device!r}")):
-        trainer._chosen_device(device)
+        choose_device(device)
 
 
 def test_evaluations_at_the_same_time_have_folders_of_their_own(run, photos, tmp_path):
@@ -407,93 +429,88 @@ def test_evaluations_at_the_same_time_have_folders_of_their_own(run, photos, tmp
     assert (dict(plt.rcParams), list(warnings.filters)) == before
 
 
-def test_the_device_is_found_by_itself(monkeypatch):
-    for cuda, mps, want in (
-        (True, True, "cuda"),
-        (False, True, "mps"),
-        (False, False, "cpu"),
-    ):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-        assert (
-            trainer._chosen_device(None).type
-            == trainer._chosen_device("auto").type
-            == want
-        )
+@pytest.mark.parametrize(
+    "cuda, mps, kind",
+    [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_the_device_is_found_by_itself(cuda, mps, kind, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose_device(None).type == choose_device("auto").type == kind
+
+
+def optimizer_of(p):
+    train = load_config(None, QUICK).train
+    return make_optimizer([{"params": [p], "lr": 0.1}], train)
 
 
 def test_the_state_of_an_optimizer_follows_its_parameters():
     "The device meta stands for any other than the CPU."
     p = nn.Parameter(torch.randn(3))
-    opt = Adam([p], lr=0.1)
+    opt = optimizer_of(p)
     p.grad = torch.randn(3)
     opt.step()
-    tensors, plain = trainer._pack(opt)
+    tensors, groups = pack_optimizer(opt)
     q = nn.Parameter(torch.empty(3, device="meta"))
-    other = Adam([q], lr=0.1)
-    trainer._unpack(other, tensors, plain)
-    assert {
-        v.device.type for v in other.state[q].values() if isinstance(v, torch.Tensor)
-    } == {"meta"}
+    other = optimizer_of(q)
+    unpack_optimizer(other, tensors, groups)
+    moments = [v for v in other.state[q].values() if v.ndim]
+    assert moments and {v.device.type for v in moments} == {"meta"}
     q.grad = torch.empty(3, device="meta")
     other.step()
 
 
-def test_what_a_device_computes_in(monkeypatch):
-    cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert [trainer._amp(cpu, p) for p in ("float32", "bfloat16", "float16")] == [
-        None,
-        torch.bfloat16,
-        torch.float16,
-    ]
-    for fast, capability, want in (
+def test_a_precision_that_is_chosen():
+    cpu = torch.device("cpu")
+    assert amp_dtype(cpu, "float32") is None
+    assert amp_dtype(cpu, "bfloat16") is torch.bfloat16
+    assert amp_dtype(cpu, "float16") is torch.float16
+
+
+@pytest.mark.parametrize(
+    "fast, capability, dtype",
+    [
         (True, (8, 0), torch.bfloat16),
         (False, (7, 5), torch.float16),
         (False, (6, 1), None),
-    ):
-        monkeypatch.setattr(trainer, "bf16_is_fast", lambda device: fast)
-        monkeypatch.setattr(
-            torch.cuda, "get_device_capability", lambda device: capability
-        )
-        assert trainer._amp(cuda, "auto") is want
-    assert trainer._amp(cpu, "auto") is None
+    ],
+)
+def test_what_a_device_computes_in(fast, capability, dtype, monkeypatch):
+    monkeypatch.setattr(engine, "bf16_is_fast", lambda device: fast)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert amp_dtype(torch.device("cuda"), "auto") is dtype
+    if not fast:
+        assert amp_dtype(torch.device("cpu"), "auto") is None
 
 
-def test_a_step_whose_gradients_overflow_in_float16_is_left_out():
-    p = nn.Parameter(torch.ones(2))
-    keeper = trainer._Keeper.__new__(trainer._Keeper)
-    keeper.scaler, keeper.learn = (
-        torch.amp.GradScaler("cpu", init_scale=8.0),
-        SimpleNamespace(opt=Adam([p], lr=0.1)),
-    )
+def test_a_step_whose_gradients_overflow_in_float16_is_left_out(photos, tmp_path):
+    config = load_config(None, QUICK)
+    body = make_body("densenet_tiny")
+    net = Network(body, 3, amp=torch.float16)
+    opt = make_optimizer(param_groups(net, [1e-2], head="head"), config.train)
+    task = Task(tmp_path, take_stock(photos), body, config, 2, 1, print)
+    training, before = Training(net, opt, task), copy.deepcopy(net.state_dict())
+    images = torch.zeros(8, 32, 32, 3, dtype=torch.uint8)
+    y, scale = torch.zeros(8, dtype=torch.long), training.scaler.get_scale()
 
-    def step(grad):
-        p.grad = None
-        keeper.learn.loss_grad = (p * grad).sum()
-        keeper.before_backward()
-        keeper.learn.loss_grad.backward()
-        keeper.before_step()
-
-    step(0.5)
-    assert p.grad.tolist() == [0.5, 0.5] and keeper.scaler.get_scale() == 8
-    with pytest.raises(trainer.CancelStepException):
-        step(float("inf"))
-    assert keeper.scaler.get_scale() == 4
+    # The loss is 0, and its gradients are no numbers.
+    training.loss_of = lambda logits, y: (0 * logits).sqrt().sum()
+    net.eval()
+    assert training.take_step(images, y) == 0
+    assert training.scaler.get_scale() == scale / 2
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
 def test_processes_that_read_have_one_thread_each(photos, monkeypatch):
-    monkeypatch.setattr(trainer.defaults, "cpus", 5)
-    stock, config = (
-        trainer.take_stock(photos),
-        load_config(None, [*QUICK, "data.workers=1"]),
-    )
-    loader = trainer._batches(stock, make_body("densenet_tiny"), config, dict(total=2))
-    monkeypatch.setattr(
-        trainer._Batches,
-        "__getitem__",
-        lambda self, at: (np.array([trainer.defaults.cpus]), np.array([0])),
-    )
-    assert [int(x) for x, _ in loader] == [1, 1] and trainer.defaults.cpus == 5
+    monkeypatch.setattr(defaults, "cpus", 5)
+    stock, config = take_stock(photos), load_config(None, [*QUICK, "data.workers=1"])
+    loader = batches.batch_loader(stock, make_body("densenet_tiny"), config, 2)
+
+    def count(self, at):
+        return np.array([defaults.cpus]), np.array([0])
+
+    monkeypatch.setattr(batches.Batches, "__getitem__", count)
+    assert [int(n) for n, _ in loader] == [1, 1] and defaults.cpus == 5
 
 
 def test_what_is_no_path_of_a_model():
@@ -525,22 +542,16 @@ def test_the_folder_to_evaluate_is_named(run, photos, tmp_path):
 # ---- the caller's process
 
 
-class Stop(Callback):
-    "A Ctrl-C in the middle of a batch, after the forward pass."
-
-    order = 1000
-
-    def after_pred(self):
-        if self.iter == 1:
-            raise KeyboardInterrupt
+def interrupt(step):
+    "A Ctrl-C in the middle of a training."
+    if step.step == 2:
+        raise KeyboardInterrupt
 
 
-class Nan(Callback):
-    order = 1000
-
-    def after_pred(self):
-        if self.iter == 1:
-            self.learn.pred = self.pred * float("nan")
+def lose(step):
+    "From the third step on the loss is no number."
+    if step.step == 2:
+        torch.nn.init.constant_(step.net.head.bias, float("nan"))
 
 
 def process():
@@ -553,7 +564,7 @@ def process():
         warnings=list(warnings.filters),
         figures=plt.get_fignums(),
         style=dict(plt.rcParams),
-        folder=os.getcwd(),
+        folder=Path.cwd(),
         default=torch.get_default_dtype(),
         truncated=ImageFile.LOAD_TRUNCATED_IMAGES,
         most=Image.MAX_IMAGE_PIXELS,
@@ -564,7 +575,7 @@ def process():
     )
 
 
-@pytest.mark.parametrize("ending", [None, Stop, Nan])
+@pytest.mark.parametrize("ending", [None, interrupt, lose])
 def test_whatever_ends_a_training_the_callers_process_is_as_it_was(ending, photos):
     config = load_config(
         None,
@@ -581,12 +592,12 @@ def test_whatever_ends_a_training_the_callers_process_is_as_it_was(ending, photo
         say=lambda text: None,
     )  # what is imported and cached once
     before = process()
-    expected = {Stop: KeyboardInterrupt, Nan: ValueError}.get(ending)
+    expected = {interrupt: KeyboardInterrupt, lose: ValueError}.get(ending)
     if expected is None:
         train(photos, config, say=lambda text: None)
     else:
         with pytest.raises(expected):
-            train(photos, config, say=lambda text: None, cbs=[ending()])
+            train(photos, config, say=lambda text: None, on_step=ending)
     after = process()
     assert {k: v for k, v in after.items() if k != "threads"} == {
         k: v for k, v in before.items() if k != "threads"
@@ -595,9 +606,12 @@ def test_whatever_ends_a_training_the_callers_process_is_as_it_was(ending, photo
 
 
 def test_an_interrupt_inside_of_a_switch_leaves_nothing_switched():
-    "As one that falls into the last lines of `torch.no_grad` or `torch.autocast`: what they had changed stays changed."
+    """As one that falls into the last lines of `torch.no_grad` or `torch.autocast`.
+
+    What they had changed would stay changed.
+    """
     before = process()
-    with pytest.raises(KeyboardInterrupt), trainer._own_randomness(3):
+    with pytest.raises(KeyboardInterrupt), own_randomness(3):
         torch.set_grad_enabled(False)
         torch.set_autocast_enabled("cpu", True)
         raise KeyboardInterrupt
@@ -629,7 +643,7 @@ def test_trainings_of_two_threads_take_turns(photos):
     "key, wrong, text",
     [
         ("say", None, "say is None: give a function"),
-        ("cbs", 3, "cbs is a int: give a list of callbacks"),
+        ("on_step", 3, "on_step is 3: give a function that takes a `Step`"),
     ],
 )
 def test_wrong_arguments_leave_no_run(key, wrong, text, photos):
@@ -682,7 +696,7 @@ def test_balance_reaches_the_probe(tmp_path):
     for file in small[5:]:
         file.unlink()
     heads = [
-        trainer.read_head(
+        read_head(
             train(
                 photos,
                 load_config(
@@ -708,21 +722,20 @@ def test_balance_reaches_the_probe(tmp_path):
 
 @given(st.integers(0, 40), st.integers(0, 40), st.floats(0.01, 9), st.floats(0.01, 9))
 def test_the_loss_decides_where_accuracies_are_as_good_as_equal(a, b, loss_a, loss_b):
-    now, best = dict(accuracy=a / 40, loss=loss_a), dict(accuracy=b / 40, loss=loss_b)
-    better = trainer._better(now, best, 40)
+    now, best = Judgement(2, a / 40, loss_a), Judgement(1, b / 40, loss_b)
+    better = is_better(now, best, 40)
     if abs(a - b) <= 1 and 4 <= b <= 36:
         assert better == (loss_a < loss_b)
     if a >= b + 16:
         assert better
     if a <= b - 16:
         assert not better
-    assert trainer._better(now, None, 40) and not trainer._better(best, best, 40)
+    assert is_better(now, None, 40) and not is_better(best, best, 40)
 
 
 def test_one_picture_does_not_throw_a_fine_tuning_away():
-    assert trainer._better(
-        dict(accuracy=34 / 36, loss=0.082), dict(accuracy=35 / 36, loss=0.176), 36
-    )
+    now, best = Judgement(9, 34 / 36, 0.082), Judgement(0, 35 / 36, 0.176)
+    assert is_better(now, best, 36)
 
 
 # ---- pictures that are far from square
@@ -730,7 +743,10 @@ def test_one_picture_does_not_throw_a_fine_tuning_away():
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "squeeze"])
 def test_what_is_trained_is_what_is_predicted(fit):
-    "Ten times as wide as high, and the class shows at the left end only: with crop nobody sees it."
+    """Ten times as wide as high, and the class shows at the left end only.
+
+    With crop nobody sees it.
+    """
     colors = {"green": (40, 200, 40), "red": (200, 40, 40)}
     for label, color in colors.items():
         Path("wide", label).mkdir(parents=True)
@@ -756,11 +772,9 @@ def test_what_is_trained_is_what_is_predicted(fit):
         {} if fit == "crop" else {"fit": fit}
     )
     if fit != "crop":
-        with pytest.raises(
-            ValueError,
-            match=f"was trained on pictures that become squares by {fit}, and this body sees them by crop",
-        ):
-            trainer.Model(make_body("densenet_tiny"), model.head)
+        squares = f"squares by {fit}, and this body sees them by crop"
+        with pytest.raises(ValueError, match=squares):
+            models.Model(make_body("densenet_tiny"), model.head)
 
 
 def test_pictures_come_to_a_network_of_timm_as_it_learned():

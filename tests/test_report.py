@@ -1,9 +1,12 @@
-"""Reports at their edges: files that were cut or come from elsewhere, names that want to be code, classes without images, pictures that have gone, and a page that asks nobody for anything."""
+"""Reports at their edges.
+
+Files that were cut or come from elsewhere, names that want to be code, classes without
+images, pictures that have gone, and a page that asks nobody for anything.
+"""
 
 import csv
 import io
 import json
-import os
 import re
 import signal
 import subprocess
@@ -18,6 +21,7 @@ import pytest
 from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -31,6 +35,8 @@ from sklearn.metrics import (
 )
 
 from tutorial_lib import report as module
+from tutorial_lib.core import page as page_module
+from tutorial_lib.core import runs
 from tutorial_lib.report import (
     calibration,
     calibration_error,
@@ -53,7 +59,6 @@ from tutorial_lib.report import (
     write_run,
 )
 
-pytest_plugins = ["book_fixtures"]
 ROOT = Path(__file__).resolve().parents[1]
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -85,7 +90,10 @@ def no_figures_left():
 
 
 def predictions(k, n, seed=0, without=(), sharp=3.0):
-    "Labels and probabilities of a model that is right more often than not; classes of `without` have no images."
+    """Labels and probabilities of a model that is right more often than not.
+
+    Classes of `without` have no images.
+    """
     rng = np.random.default_rng(seed)
     y = rng.choice(np.setdiff1d(np.arange(k), without), n)
     logits = (
@@ -238,12 +246,14 @@ def good():
         (dict(parts=["train"]), "2 files, 1 parts, 2 labels"),
         (
             dict(labels=["a", "bb"]),
-            r"'y.jpg' has the label 'bb', which is not among the 2 classes \(did you mean 'b'\?\)",
+            r"'y.jpg' has the label 'bb', which is not among the 2 classes "
+            r"\(did you mean 'b'\?\)",
         ),
         (dict(probs=[[0.9, 0.1]]), r"shape \(1, 2\) for 2 classes"),
         (
             dict(probs=[[0.9, 0.1], [3.0, -2.0]]),
-            "the numbers of 'y.jpg' are no probabilities: they go from -2 to 3, and their sum is 1",
+            "the numbers of 'y.jpg' are no probabilities: they go from -2 to 3, "
+            "and their sum is 1",
         ),
         (dict(probs=[[0.9, 0.1], [0.2, 0.2]]), "their sum is 0.4"),
         (
@@ -350,7 +360,8 @@ BROKEN = {
     "a list": (
         edit("run.json", lambda b: b"[]"),
         ValueError,
-        "run.json does not describe a run: it has no format, classes, sha256, about, config of the right kind",
+        "run.json does not describe a run: it has no format, classes, sha256, about, "
+        "config of the right kind",
     ),
     "other json": (
         edit("run.json", lambda b: b'{"format": 1, "classes": "ab", "about": {}}'),
@@ -509,16 +520,19 @@ def test_a_history_that_is_still_written(tmp_path):
 
 
 def test_files_of_two_runs_are_not_taken_for_one(tmp_path, monkeypatch):
-    "Stopped after the first file of a second run: the old description does not fit, and a run that is written whole does."
+    """Stopped after the first file of a second run.
+
+    The old description does not fit, and a run that is written whole does.
+    """
     write(tmp_path, ABC, seed=1)
-    whole = module._write_whole
+    whole = runs.write_whole
 
     def stop(path, data):
         if path.name == "run.json":
             raise KeyboardInterrupt
         whole(path, data)
 
-    monkeypatch.setattr(module, "_write_whole", stop)
+    monkeypatch.setattr(runs, "write_whole", stop)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, ABC, seed=2)
     with pytest.raises(ValueError, match="comes from another run"):
@@ -529,7 +543,10 @@ def test_files_of_two_runs_are_not_taken_for_one(tmp_path, monkeypatch):
 
 
 def test_large_arrays_are_worked_through_in_parts(tmp_path, monkeypatch):
-    "In parts of two rows all numbers are what they are in one go, and a wrong row is named rightly."
+    """In parts of two rows all numbers are what they are in one go.
+
+    And a wrong row is named rightly.
+    """
     k, n = 210, 301
     y, probs = predictions(k, n)
     folder = write(tmp_path / "r", [str(i) for i in range(k)], n)
@@ -539,7 +556,7 @@ def test_large_arrays_are_worked_through_in_parts(tmp_path, monkeypatch):
         suspicious_labels(run),
         class_table(y, probs.argmax(1), run.classes),
     )
-    monkeypatch.setattr(module, "_BLOCK", 2 * k + 1)
+    monkeypatch.setattr(runs, "NUMBERS_AT_ONCE", 2 * k + 1)
     parts = (
         scores(y, probs),
         suspicious_labels(read_run(folder)),
@@ -594,11 +611,8 @@ def test_class_table_counts_and_rates():
     )
     never = class_table(y, np.zeros(6, int), list("abcd")).set_index("class")
     assert np.isnan(never.precision["b"]) and never.recall["b"] == 0
-    assert all(
-        kind != object or name == "class"
-        for name, kind in table.reset_index().dtypes.items()
-        if name != "class"
-    )
+    kinds = table.reset_index().drop(columns="class").dtypes
+    assert not any(pd.api.types.is_object_dtype(kind) for kind in kinds)
 
 
 @given(
@@ -729,7 +743,7 @@ def test_suspicious_labels_finds_planted_ones(tmp_path):
 
 
 def test_a_suggestion_is_a_class_that_was_seen(tmp_path):
-    "A class without labelled pictures has no usual probability, so it is never suggested."
+    "A class without labeled pictures has no usual probability: never suggested."
     probs = np.array([[0.1, 0.1, 0.8]] * 3 + [[0.6, 0.3, 0.1]] * 3, np.float32)
     run = read_run(
         write_run(
@@ -870,7 +884,11 @@ def contrast(a, b):
     ids=["light", "dark", "light book", "dark book"],
 )
 def test_counts_can_be_read_on_their_cells(page, ink, least):
-    "Whatever the share of a cell is, its count stands out from it, and it stands out from the page. The ink of the book is a grey for light and dark pages."
+    """Whatever the share of a cell is, its count stands out from it.
+
+    And the cell stands out from the page. The ink of the book is a gray for light and
+    dark pages.
+    """
     n = 50
     matrix = confusion(np.repeat([0, 1], n), np.zeros(2 * n, int), ABC).astype(int)
     for right in range(1, n):
@@ -898,16 +916,13 @@ def test_fonts_cover_the_names_or_say_what_they_lack(monkeypatch):
     families, missing = fonts_for(["plain", "naïve"])
     assert missing == "" and len(families) == len(plt.rcParams["font.family"])
     assert fonts_for(["\ufdd0"])[1] == "\ufdd0"
-    monkeypatch.setattr(module.font_manager.fontManager, "ttflist", [])
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
     assert fonts_for(["비글"])[1] == "글비"
 
 
 def test_drawing_without_a_font_gives_a_report_that_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        module.font_manager.fontManager,
-        "ttflist",
-        [f for f in module.font_manager.fontManager.ttflist if "DejaVu" in f.name],
-    )
+    fonts = [f for f in font_manager.fontManager.ttflist if "DejaVu" in f.name]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", fonts)
     page = report(write(tmp_path, ["비글", "샴"])).read_text(encoding="utf-8")
     assert "No font on this machine has these characters" in page and "비글" in page
 
@@ -1018,7 +1033,7 @@ def test_contact_sheet_shows_what_is_there(tmp_path):
 
 
 def test_contact_sheet_has_room_for_its_texts(tmp_path):
-    "No text covers another one or a picture, or sticks out, however long the names are."
+    "No text covers another one or a picture, or sticks out, whatever the names."
     classes = [
         "staffordshire bull terrier of the north",
         "american_pit_bull_terrier_mongrel",
@@ -1227,14 +1242,14 @@ def test_what_is_no_report_is_not_replaced(tmp_path, fill):
 def test_an_error_leaves_the_old_report(tmp_path, monkeypatch):
     folder = write(tmp_path / "r", ABC)
     before = report(folder).read_bytes()
-    write_whole = module._write_whole
+    write_whole = page_module.write_whole
 
     def full(path, data):
         if path.name == "report.html":
             raise OSError(28, "No space left on device")
         write_whole(path, data)
 
-    monkeypatch.setattr(module, "_write_whole", full)
+    monkeypatch.setattr(page_module, "write_whole", full)
     with pytest.raises(OSError, match="No space left"):
         report(folder)
     assert (folder / "report" / "report.html").read_bytes() == before
@@ -1246,33 +1261,35 @@ def test_a_new_report_that_cannot_take_its_place_leaves_the_old_one(
 ):
     folder = write(tmp_path / "r", ABC)
     before = report(folder).read_bytes()
-    rename = os.rename
+    rename = Path.rename
 
-    def refused(a, b):
-        if Path(a).suffix == ".part":
+    def refused(path, target):
+        if path.suffix == ".part":
             raise PermissionError(13, "in use")
-        rename(a, b)
+        rename(path, target)
 
-    monkeypatch.setattr(module.os, "rename", refused)
+    monkeypatch.setattr(Path, "rename", refused)
     with pytest.raises(PermissionError, match="in use"):
         report(folder)
     assert (folder / "report" / "report.html").read_bytes() == before
     assert not [p for p in folder.iterdir() if p.suffix in (".part", ".old")]
 
 
+@pytest.mark.long
 def test_a_killed_report_is_whole_or_absent(tmp_path):
-    "Killed while it writes its files: the old report stands, and the next one clears up."
+    "Killed while it writes: the old report stands, and the next one clears up."
     folder = write(tmp_path / "r", ABC)
     before = report(folder).read_bytes()
     code = """
         import os, signal, sys
-        from tutorial_lib import report as module
-        whole = module._write_whole
+        from tutorial_lib.core import page
+        from tutorial_lib.report import report
+        whole = page.write_whole
         def killed(path, data):
             whole(path, data)
             if path.name == "errors.csv": os.kill(os.getpid(), signal.SIGKILL)
-        module._write_whole = killed
-        module.report(sys.argv[1])"""
+        page.write_whole = killed
+        report(sys.argv[1])"""
     status = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code), folder], cwd=ROOT
     ).returncode
@@ -1331,9 +1348,9 @@ def test_no_errors_and_deep_descriptions(tmp_path):
 
 
 def test_more_classes_than_can_be_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_HEAT", 5)
-    monkeypatch.setattr(module, "_ROWS", 6)
-    monkeypatch.setattr(module, "_MATRIX", 7)
+    monkeypatch.setattr(module, "CLASSES_DRAWN", 5)
+    monkeypatch.setattr(module, "CLASSES_SHOWN", 6)
+    monkeypatch.setattr(module, "CLASSES_IN_MATRIX", 7)
     page = soup(report(write(tmp_path, [f"c{i}" for i in range(9)], 300)))
     assert (
         "The 5 classes with the most errors are drawn" in page.text
@@ -1347,54 +1364,67 @@ def test_more_classes_than_can_be_drawn(tmp_path, monkeypatch):
 
 # --- the page in a browser
 
-LIGHT = """() => { const v = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number); return (r + g + b)/3 };
-    const style = getComputedStyle(document.body), tick = document.querySelector('svg text');
-    return [v(style.backgroundColor), v(style.color), v(getComputedStyle(tick).fill)] }"""
+LOOK = """() => {
+    const light = color => {
+        const [r, g, b] = color.match(/[\\d.]+/g).map(Number);
+        return (r + g + b) / 3;
+    };
+    const style = getComputedStyle(document.body);
+    const tick = document.querySelector('svg text');
+    const colors = [style.backgroundColor, style.color, getComputedStyle(tick).fill];
+    return colors.map(light);
+}"""
+RIGHT_EDGES = """[...document.querySelectorAll('.cards figure')]
+    .map(f => f.getBoundingClientRect().right)"""
+ALL_LOADED = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
+
+
+@pytest.fixture(params=["light", "dark"])
+def window(request, chromium):
+    """A window in the light or in the dark, as `scheme` says.
+
+    `asked` has the addresses that its page asked for, `said` what it had to say.
+    """
+    size = {"width": 1200, "height": 900}
+    context = chromium.new_context(viewport=size, color_scheme=request.param)
+    page = context.new_page()
+    page.scheme, page.asked, page.said = request.param, [], []
+
+    def dismiss(dialog):
+        page.said.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("request", lambda r: page.asked.append(r.url))
+    page.on("console", lambda m: page.said.append(m.text))
+    page.on("dialog", dismiss)
+    yield page
+    context.close()
 
 
 @pytest.mark.parametrize("name", ["few", "hostile", "hundred"])
-def test_page_in_a_browser(chromium, made, name):
-    "Nothing from outside, no script, no error, not wider than the window, light and dark as the reader likes it."
-    for scheme in "light", "dark":
-        context = chromium.new_context(
-            viewport={"width": 1200, "height": 900}, color_scheme=scheme
-        )
-        page, asked, said = context.new_page(), [], []
-        page.on("request", lambda r: asked.append(r.url))
-        page.on("console", lambda m: said.append(m.text))
-        page.on("dialog", lambda d: (said.append(d.message), d.dismiss()))
-        page.goto(made[name].as_uri())
-        ground, ink, figure = page.evaluate(LIGHT)
-        assert (
-            (ground > 240 and ink < 60)
-            if scheme == "light"
-            else (ground < 40 and ink > 200)
-        )
-        assert abs(figure - ink) < 1, (
-            "the text of a figure has the colour of the page's text"
-        )
-        for width in 1200, 390:
-            page.set_viewport_size({"width": width, "height": 900})
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.emulate_media(media="print")
-        page.set_viewport_size({"width": 700, "height": 900})
-        assert all(
-            right <= 700
-            for right in page.evaluate(
-                "[...document.querySelectorAll('.cards figure')].map(f => f.getBoundingClientRect().right)"
-            )
-        ), "no picture beside the paper"
-        ground, ink, figure = page.evaluate(LIGHT)
-        assert (
-            ink == figure == 0
-            and ground in (0, 255)
-            and not page.locator("nav").is_visible()
-        ), "dark on paper, also for those who read in the dark"
-        assert page.evaluate(
-            "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
-        )
-        assert (
-            not [u for u in asked if not u.startswith(("data:", made[name].as_uri()))]
-            and not said
-        )
-        context.close()
+def test_page_in_a_browser(window, made, name):
+    """Nothing from outside, no script, no error, and not wider than the window.
+
+    It is light or dark as the reader likes it, and always dark on light paper.
+    """
+    address = made[name].as_uri()
+    window.goto(address)
+    ground, ink, figure = window.evaluate(LOOK)
+    if window.scheme == "light":
+        assert ground > 240 and ink < 60
+    else:
+        assert ground < 40 and ink > 200
+    assert abs(figure - ink) < 1, "a figure's text has the color of the page's text"
+    for width in 1200, 390:
+        window.set_viewport_size({"width": width, "height": 900})
+        assert window.evaluate("document.documentElement.scrollWidth") <= width
+    window.emulate_media(media="print")
+    window.set_viewport_size({"width": 700, "height": 900})
+    edges = window.evaluate(RIGHT_EDGES)
+    assert all(edge <= 700 for edge in edges), "no picture beside the paper"
+    ground, ink, figure = window.evaluate(LOOK)
+    assert ink == figure == 0 and ground in (0, 255)
+    assert not window.locator("nav").is_visible()
+    assert window.evaluate(ALL_LOADED)
+    outside = [u for u in window.asked if not u.startswith(("data:", address))]
+    assert not outside and not window.said

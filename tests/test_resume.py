@@ -1,6 +1,9 @@
-"""Runs that go on: which one it is, what has changed since, and what a user may ask of it; and what `train` takes."""
+"""Runs that go on, and what `train` takes.
+
+Which run it is, what has changed since, and what a user may ask of it."""
 
 import csv
+import dataclasses
 import hashlib
 import io
 import os
@@ -12,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastai.callback.core import Callback
 from photos import BREEDS, draw
 from PIL import Image
 
@@ -20,13 +22,16 @@ from tutorial_lib import trainer
 from tutorial_lib.config import (
     Config,
     ConfigError,
+    DataConfig,
     TrainConfig,
-    _given,
     as_config,
+    given_keys,
     load_config,
 )
+from tutorial_lib.core import bodies, jobs, resume
+from tutorial_lib.core.files import read_sealed_json, write_sealed_json
 from tutorial_lib.report import read_run
-from tutorial_lib.trainer import make_body, train
+from tutorial_lib.trainer import make_body, take_stock, train
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {
@@ -61,23 +66,24 @@ def photos(drawn, here):
     return Path(shutil.copytree(drawn, here / "photos"))
 
 
-class Stop(Callback):
-    order = 100
-
-    def after_batch(self):
-        if self.iter == 1:
-            raise KeyboardInterrupt
+def stop(*args):
+    raise KeyboardInterrupt
 
 
-def go(folder, keys={}, resume=False, say=lambda text: None, **more):
-    return train(folder, QUICK | keys, resume, say, **more)
+def stop_at_two(step):
+    if step.step == 2:
+        stop()
 
 
-def stopped(folder, keys={}, runs="runs"):
+def go(folder, keys=None, resume=False, say=lambda text: None, **more):
+    return train(folder, QUICK | (keys or {}), resume, say, **more)
+
+
+def stopped(folder, keys=None, runs="runs"):
     "A run that was stopped after two steps, with a checkpoint."
-    there = {*Path(runs).glob("*")}
+    there, keys = {*Path(runs).glob("*")}, keys or {}
     with pytest.raises(KeyboardInterrupt):
-        go(folder, keys | {"output.runs": str(runs)}, cbs=[Stop()])
+        go(folder, keys | {"output.runs": str(runs)}, on_step=stop_at_two)
     [run] = [path for path in {*Path(runs).glob("*")} - there if path.is_dir()]
     assert (run / "checkpoint.safetensors").is_file()
     return run
@@ -97,7 +103,7 @@ def snapshot(folder):
     return {path: path.read_bytes() for path in files(folder) if path.name != ".lock"}
 
 
-def refusal(folder, keys={}, resume=True, kind=ValueError, **more):
+def refusal(folder, keys=None, resume=True, kind=ValueError, **more):
     "What is said, in one line, and nothing is changed."
     before = snapshot(".")
     with pytest.raises(kind) as e:
@@ -183,7 +189,7 @@ def test_pictures_and_runs_that_moved_together(photos, here, monkeypatch, whole)
         monkeypatch.chdir(here / place)
         if place == "copy":
             assert "1 added" in refusal("photos")  # found, though another picture came
-            os.unlink(f"photos/{BREEDS[0]}/new.png")
+            Path(f"photos/{BREEDS[0]}/new.png").unlink()
         assert (
             left(go("photos", resume=True)) == whole
             and len([p for p in Path("runs").iterdir() if p.is_dir()]) == 1
@@ -192,14 +198,14 @@ def test_pictures_and_runs_that_moved_together(photos, here, monkeypatch, whole)
 
 def test_features_are_kept_where_files_are_the_same(photos, whole, monkeypatch):
     "Whatever moved: a row is of the file that it was made of, or is made again."
-    seen, fill = [], trainer.features
+    seen, fill = [], jobs.features
     stopped(photos)
 
     def counts(model, paths, cache, *args, **kwargs):
         seen.append(len((cache / "rows.jsonl").read_bytes().splitlines()))
         return fill(model, paths, cache, *args, **kwargs)
 
-    monkeypatch.setattr(trainer, "features", counts)
+    monkeypatch.setattr(jobs, "features", counts)
     begun = shutil.copytree("runs", "begun")
     for touch, kept in (None, 16), (12, 8), (3, 0):
         shutil.rmtree("runs")
@@ -316,7 +322,8 @@ A, B = sorted(BREEDS[:2])
 CHANGES = {  # what a user does -> what is said, and whether the run can go on without
     "new class": (
         new_class,
-        r"4 added \('blue/0.png', 'blue/1.png', 'blue/2.png' and more\), in new classes: 'blue'\.",
+        r"4 added \('blue/0.png', 'blue/1.png', 'blue/2.png' and 1 more\), "
+        r"in new classes: 'blue'\.",
         True,
     ),
     "exchanged": (
@@ -326,7 +333,8 @@ CHANGES = {  # what a user does -> what is said, and whether the run can go on w
     ),
     "swapped": (
         swapped,
-        rf"2 exchanged for others, or no longer readable \('{A}/[^']*', '{B}/[^']*'\)\.",
+        "2 exchanged for others, or no longer readable "
+        rf"\('{A}/[^']*', '{B}/[^']*'\)\.",
         False,
     ),
     "moved": (
@@ -346,17 +354,18 @@ CHANGES = {  # what a user does -> what is said, and whether the run can go on w
     ),
     "all removed": (
         lambda photos: [file.unlink() for file in files(photos)],
-        rf"16 removed \('{A}/[^']*', .* and more\)\.",
+        rf"16 removed \('{A}/[^']*', .* and \d+ more\)\.",
         False,
     ),
     "a class removed": (
         lambda photos: shutil.rmtree(photos / A),
-        rf"8 removed \('{A}/[^']*', .* and more\)\.",
+        rf"8 removed \('{A}/[^']*', .* and \d+ more\)\.",
         False,
     ),
     "several": (
         several,
-        r"1 added \('.*/new.png'\); 1 in another class \(.*\); 4 removed \(.* and more\)\.",
+        r"1 added \('.*/new.png'\); 1 in another class \(.*\); "
+        r"4 removed \(.* and 1 more\)\.",
         False,
     ),
 }
@@ -368,17 +377,16 @@ def test_what_changed_is_named(how, photos, whole):
     run = stopped(photos)
     change(photos)
     said = refusal(photos)
-    assert said.startswith(
-        f"{run} was begun with other pictures than {photos} holds now: "
-    ) and re.search(words, said), said
-    alone = 'Begin a new run without --resume, or go on with the pictures of the run alone with --as-begun (in Python resume="as begun")'
-    assert said.endswith(
-        alone if goes_on else f"Put back what the run was begun with, or {NEW}"
+    begun = f"{run} was begun with other pictures than {photos} holds now: "
+    assert said.startswith(begun) and re.search(words, said), said
+    alone = (
+        "Begin a new run without --resume, or go on with the pictures of the run alone "
+        'with --as-begun (in Python resume="as begun")'
     )
+    put_back = f"Put back what the run was begun with, or {NEW}"
+    assert said.endswith(alone if goes_on else put_back)
     if not goes_on:
-        assert refusal(photos, resume="as begun").endswith(
-            f"Put back what the run was begun with, or {NEW}"
-        )
+        assert refusal(photos, resume="as begun").endswith(put_back)
     else:
         assert go(photos, resume="as begun") == run and left(run) == whole
 
@@ -389,10 +397,12 @@ def test_what_changed_after_the_end_is_named(photos):
     new_class(photos)
     said = refusal(photos, keys)
     assert said.startswith(
-        f"{run} is complete, and was begun with other pictures than {photos} holds now: 4 added"
+        f"{run} is complete, and was begun with other pictures than {photos} holds "
+        "now: 4 added"
     )
     assert said.endswith(
-        'Begin a new run without --resume, or take this one as it is with --as-begun (in Python resume="as begun")'
+        "Begin a new run without --resume, or take this one as it is with --as-begun "
+        '(in Python resume="as begun")'
     )
     assert go(photos, keys, "as begun") == run
     shutil.rmtree(photos)
@@ -418,14 +428,14 @@ def test_a_folder_that_can_no_longer_be_used_goes_on_as_begun(
     def no(*args):
         raise ValueError("this layout is refused")
 
-    monkeypatch.setattr(trainer, "_inventory", no)
+    monkeypatch.setattr(resume, "inventory", no)
     assert refusal(photos) == "this layout is refused"
     assert go(photos, resume="as begun") == run and left(run) == whole
 
 
 def by_an_older_version(run):
-    "As such a version wrote it: without hashes of pictures, and without a name and a time."
-    about = trainer._read_json(run / "stock.json")
+    "As such a version wrote it: without hashes of pictures, a name and a time."
+    about = read_sealed_json(run / "stock.json")
     for key in "name", "base", "begun", "from_run":
         del about[key]
     head, *rows = csv.reader(io.StringIO((run / "split.csv").read_text()))
@@ -436,7 +446,7 @@ def by_an_older_version(run):
     about["sha256"]["split.csv"] = hashlib.sha256(
         (run / "split.csv").read_bytes()
     ).hexdigest()
-    trainer._json(run / "stock.json", about)
+    write_sealed_json(run / "stock.json", about)
 
 
 def test_a_run_of_an_older_version(photos, whole):
@@ -465,14 +475,19 @@ def test_a_start_that_failed_leaves_nothing(keys, photos, monkeypatch):
         key: int(value) if value.isdecimal() else value
         for key, value in (text.split("=") for text in keys.split())
     }
-    build = trainer._build
+    find = bodies.find_backbone
 
-    def offline(name, pretrained):
-        if name == "resnet18":
-            raise OSError("no network")
-        return build(name, False)
+    def offline(name):
+        backbone = find(name)
 
-    monkeypatch.setattr(trainer, "_build", offline)
+        def build(pretrained):
+            if name == "resnet18":
+                raise OSError("no network")
+            return backbone.build(False)
+
+        return dataclasses.replace(backbone, build=build)
+
+    monkeypatch.setattr(bodies, "find_backbone", offline)
     said = refusal(photos, wrong, False, (ValueError, OSError))
     assert WRONG[keys] in said and not Path("runs").exists()
     assert go(photos, {"train.strategy": "probe"}, True).name == "photos"
@@ -507,11 +522,7 @@ def test_a_run_that_was_killed_as_soon_as_it_was_there_goes_on(
     photos, whole, monkeypatch
 ):
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-
-        def stop(*args):
-            raise KeyboardInterrupt
-
-        patch.setattr(trainer, "_train", stop)
+        patch.setattr(trainer, "go_through_stages", stop)
         go(photos)
     assert (
         left(go(photos, resume=True)) == whole
@@ -574,9 +585,9 @@ def test_what_is_asked_and_is_another(asked, words, photos):
     run = stopped(photos)
     with pytest.raises(ValueError) as e:
         train(photos, asked, True)
-    assert (
-        str(e.value)
-        == f"{run} was begun with another configuration, {words}: give the same one or none, or {NEW}"
+    assert str(e.value) == (
+        f"{run} was begun with another configuration, {words}: give the same one or "
+        f"none, or {NEW}"
     )
 
 
@@ -584,8 +595,8 @@ def test_more_epochs_of_a_run_that_is_complete(photos):
     run = go(photos)
     before = snapshot(run)
     assert refusal(photos, {"train.epochs": 9}) == (
-        f"{run} is complete, and was begun with another configuration, train.epochs was 2 and is now 9: "
-        f"{NEW}, or give the same one or none"
+        f"{run} is complete, and was begun with another configuration, train.epochs "
+        f"was 2 and is now 9: {NEW}, or give the same one or none"
     )
     for keys in QUICK, {}, {"train.epochs": 2}, {"output.report": False}:
         said = []
@@ -606,12 +617,12 @@ def test_given_keys():
         Config.model_validate({"train": {"lr": 5e-4}}),
     ):
         assert (
-            _given(config) == {"train.lr"}
+            given_keys(config) == {"train.lr"}
             and config == Config()
             and hash(config) == hash(Config())
         )
-    assert not _given(Config()) and _given(Config(recipe="full")) == {"recipe"}
-    assert _given(Config().model_copy(update={"train": TrainConfig(lr=0.1)})) == {
+    assert not given_keys(Config()) and given_keys(Config(recipe="full")) == {"recipe"}
+    assert given_keys(Config().model_copy(update={"train": TrainConfig(lr=0.1)})) == {
         "train.lr"
     }
 
@@ -664,7 +675,8 @@ WRONG_KEYS = [
     (
         {"train": {"epoch": 3}},
         {},
-        "config: there is no key train.epoch: did you mean train.epochs? It takes a whole number",
+        "config: there is no key train.epoch: did you mean train.epochs? It takes a "
+        "whole number",
     ),
     (
         {"train.epoch": 3},
@@ -686,7 +698,8 @@ WRONG_KEYS = [
     (
         {"recipe": "full", "train.schedule": "one_cycle"},
         {},
-        'config: train.schedule is "one_cycle" and train.lr_every is 10 (from the recipe)',
+        'config: train.schedule is "one_cycle" and train.lr_every is 10 (from the '
+        "recipe)",
     ),
 ]
 
@@ -706,7 +719,8 @@ def test_a_wrong_key_has_the_words_that_a_file_gets(what, keys, words, photos):
 def test_what_is_no_configuration(what, photos):
     with pytest.raises(
         TypeError,
-        match=f"^the configuration is .*, of the type {type(what).__name__}: give a Config, the path of a YAML file, a dict",
+        match=f"^the configuration is .*, of the type {type(what).__name__}: give a "
+        "Config, the path of a YAML file, a dict",
     ):
         train(photos, what)
 
@@ -719,7 +733,8 @@ def test_what_is_no_configuration(what, photos):
 def test_what_is_no_folder(folder):
     with pytest.raises(
         TypeError,
-        match=f"^folder is .*, of the type {type(folder).__name__}: give the path of one folder, with a sub-folder for each class",
+        match=f"^folder is .*, of the type {type(folder).__name__}: give the path of "
+        "one folder, with a sub-folder for each class",
     ):
         train(folder)
 
@@ -778,13 +793,14 @@ def script(text):
     )
 
 
+@pytest.mark.long
 def test_a_script_without_a_main_guard(photos, whole):
     "Slow, since each process of it imports everything."
     done = script(SCRIPT.format(method="spawn", guard="", keys=QUICK, workers=1))
     assert done.returncode == 1
     assert (
         "RuntimeError: script.py calls train, and a process that it started"
-        in done.stderr.replace(os.getcwd() + os.sep, "")
+        in done.stderr.replace(f"{Path.cwd()}{os.sep}", "")
     )
     last = done.stderr.strip().splitlines()[-1]
     assert (
@@ -805,8 +821,10 @@ def test_a_job_in_a_process_that_was_spawned_trains(photos, whole):
 
 
 def test_take_stock_takes_a_dict(photos):
-    assert list(trainer.take_stock(photos, {"valid": 0.4}).table.part) == list(
-        trainer.take_stock(photos, trainer.DataConfig(valid=0.4)).table.part
+    known = take_stock(photos, DataConfig(valid=0.4)).table.part
+    assert list(take_stock(photos, {"valid": 0.4}).table.part) == list(known)
+    assert list(take_stock(photos, {}).table.part) == list(
+        take_stock(photos).table.part
     )
     with pytest.raises(ValueError, match="did you mean data.valid"):
-        trainer.take_stock(photos, {"vaild": 0.4})
+        take_stock(photos, {"vaild": 0.4})

@@ -1,5 +1,9 @@
-"""The trainer: what it promises across chapters. Exact resumption, runs that are never written over, small heads, files that cannot run code."""
+"""The trainer: what it promises across chapters.
 
+Exact resumption, runs that are never written over, small heads, files that cannot run
+code."""
+
+import copy
 import dataclasses
 import errno
 import json
@@ -17,15 +21,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastai.callback.core import Callback
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from photos import BREEDS, draw
 from safetensors.torch import save_file
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tutorial_lib import trainer
-from tutorial_lib.config import load_config
+from tutorial_lib.config import ConfigError, load_config
+from tutorial_lib.core import batches, budget, jobs, training
+from tutorial_lib.core.optimizers import make_optimizer, one_cycle, rate_at, set_rates
+from tutorial_lib.core.resume import old_run
+from tutorial_lib.core.weights import sealed, unsealed
 from tutorial_lib.data import read_images
 from tutorial_lib.modules import read_weights, save_weights
 from tutorial_lib.report import read_run
@@ -55,7 +63,7 @@ QUICK = [
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch):
-    "Each test runs in a folder of its own, and with the data and the weights that are drawn or shipped."
+    "A folder for each test, and the data and weights that are drawn or shipped."
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TUTORIAL_DATA", "sample")
 
@@ -76,14 +84,9 @@ def probed(photos, tmp_path_factory):
         )
 
 
-def go(folder, *keys, resume=False, cbs=(), runs="runs", say=lambda text: None):
-    return train(
-        folder,
-        load_config(None, [*QUICK, f"output.runs={runs}", *keys]),
-        resume,
-        say,
-        cbs,
-    )
+def go(folder, *keys, resume=False, on_step=None, runs="runs", say=lambda text: None):
+    config = load_config(None, [*QUICK, f"output.runs={runs}", *keys])
+    return train(folder, config, resume, say, on_step)
 
 
 def everything(folder):
@@ -95,7 +98,9 @@ def everything(folder):
 
 
 def left(run):
-    "What a run left: weights as bytes; history, predictions and result without what the clock says."
+    """What a run left, without what the clock says.
+
+    Weights as bytes; history, predictions and result."""
     history = (
         pd.read_csv(run / "history.csv").drop(columns="seconds").to_csv()
         if (run / "history.csv").exists()
@@ -114,21 +119,18 @@ def left(run):
     )
 
 
-class At(Callback):
-    "Does something at a step, counted from where this fit began."
-
-    order = 100
-
-    def __init__(self, step, do):
-        self.at, self.do = step, do
-
-    def after_batch(self):
-        if self.iter + 1 == self.at:
-            self.do()
-
-
-def stop():
+def stop(*args):
     raise KeyboardInterrupt
+
+
+def stop_at(number):
+    "Something that stops a training after the step of a number."
+
+    def on_step(step):
+        if step.step == number:
+            stop()
+
+    return on_step
 
 
 def stopped(folder, *keys, step=2, runs="runs"):
@@ -138,7 +140,7 @@ def stopped(folder, *keys, step=2, runs="runs"):
             folder,
             "output.checkpoint_minutes=0",
             *keys,
-            cbs=[At(step, stop)],
+            on_step=stop_at(step),
             runs=runs,
         )
     [run] = [p for p in Path(runs).iterdir() if p.is_dir()]
@@ -217,10 +219,10 @@ FAILURES = [
 ]
 
 
-class Moments(Callback):
-    "The moments of a training: words, steps, and each file before and after it is on the disk and takes its name. At one of them it fails."
+class Moments:
+    """The moments of a training, at one of which it fails.
 
-    order = 100
+    Words, steps, and each file before and after it is on the disk and has its name."""
 
     def __init__(self, monkeypatch, at=None, failure=KeyboardInterrupt):
         self.at, self.failure, self.names = at, failure, []
@@ -241,26 +243,44 @@ class Moments(Callback):
 
         return wrapped
 
-    def after_loss(self):
-        self("loss")
+    def before_step(self, opt, args, kwargs):
+        if not isinstance(opt, torch.optim.LBFGS):  # that of the probe
+            self("loss")
 
-    def after_batch(self):
+    def after_step(self, step):
         self("step")
 
 
 def attempt(folder, keys, runs, at=None, failure=KeyboardInterrupt):
-    "Begin a run, or go on with it. Returns the run, or None where it was stopped at a moment; and the moments that came."
+    """Begin a run, or go on with it.
+
+    Returns the run, or None where it was stopped at a moment; and the moments."""
     with pytest.MonkeyPatch.context() as patch:
         moments = Moments(patch, at, failure)
+        hook = register_optimizer_step_pre_hook(moments.before_step)
+        how = dict(resume=True, runs=runs, say=moments, on_step=moments.after_step)
         try:
-            run = go(folder, *keys, resume=True, cbs=[moments], runs=runs, say=moments)
+            run = go(folder, *keys, **how)
         except (KeyboardInterrupt, OSError, MemoryError):
             run = None
+        finally:
+            hook.remove()
     assert (run is None) == (len(moments.names) == at)
     return run, moments.names
 
 
-@pytest.mark.parametrize("keys", EXACT.values(), ids=EXACT)
+QUICK_KEYS = "probe", "early probe", "head", "everything, the best"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param(
+            keys, id=name, marks=[] if name in QUICK_KEYS else pytest.mark.long
+        )
+        for name, keys in EXACT.items()
+    ],
+)
 def test_stopped_again_and_again_it_ends_with_the_same_bytes(keys, photos):
     whole, moments = attempt(photos, keys, "whole")
     at, stops, run = 1 + len(str(keys)) % 3, 0, None
@@ -278,11 +298,13 @@ def test_stopped_again_and_again_it_ends_with_the_same_bytes(keys, photos):
                 if name.endswith(".part") and "/features/" not in name
             ]
     assert stops >= 5 and len(moments) > 20
-    assert left(run) == left(whole) and os.listdir("runs").count("my_photos") == 1
+    assert left(run) == left(whole)
+    assert [p.name for p in Path("runs").iterdir() if p.is_dir()] == ["my_photos"]
     if left(run)["history"]:
         assert pd.read_csv(run / "history.csv").seconds.is_monotonic_increasing
 
 
+@pytest.mark.long
 def test_moments_of_one_run(photos):
     "A run of two steps, stopped once, at each eighth of its moments in turn."
     keys = [
@@ -329,11 +351,13 @@ def test_a_file_system_that_takes_no_more_bytes(photos):
 
 
 def test_a_line_of_the_cache_that_was_cut(photos):
-    "What is computed together decides how it is rounded: a cut cache goes on with whole batches."
+    """A cut cache goes on with whole batches.
+
+    What is computed together decides how it is rounded."""
     keys = ["train.strategy=probe"]
     whole, sizes = go(photos, *keys, runs="whole"), []
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "_linear", lambda *args: stop())
+        patch.setattr(trainer, "fit_probe", stop)
         go(photos, *keys)
     lines = Path("runs/my_photos/features/rows.jsonl")
     data = lines.read_bytes()
@@ -341,15 +365,16 @@ def test_a_line_of_the_cache_that_was_cut(photos):
         lines.write_bytes(b"".join(data.splitlines(keepends=True)[:n])[:-3])
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                trainer,
+                jobs,
                 "features",
                 lambda *args, **kwargs: sizes.append(
                     len(lines.read_bytes().splitlines())
                 ),
             )
-            stock, config = trainer._old_run(Path("runs/my_photos"))
-            body = make_body()
-            trainer._features(Path("runs/my_photos"), body, stock, config, [body.layer])
+            run, body = Path("runs/my_photos"), make_body()
+            config = load_config(run / "config.yaml")
+            job = jobs.Job(run, old_run(run), config, body, print)
+            job.features([body.layer])
     assert sizes == [0, 16, 40]
     assert left(go(photos, *keys, resume=True)) == left(whole)
 
@@ -397,7 +422,7 @@ def test_the_callers_random_numbers_stay(at, photos):
     expected = draws()
     seed()
     try:
-        go(photos, "train.strategy=head", "train.epochs=1", cbs=[At(at, stop)])
+        go(photos, "train.strategy=head", "train.epochs=1", on_step=stop_at(at))
     except KeyboardInterrupt:
         assert at
     assert draws() == expected
@@ -418,9 +443,9 @@ def test_runs_are_never_written_over_and_the_right_one_is_resumed(photos, tmp_pa
         and go(other, *probe).name == "my_photos_5"
     )
     with pytest.raises(KeyboardInterrupt):
-        go(photos, "train.strategy=head", cbs=[At(2, stop)])
+        go(photos, "train.strategy=head", on_step=stop_at(2))
     with pytest.raises(KeyboardInterrupt):
-        go(other, "train.strategy=head", cbs=[At(2, stop)])
+        go(other, "train.strategy=head", on_step=stop_at(2))
     assert go(photos, "train.strategy=head", resume=True).name == "my_photos_6"
     assert go(other, "train.strategy=head", resume=True).name == "my_photos_7"
     assert (
@@ -437,7 +462,13 @@ def test_resume_without_a_run_begins_one(photos):
     assert go(photos, "train.strategy=probe", resume=True).name == "my_photos"
 
 
-HOLDS = "import sys; from filelock import FileLock\nwith FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+HOLDS = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print('held', flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_two_processes_never_work_in_one_run(photos):
@@ -454,7 +485,8 @@ def test_two_processes_never_work_in_one_run(photos):
         with pytest.raises(
             RuntimeError,
             match=re.escape(
-                f"another process is at work in {run}: wait for it, or begin a new run without --resume"
+                f"another process is at work in {run}: wait for it, or begin a new "
+                "run without --resume"
             ),
         ):
             go(photos, *keys, "output.checkpoint_minutes=0", resume=True)
@@ -486,9 +518,9 @@ def test_another_configuration_is_refused_by_its_key(photos):
     for key, text in OTHERS.items():
         with pytest.raises(ValueError) as e:
             go(photos, "train.strategy=head", key, resume=True)
-        assert (
-            str(e.value)
-            == f"{run} was begun with another configuration, {text}: give the same one or none, or begin a new run without --resume"
+        assert str(e.value) == (
+            f"{run} was begun with another configuration, {text}: give the same one or "
+            "none, or begin a new run without --resume"
         )
     assert before == {f: f.read_bytes() for f in run.rglob("*") if f.is_file()}
     same = [
@@ -515,8 +547,9 @@ def test_pictures_that_changed_are_refused_by_name(photos, tmp_path):
         with pytest.raises(ValueError) as e:
             go(mine, "train.strategy=head", resume=True)
         assert str(e.value) == (
-            f"{run} was begun with other pictures than {mine} holds now: 1 {what} ({name!r}). "
-            "Put back what the run was begun with, or begin a new run without --resume"
+            f"{run} was begun with other pictures than {mine} holds now: 1 {what} "
+            f"({name!r}). Put back what the run was begun with, or begin a new run "
+            "without --resume"
         )
     file.write_bytes(data)
     shutil.copy(
@@ -527,22 +560,16 @@ def test_pictures_that_changed_are_refused_by_name(photos, tmp_path):
     assert len(read_run(go(mine, "train.strategy=head", resume="as begun"))) == 42
 
 
-def sealed(tensors, file, about, key="tutorial_lib"):
-    "Write a file as somebody would who knows how: its digest is right, whatever it says."
-    return save_weights(
-        tensors,
-        file,
-        **{
-            key: trainer._sealed(tensors, about)
-            if isinstance(about, dict)
-            else json.dumps(about)
-        },
-    )
+def write_sealed(tensors, file, about, key="tutorial_lib"):
+    "Write a file as somebody would who knows how: with the right digest."
+    is_table = isinstance(about, dict)
+    text = sealed(tensors, about) if is_table else json.dumps(about)
+    return save_weights(tensors, file, **{key: text})
 
 
 def about_of(file, key="tutorial_lib"):
     tensors, metadata = read_weights(file)
-    return tensors, trainer._unsealed(tensors, metadata[key])
+    return tensors, unsealed(tensors, metadata[key])
 
 
 def damaged(run, how):
@@ -560,14 +587,14 @@ def damaged(run, how):
     elif how == "pickle":
         torch.save(tensors, file)
     elif how == "without weights":
-        sealed(
+        write_sealed(
             {k: v for k, v in tensors.items() if not k.startswith("model.")},
             file,
             state,
             "state",
         )
     elif how == "other shapes":
-        sealed(
+        write_sealed(
             {k: v[:1] if v.ndim else v for k, v in tensors.items()},
             file,
             state,
@@ -576,7 +603,8 @@ def damaged(run, how):
     elif how == "no JSON":
         save_weights(tensors, file, state="{")
     else:
-        sealed(tensors, file, {k: v for k, v in state.items() if k != how}, "state")
+        less = {k: v for k, v in state.items() if k != how}
+        write_sealed(tensors, file, less, "state")
 
 
 @pytest.fixture(scope="session")
@@ -659,22 +687,135 @@ def test_a_file_of_a_run_that_was_changed_is_refused_by_name(
 # ---- how it learns
 
 
+def test_each_step_is_told_once_it_is_saved(photos):
+    run, seen = Path("runs/my_photos"), []
+
+    def on_step(step):
+        _, state = about_of(run / "checkpoint.safetensors", "state")
+        seen.append((step.step, state["step"], step.total))
+        assert np.isfinite(step.loss) and isinstance(step.net, Network)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            step.loss = 0
+
+    keys = ["train.strategy=head", "output.checkpoint_minutes=0"]
+    go(photos, *keys, on_step=on_step)
+    assert seen == [(k, k, 8) for k in range(1, 9)]
+
+
+def test_what_takes_no_steps(photos):
+    with pytest.raises(TypeError, match="on_step is 3: give a function that takes a"):
+        train(photos, on_step=3)
+    for callbacks in [], [print]:  # of fastai: as each key that is none
+        with pytest.raises(ConfigError, match="^keywords: "):
+            train(photos, cbs=callbacks)
+    assert not Path("runs").exists()
+
+
+def test_fastai_is_imported_for_full_augmentation_alone(photos):
+    "By a training; what the chapters before it import is theirs."
+    program = """
+import sys
+from tutorial_lib.core.batches import augmentation
+for how in "none", "mirror", "full":
+    augmentation(how, 32)
+    print("fastai.vision.augment" in sys.modules)
+"""
+    line = [sys.executable, "-W", "ignore", "-c", program]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False", "True"]
+
+
+def fastai_optimizer(net, train, rates):
+    "As its Learner makes it: without weight decay for norms and biases."
+    from fastai.optimizer import SGD, Adam
+
+    parts = [list(net[0].parameters()), list(net[1:].parameters())]
+    how = dict(lr=rates, mom=train.momentum, wd=train.weight_decay)
+    opt = SGD(parts, **how) if train.optimizer == "sgd" else Adam(parts, **how)
+    for p in net.parameters():
+        opt.state[p]["do_wd"] = p.ndim > 1
+    return opt
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.5])
+def test_optimizers_go_the_way_of_those_of_fastai(name, weight_decay):
+    "That of SGD pulls a little later, since its momentum holds the pull."
+    train = SimpleNamespace(optimizer=name, momentum=0.9, weight_decay=weight_decay)
+    torch.manual_seed(0)
+    first = nn.Linear(4, 8, bias=False)
+    ours = nn.Sequential(first, nn.BatchNorm1d(8), nn.Linear(8, 2))
+    theirs, rates = copy.deepcopy(ours), [0.001, 0.01]
+    parts = [ours[0].parameters(), ours[1:].parameters()]
+    groups = [dict(params=list(p), lr=lr) for p, lr in zip(parts, rates)]
+    opts = make_optimizer(groups, train), fastai_optimizer(theirs, train, rates)
+    start = [p.detach().clone() for p in ours.parameters()]
+    for step in range(60):
+        x, share = torch.randn(16, 4), one_cycle(step / 60)
+        set_rates(opts[0], share)
+        opts[1].set_hypers(lr=[lr * share for lr in rates])
+        for net, opt in zip((ours, theirs), opts):
+            net(x).square().mean().backward()
+            opt.step()
+            opt.zero_grad()
+    exact = name == "adam" or not weight_decay
+    for a, b, before in zip(ours.parameters(), theirs.parameters(), start):
+        apart, way = (a - b).norm().item(), (b - before).norm().item()
+        assert apart <= (1e-4 if exact else 0.1) * way
+
+
+@given(st.floats(0, 1), st.floats(1e-6, 10))
+def test_one_cycle_is_that_of_fastai(done, lr):
+    from fastai.callback.schedule import combined_cos
+
+    theirs = combined_cos(0.25, lr / 25, lr, lr / 1e5)(done)  # in float32
+    assert lr * one_cycle(done) == pytest.approx(theirs, rel=1e-6, abs=1e-6 * lr)
+
+
+@given(st.integers(1, 20), st.integers(1, 5), st.data())
+def test_the_rate_falls_at_epochs(per_epoch, every, data):
+    train = SimpleNamespace(schedule="step", lr_factor=0.5, lr_every=every)
+    epoch = data.draw(st.integers(0, 20))
+    steps = epoch * per_epoch, (epoch + 1) * per_epoch - 1
+    rates = {rate_at(step, 10**6, per_epoch, train) for step in steps}
+    assert rates == {0.5 ** (epoch // every)}
+
+
+def test_mirrored_pictures_are_those_of_fastai():
+    from fastai.torch_core import TensorImage
+    from fastai.vision.augment import Flip
+
+    x = torch.rand(64, 3, 16, 16)
+    theirs = Flip(p=1.0)(TensorImage(x), split_idx=0).as_subclass(torch.Tensor)
+    ours = batches.augmentation("mirror", 16)(x)
+    is_mirrored = (ours != x).flatten(1).any(1)
+    assert 10 < is_mirrored.sum() < 54
+    torch.testing.assert_close(ours[is_mirrored], theirs[is_mirrored])
+
+
+def test_a_checkpoint_of_the_version_with_fastai_is_refused(photos, halfway):
+    run = Path(shutil.copytree(halfway.parent, "runs")) / "my_photos"
+    file = run / "checkpoint.safetensors"
+    tensors, state = about_of(file, "state")
+    state["opt"] = {"state": [{"do_wd": True}], "hypers": [{"lr": 0.1}]}
+    write_sealed(tensors, file, state, "state")
+    with pytest.raises(ValueError, match="does not belong to this run, or was changed"):
+        go(photos, "train.strategy=head", resume=True)
+
+
 def test_a_loss_that_is_no_number(photos):
-    keys, whole = (
-        ["train.strategy=head", "train.keep=last", "output.checkpoint_minutes=0"],
-        None,
+    keys = ["train.strategy=head", "train.keep=last", "output.checkpoint_minutes=0"]
+
+    def spoil(step):
+        if step.step == 2:
+            nn.init.constant_(step.net.head.bias, float("nan"))
+
+    text = (
+        "the loss became nan at step 3: the steps are too large. Begin a new run with "
+        "a smaller train.lr than 0.0005"
     )
-
-    class Spoils(Callback):
-        order = -50
-
-        def after_loss(self):
-            if self.iter == 2:
-                self.learn.loss = self.learn.loss * float("nan")
-
-    text = "the loss became nan at step 3: the steps are too large. Begin a new run with a smaller train.lr than 0.0005"
     with pytest.raises(ValueError, match=re.escape(text)):
-        go(photos, *keys, cbs=[Spoils()])
+        go(photos, *keys, on_step=spoil)
     whole = go(photos, *keys, runs="whole")
     assert left(go(photos, *keys, resume=True)) == left(whole)
 
@@ -689,8 +830,8 @@ def test_an_order_begins_anywhere_and_shows_each_picture_once_an_epoch(
     total = data.draw(st.integers(0, 50))
     start = data.draw(st.integers(0, total))
     whole, tail = (
-        trainer._Order(n, bs, seed, 0, total),
-        trainer._Order(n, bs, seed, start, total),
+        batches.Order(n, bs, seed, 0, total),
+        batches.Order(n, bs, seed, start, total),
     )
     steps = [list(at) for at in whole]
     assert [list(at) for at in tail] == steps[start:] and len(tail) == total - start
@@ -704,13 +845,13 @@ def test_an_order_begins_anywhere_and_shows_each_picture_once_an_epoch(
 
 
 def stock_of(counts):
-    "A stock of so many pictures of each class to learn from, and one of each to judge by."
+    "So many pictures of each class to learn from, and one of each to judge by."
     rows = [
         (f"{k}/{i}.jpg", str(k), "train" if i else "valid", 1)
         for k, n in enumerate(counts)
         for i in range(n + 1)
     ]
-    return trainer.Stock(
+    return Stock(
         Path("x"), pd.DataFrame(rows, columns=["file", "label", "part", "bytes"])
     )
 
@@ -731,16 +872,10 @@ def test_balance_gives_each_class_the_same_weight(counts, balance):
         None, [*QUICK, f"train.balance={balance}", "train.strategy=everything"]
     )
     net = Network(body, len(counts))
-    learn, keeper = trainer._learner(
-        Path(),
-        net,
-        stock,
-        body,
-        config,
-        dict(total=1, per_epoch=1, strategy="everything"),
-        print,
-    )
-    weight, chance = learn.loss_func.weight, learn.dls.train.sampler.chance
+    opt = trainer.optimizer_for(net, config.train, "everything")
+    task = training.Task(Path(), stock, body, config, 1, 1, print)
+    weight = training.Training(net, opt, task).weight
+    chance = batches.batch_loader(stock, body, config, total=1).sampler.chance
     assert (weight is not None, chance is not None) == (
         balance == "weights",
         balance == "sampler",
@@ -757,7 +892,7 @@ def test_balance_gives_each_class_the_same_weight(counts, balance):
 def test_the_sampler_draws_small_classes_as_often():
     y = np.repeat([0, 1], [90, 10])
     chance = np.repeat([0.5 / 90, 0.5 / 10], [90, 10])
-    drawn = np.concatenate(list(trainer._Order(100, 10, 1, 0, 200, chance)))
+    drawn = np.concatenate(list(batches.Order(100, 10, 1, 0, 200, chance)))
     assert abs(y[drawn].mean() - 0.5) < 0.05
 
 
@@ -794,14 +929,17 @@ def test_when_it_judges(every, since, epochs, photos):
     ],
 )
 def test_the_best_weights_are_loaded_again(losses, best, photos, monkeypatch):
-    "Of weights that judged the same, the first. Here the losses are made up, and the accuracies are equal."
+    """Of weights that judged the same, the first.
+
+    Here the losses are made up, and the accuracies are equal."""
     seen, folded = [], Network.folded
 
     def made_up(net, *args, **kwargs):
         seen.append(net.head.weight.detach().clone())
         return losses[len(seen) - 1], 0.5, None
 
-    monkeypatch.setattr(trainer, "_judge", made_up)
+    for module in training, trainer:
+        monkeypatch.setattr(module, "judge_network", made_up)
     monkeypatch.setattr(
         Network,
         "folded",
@@ -860,23 +998,25 @@ def test_how_often_a_training_judges(per_epoch, n, every, since):
         and s / per_epoch > since
         and s % every == 0
     ]
-    assert trainer._n_judged(n, per_epoch, config) == 1 + len(steps)
+    assert budget.count_judgements(n, per_epoch, config) == 1 + len(steps)
 
 
 class Clock:
-    "A clock on which only the reading of pictures takes time: a second for each batch, as it does for each judgement."
+    """A clock on which only the reading of pictures takes time.
+
+    A second for each batch, as it does for each judgement."""
 
     def __init__(self, monkeypatch):
-        self.now, read = 0.0, trainer.read_images
+        self.now, read = 0.0, read_images
 
         def slowly(*args, **kwargs):
             self.now += 1
             return read(*args, **kwargs)
 
-        monkeypatch.setattr(trainer, "read_images", slowly)
-        monkeypatch.setattr(
-            trainer, "time", SimpleNamespace(monotonic=lambda: self.now)
-        )
+        for module in batches, training:
+            monkeypatch.setattr(module, "read_images", slowly)
+        clock = SimpleNamespace(monotonic=lambda: self.now)
+        monkeypatch.setattr(budget, "time", clock)
 
 
 def steps_of(photos, *keys):
@@ -885,11 +1025,13 @@ def steps_of(photos, *keys):
         make_body("densenet_tiny"),
         load_config(None, [*QUICK, "train.minutes=1", "train.epochs=100", *keys]),
     )
-    return trainer._steps(Network(body, 3), stock, body, config)
+    return budget.steps_in_minutes(Network(body, 3), stock, body, config)
 
 
 def test_minutes_become_steps_that_count_decoding_and_judging(photos, monkeypatch):
-    "9 of 42 pictures are judged after each epoch of 4 steps. Before all that two judgements are tried, and the first batch and four more."
+    """9 of 42 pictures are judged after each epoch of 4 steps.
+
+    Before all that two judgements are tried, and the first batch and four more."""
     clock = Clock(monkeypatch)
     whole = 42 / 9  # all pictures are judged at the end
 
@@ -902,49 +1044,45 @@ def test_minutes_become_steps_that_count_decoding_and_judging(photos, monkeypatc
         (["train.train_accuracy=true"], lambda n: 1 + -(-n // 4), 1),
     ):
         clock.now = 0.0
-        steps, one = steps_of(photos, *keys)
-        assert one == pytest.approx(1)
+        found = steps_of(photos, *keys)
+        steps = found.steps
+        assert found.seconds_a_step == pytest.approx(1)
         assert fits(steps, judged(steps), again * (steps // 4)) and not fits(
             steps + 1, judged(steps + 1), again * ((steps + 1) // 4)
         )
-    assert steps_of(photos, "train.epochs=2")[0] == 8
-    assert (
-        steps_of(photos, "train.minutes=0.01")[0] == 0
-        and steps_of(
-            photos,
-            "train.minutes=0.01",
-            "train.probe=false",
-            "train.strategy=everything",
-        )[0]
-        == 1
-    )
+    assert steps_of(photos, "train.epochs=2").steps == 8
+    short = "train.minutes=0.01"
+    without_probe = "train.probe=false", "train.strategy=everything"
+    assert steps_of(photos, short).steps == 0
+    assert steps_of(photos, short, *without_probe).steps == 1
 
 
 def test_processes_that_read_share_the_work(photos, monkeypatch):
-    "Four of them need four seconds for a batch each: one comes each second. The clock moves when somebody waits for a batch."
-    clock, batches = Clock(monkeypatch), trainer._batches
+    """Four of them need four seconds for a batch each: one comes each second.
+
+    The clock moves when somebody waits for a batch."""
+    clock, loader = Clock(monkeypatch), batches.batch_loader
 
     class Four:
         num_workers = 4
 
-        def __init__(self, *args):
-            self.batch = next(iter(batches(*args)))
+        def __init__(self, *args, **kwargs):
+            self.batch = next(iter(loader(*args, **kwargs)))
 
         def __iter__(self):
             for k in range(10**6):
                 clock.now = max(clock.now, clock.began + 4 * (1 + k // 4))
                 yield self.batch
 
-    def slow(*args):
-        four = Four(*args)
+    def slow(*args, **kwargs):
+        four = Four(*args, **kwargs)
         clock.began = clock.now
         return four
 
-    monkeypatch.setattr(trainer, "_batches", slow)
-    steps, one = steps_of(photos)
-    assert (
-        one == pytest.approx(1) and 10 < steps < 50
-    )  # trying it took some of the minute
+    monkeypatch.setattr(budget, "batch_loader", slow)
+    found = steps_of(photos)
+    assert found.seconds_a_step == pytest.approx(1)
+    assert 10 < found.steps < 50  # trying it took some of the minute
 
 
 def test_a_large_folder_is_listed_once(photos, monkeypatch):
@@ -957,9 +1095,8 @@ def test_a_large_folder_is_listed_once(photos, monkeypatch):
             lambda self: asked.append(1) or [self.folder / f for f in self.table.file]
         ),
     )
-    loader = trainer._batches(
-        stock, make_body("densenet_tiny"), load_config(None, QUICK), dict(total=1)
-    )
+    body, config = make_body("densenet_tiny"), load_config(None, QUICK)
+    loader = batches.batch_loader(stock, body, config, total=1)
     assert len(asked) == 1 and list(loader.dataset.files) == [
         stock.folder / f for f in stock.table.file[stock.at("train")]
     ]
@@ -1035,12 +1172,13 @@ def test_a_probe_alone_is_a_success_without_a_warning(photos):
 
 def test_minutes_for_not_one_step_keep_the_probe(photos, monkeypatch):
     said = []
-    monkeypatch.setattr(trainer, "_steps", lambda *args: (0, 1.0))
+    none = budget.Budget(steps=0, seconds_a_step=1.0)
+    monkeypatch.setattr(jobs, "steps_in_minutes", lambda *args: none)
     run = go(photos, "train.strategy=everything", "train.minutes=1", say=said.append)
     assert (
-        "done: kept the probe: not one step of fine-tuning everything fits into train.minutes"
-        in said[-1]
-    )
+        "done: kept the probe: not one step of fine-tuning everything fits into "
+        "train.minutes"
+    ) in said[-1]
     assert json.loads((run / "result.json").read_bytes())["tried"] == "everything"
 
 
@@ -1059,7 +1197,8 @@ def test_another_network_than_the_one_of_the_run_is_refused(
     monkeypatch.setattr(trainer, "make_body", changed)
     with pytest.raises(
         ValueError,
-        match="was begun with the network densenet_tiny, with other weights: make its weights available again, or begin a new run without --resume",
+        match="was begun with the network densenet_tiny, with other weights: make its "
+        "weights available again, or begin a new run without --resume",
     ):
         go(photos, "output.checkpoint_minutes=0", "train.strategy=head", resume=True)
 
@@ -1175,16 +1314,15 @@ def test_a_head_of_another_body_is_refused_by_name(body, tmp_path):
         make_body("densenet_tiny", pretrained=False),
     )
     head = model.head
+    prints = f"{other.fingerprint[:8]} and not {body.fingerprint[:8]}"
+    this = "and this body gives features at 32 pixels"
     wrong = {
-        "was trained on resnet18, and this body is densenet_tiny: load the head with `load_model`": a_head(
-            body, body="resnet18"
-        ),
-        "was trained on densenet_tiny, and this body is densenet_tiny, with other weights "
-        f"({other.fingerprint[:8]} and not {body.fingerprint[:8]})": a_head(other),
-        "reads features at 64 pixels, and this body gives features at 32 pixels": a_head(
-            body, size=64
-        ),
-        "reads features.denseblock2 at 32 pixels, and this body gives features at 32 pixels": a_head(
+        "was trained on resnet18, and this body is densenet_tiny: load the head with "
+        "`load_model`": a_head(body, body="resnet18"),
+        "was trained on densenet_tiny, and this body is densenet_tiny, with other "
+        f"weights ({prints})": a_head(other),
+        f"reads features at 64 pixels, {this}": a_head(body, size=64),
+        f"reads features.denseblock2 at 32 pixels, {this}": a_head(
             body, layer="features.denseblock2"
         ),
         "7": a_head(body, weight=torch.zeros(3, 7)),
@@ -1324,11 +1462,21 @@ nothing_right = st.recursive(
     ),
     max_leaves=5,
 )
-KINDS = dict(format=int, **trainer._ABOUT)
+KINDS = {
+    "format": int,
+    "classes": list,
+    "body": str,
+    "fingerprint": str,
+    "layer": str,
+    "size": int,
+    "mirror": bool,
+    "config": str,
+    "fit": str,
+}
 
 
 def may_be(key, value):
-    "Whether a description of three classes may say so: it is another one, but a right one."
+    "Whether a description of three classes may say so: another one, but a right one."
     if type(value) is not KINDS.get(key):
         return False
     if key == "classes":
@@ -1363,7 +1511,7 @@ def test_a_description_of_wrong_kinds(body, key, value):
         and not (key == "nothing" and isinstance(value, dict))
     )
     assume(not may_be(key, value))
-    sealed(tensors, file, value if key == "nothing" else about | {key: value})
+    write_sealed(tensors, file, value if key == "nothing" else about | {key: value})
     only_by_its_body = key in ("body", "fingerprint", "layer") and isinstance(
         value, str
     )
@@ -1482,7 +1630,7 @@ def test_a_body_that_was_changed(change, body):
         tensors[name] = tensors[name] * float("nan")
     else:
         tensors[name].view(-1)[0] += 1
-    sealed(tensors, "model.safetensors", about)
+    write_sealed(tensors, "model.safetensors", about)
     with pytest.raises(ValueError, match="^model.safetensors") as e:
         load_model("model.safetensors")
     assert "load_model" not in str(e.value)
@@ -1542,7 +1690,8 @@ def test_a_network_of_one_size_says_so():
     ).shape == (1, body.n_features)
     with pytest.raises(
         ValueError,
-        match=r"vit_b_16 cannot see pictures of 64 pixels \(.*\): set data.size: null, which means 224",
+        match=r"vit_b_16 cannot see pictures of 64 pixels \(.*\): set data.size: null, "
+        "which means 224",
     ):
         make_body("vit_b_16", False, 64)
 
@@ -1550,6 +1699,7 @@ def test_a_network_of_one_size_says_so():
 def test_an_unknown_network_is_refused_with_the_nearest_name():
     with pytest.raises(
         ValueError,
-        match="model.name is 'resnet81', and no such network is known: did you mean resnet18",
+        match="model.name is 'resnet81', and no such network is known: did you mean "
+        "resnet18",
     ):
         make_body("resnet81")

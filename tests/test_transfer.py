@@ -740,6 +740,7 @@ KILLED = """
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kill_9_loses_at_most_a_chunk(files, tmp_path):
     program = textwrap.dedent(KILLED).format(

@@ -102,3 +102,14 @@ def make_venv(folder, links):
         str(links), encoding="utf-8"
     )
     return Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def make_colab(folder, links):
+    "As `make_venv`; each Python of it has `google.colab` loaded, and no network."
+    python = make_venv(folder, links)
+    site = next(Path(folder).rglob("site-packages"))
+    (site / "google" / "colab").mkdir(parents=True)
+    (site / "google" / "colab" / "__init__.py").touch()
+    shutil.copy(ROOT / "tests" / "offline.py", site)
+    (site / "stand_in.pth").write_text("import offline, google.colab\n")
+    return python

@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 02, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 02.
+
+Each has words of the property that its verdict has to name.
+"""
 
 import torch
 

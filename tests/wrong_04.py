@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 04, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 04.
+
+Each has words of the property that its verdict has to name.
+"""
 
 from contextlib import suppress
 from functools import partial
@@ -127,11 +130,8 @@ def shapes(
             handles.append(m.register_forward_hook(partial(record, name)))
     if in_eval:
         model.eval()
-    with torch.no_grad():
-        try:
-            model(xb)
-        except catch:
-            pass
+    with torch.no_grad(), suppress(catch):
+        model(xb)
     if clear:
         for m in model.modules():
             m._forward_hooks.clear()

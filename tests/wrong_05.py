@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 05, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 05.
+
+Each has words of the property that its verdict has to name.
+"""
 
 from functools import partial
 
@@ -185,7 +188,7 @@ def clears(model, batches):
 
 def old_fit(model, batches, opt, n_epoch):
     losses = []
-    for epoch in range(n_epoch):
+    for _ in range(n_epoch):
         for xb, yb in batches:
             probs = model(xb).softmax(1)
             loss = F.cross_entropy(probs, yb)
@@ -211,7 +214,7 @@ def fit(
     losses = []
     if train:
         model.train()
-    for epoch in range(n_epoch):
+    for _ in range(n_epoch):
         total = 0
         if clear == "epoch":
             opt.zero_grad()
@@ -240,7 +243,7 @@ def fit(
 def nll(model, batches, opt, n_epoch):
     model.train()
     losses = []
-    for epoch in range(n_epoch):
+    for _ in range(n_epoch):
         total = 0
         for xb, yb in batches:
             opt.zero_grad()
@@ -255,7 +258,7 @@ def nll(model, batches, opt, n_epoch):
 def one_step_an_epoch(model, batches, opt, n_epoch):
     model.train()
     losses = []
-    for epoch in range(n_epoch):
+    for _ in range(n_epoch):
         opt.zero_grad()
         each = [F.cross_entropy(model(xb), yb) for xb, yb in batches]
         loss = torch.stack(each).mean()
@@ -276,7 +279,7 @@ def one_list_for_all(model, batches, opt, n_epoch):
 
 def after_the_step(model, batches, opt, n_epoch):
     losses = []
-    for epoch in range(n_epoch):
+    for _ in range(n_epoch):
         total = 0
         for xb, yb in batches:
             fit(model, [(xb, yb)], opt, 1)

@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 06, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 06.
+
+Each has words of the property that its verdict has to name.
+"""
 
 import copy
 from functools import partial
@@ -278,7 +281,7 @@ def deeper(
 
 
 def zero_convolution(model, n):
-    "New channels are 0, and so are their scales and shifts: no number can begin to change."
+    "New channels, their scales and their shifts are 0: no number can begin to change."
     new, n_old = (
         deeper(model, n, zero=(), dead=("conv2.weight",)),
         model.classifier.in_features,

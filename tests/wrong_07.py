@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 07, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 07.
+
+Each has words of the property that its verdict has to name.
+"""
 
 from functools import partial
 
@@ -85,7 +88,7 @@ def collated(
         size(items) if size else [max(x.shape[i] for x, y in items) for i in (1, 2)]
     )
     xb = torch.full((len(items), 3, height, width), fill, dtype=x_dtype)
-    for place, (x, y) in zip(xb, items):
+    for place, (x, _) in zip(xb, items):
         x = x[:, :height, :width]
         top, left = corner(*x.shape[1:], height, width)
         place[:, top : top + x.shape[1], left : left + x.shape[2]] = x

@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 08, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 08.
+
+Each has words of the property that its verdict has to name.
+"""
 
 from functools import partial
 
@@ -146,7 +149,7 @@ def uses(
 
 
 def among_all_images(sizes, p_same):
-    "As if the other image were chosen among all images of other classes, each with the same probability."
+    "As if each image of another class had the same probability to be the other one."
     sizes = np.asarray(sizes)
     n, p = sizes.sum(), np.where(sizes > 1, p_same, 0)
     chance = sizes * (1 - p) / (n - sizes)

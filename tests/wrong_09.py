@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 09, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 09.
+
+Each has words of the property that its verdict has to name.
+"""
 
 from functools import partial
 
@@ -406,7 +409,8 @@ WRONG = {
         ),
         (
             kinds_weigh_the_same,
-            "the loss is the mean of what the pairs pay, each pair with the same weight",
+            "the loss is the mean of what the pairs pay, "
+            "each pair with the same weight",
         ),
         (mean_of_those_that_pay, "the loss is the mean of what the pairs pay"),
         (clamps_the_mean, "the loss is the mean of what the pairs pay"),

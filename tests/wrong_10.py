@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 10, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 10.
+
+Each has words of the property that its verdict has to name.
+"""
 
 import copy
 from functools import partial

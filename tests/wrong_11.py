@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 11, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 11.
+
+Each has words of the property that its verdict has to name.
+"""
 
 from functools import partial
 
@@ -24,7 +27,7 @@ def choose(
 
 
 def highest_of_each_column(table):
-    "The best row's accuracies, and the setting of the first row: three numbers of three rows."
+    "The best accuracies, and the first row's setting: three numbers of three rows."
     return table.groupby(CELL, as_index=False).agg(
         {
             c: "max" if c in ("valid", "test") else "first"
@@ -367,12 +370,7 @@ WRONG = {
         (partial(choose, by=["setting"]), "the row with the highest `valid` is chosen"),
         (
             lambda table: table.iloc[
-                [
-                    i
-                    for i in choose(
-                        table.reset_index(drop=True).round({"valid": 1})
-                    ).index
-                ]
+                choose(table.reset_index(drop=True).round({"valid": 1})).index
             ],
             "the row with the highest `valid` is chosen",
         ),

@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 13, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 13.
+
+Each has words of the property that its verdict has to name.
+"""
 
 import re
 from functools import partial
@@ -82,6 +85,7 @@ def searches(text, key):
     for i, line in enumerate(text.splitlines(), 1):
         if line.strip().startswith(key.split(".")[-1] + ":"):
             return i
+    return None
 
 
 def follows(text, key):

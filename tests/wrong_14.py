@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 14, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 14.
+
+Each has words of the property that its verdict has to name.
+"""
 
 import os
 from functools import partial
@@ -144,7 +147,7 @@ def copies_back(part, path):
 
 def keeps_the_old(path, chunks):
     if path.exists():
-        os.rename(path, path.with_suffix(".bak"))
+        path.rename(path.with_suffix(".bak"))
     write_whole(path, chunks, caught=BaseException)
 
 
@@ -184,7 +187,8 @@ WRONG = {
         (partial(elsewhere, axis=0), "the accuracy is the sum of the recalls"),
         (
             partial(elsewhere, guard=False),
-            "the accuracy is a number, also if a class that will not come was not tested",
+            "the accuracy is a number, "
+            "also if a class that will not come was not tested",
         ),
         (
             partial(elsewhere, nan=0.0),

@@ -1,4 +1,7 @@
-"""Plausible wrong answers to the exercises of chapter 15, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 15.
+
+Each has words of the property that its verdict has to name.
+"""
 
 import copy
 import json
@@ -116,7 +119,7 @@ def seeds_numpy(n, bs, seed, start, total):
 
 
 def seeds_at_last(n, bs, seed, start, total):
-    "A generator that puts the random numbers back when it ends, and not between two steps."
+    "Puts the random numbers back when it ends, and not between two steps."
     before = random.getstate()
 
     def order(seed, epoch, n):
@@ -138,7 +141,7 @@ def not_seeded(n, bs, seed, start, total):
 
 
 def mixes_batches(seed, epoch, n, bs=4):
-    "Mixes the batches of an epoch, and each of them, and leaves the same pictures together."
+    "Mixes the batches of an epoch, and each of them: the same pictures stay together."
     rng, row = np.random.default_rng([seed, epoch]), np.arange(n)
     if n % bs:
         return rng.permutation(n)
@@ -251,7 +254,7 @@ def lies_about_its_size(norm, head):
 
 
 def kept_bias(norm, head):
-    "The new layer uses the bias of the head where the norm shifts nothing; else it writes into it."
+    "Uses the bias of the head where the norm shifts nothing; else it writes into it."
     new = fold(norm, head)
     if head.bias is None:
         return new

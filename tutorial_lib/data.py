@@ -16,28 +16,22 @@ import time
 import zlib
 from collections import defaultdict
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import fastai.data
 import numpy as np
-import pandas as pd
-from fastai.data.external import URLs, fastai_path, untar_data
 from fastcore.net import HTTP416RangeNotSatisfiableError, urlopen
-from fastdownload.core import check, checks_module
 from filelock import FileLock
-from PIL import Image, ImageOps
-from sklearn.datasets import load_digits
-from torchvision.datasets.utils import check_md5
+from PIL import Image
 from tqdm import tqdm
 
 from .core.files import refuse_one_path, twins
 from .core.folders import ImageFiles, image_files, verify_images
 from .core.images import FITS, read_images
+from .core.text import did_you_mean
 from .sample import BREEDS, sample
 
 # %% ../nbs/01_data.ipynb #data-all
@@ -48,7 +42,9 @@ def is_whole(
     folder,  # folder of a set
     counts,  # sub-folder -> number of pictures that belong in it
 ) -> bool:  # does every sub-folder hold exactly that many, none of them empty?
-    "Judge a set by counting its pictures (`.jpg` and `.png`), so that a half-unpacked one is never taken for a whole one."
+    """Judge a set by counting its pictures (`.jpg` and `.png`).
+
+    So a half-unpacked one is never taken for a whole one."""
 
     def count(sub):
         with os.scandir(sub) as entries:
@@ -70,9 +66,8 @@ class Mirror(NamedTuple):
 
     url: str  # of a .tar.gz archive
     check: Callable = Path.exists  # path of the archive -> is it the published one?
-    arrange: Callable = lambda folder: (
-        folder
-    )  # unpacked archive -> the folder inside it that is the set
+    # Unpacked archive -> the folder inside it that is the set.
+    arrange: Callable = lambda folder: folder
 
 # %% ../nbs/01_data.ipynb #aaefe753
 class Source(NamedTuple):
@@ -89,41 +84,44 @@ def _receive(
     part,  # file to write to
     have,  # bytes of it that are there already
 ):
-    "Write the body of `answer` behind the first `have` bytes of `part`; raise `OSError` when the body stops early."
+    """Write the body of `answer` behind the first `have` bytes of `part`.
+
+    Raises `OSError` when the body stops early."""
     length = answer.headers["Content-Length"]
     total = have + int(length) if length else None
     bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem)
-    with bar, open(part, "ab" if have else "wb") as f:
+    with bar, part.open("ab" if have else "wb") as f:
         while chunk := answer.read(1 << 16):
             bar.update(f.write(chunk))
-    if total and part.stat().st_size < total:
-        raise OSError(
-            f"the connection was cut at {part.stat().st_size:,} of {total:,} bytes"
-        )
+    got = part.stat().st_size
+    if total and got < total:
+        raise OSError(f"the connection was cut at {got:,} of {total:,} bytes")
 
 # %% ../nbs/01_data.ipynb #e784e27b
 def _download(
     url,  # of a file
     path,  # where to put it
     timeout=30,  # seconds without a byte before the host is given up
-    tries=20,  # how often to go on after a cut connection, as long as each try brings something
+    tries=20,  # how often to go on, as long as each try brings something
 ):
-    "Download `url` to `path`, with a progress bar. What a cut connection left in `<path>.part` is kept and gone on from."
+    """Download `url` to `path`, with a progress bar.
+
+    What a cut connection left in `<path>.part` is kept and gone on from."""
     part = path.with_name(path.name + ".part")
-    for left in reversed(range(tries)):
+    for tries_left in reversed(range(tries)):
         have = part.stat().st_size if part.exists() else 0
+        headers = {"Range": f"bytes={have}-"} if have else {}
         try:
-            with urlopen(
-                url,
-                headers={"Range": f"bytes={have}-"} if have else {},
-                timeout=timeout,
-            ) as answer:
-                _receive(answer, part, have if answer.status == 206 else 0)
-            return part.replace(path)
+            with urlopen(url, headers=headers, timeout=timeout) as answer:
+                goes_on = answer.status == 206
+                _receive(answer, part, have if goes_on else 0)
+            part.replace(path)
+            return
         except HTTP416RangeNotSatisfiableError:
             part.unlink()
         except (OSError, HTTPException):
-            if not left or not part.exists() or part.stat().st_size <= have:
+            has_more = part.exists() and part.stat().st_size > have
+            if not tries_left or not has_more:
                 raise
 
 # %% ../nbs/01_data.ipynb #b3c06c55
@@ -131,7 +129,9 @@ def _unpack(
     archive,  # path of a .tar.gz file
     folder,  # empty folder to unpack into
 ):
-    "Unpack `archive`: nothing outside of `folder`, no links to outside, no devices; read to the end, where gzip keeps its checksum."
+    """Unpack `archive`: nothing outside of `folder`, no links to outside, no devices.
+
+    It is read to the end, where gzip keeps its checksum."""
     with gzip.open(archive) as f:
         with tarfile.open(fileobj=f, mode="r|") as tar:
             tar.extractall(folder, filter="data")
@@ -139,12 +139,8 @@ def _unpack(
             pass
 
 # %% ../nbs/01_data.ipynb #23ea630f
-_DAMAGED = (
-    tarfile.TarError,
-    zlib.error,
-    gzip.BadGzipFile,
-    EOFError,
-)  # what a damaged .tar.gz raises
+# What a damaged .tar.gz raises.
+_DAMAGED = tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError
 
 # %% ../nbs/01_data.ipynb #f73d13d4
 def _install(
@@ -153,7 +149,9 @@ def _install(
     dest,  # the folder it becomes
     archive,  # folder that archives are kept in
 ):
-    "Download, check, unpack beside `dest`, count, and only then rename to `dest`. What stood there is kept, under another name."
+    """Download, check, unpack beside `dest`, count, and only then rename to `dest`.
+
+    What stood there is kept, under another name."""
     packed = archive / Path(urlsplit(mirror.url).path).name
     if packed.exists() and not mirror.check(packed):
         packed.unlink()
@@ -169,7 +167,8 @@ def _install(
         ready = mirror.arrange(tmp)
         if not is_whole(ready, source.counts):
             raise DataError(
-                f"the archive does not hold what it should, sub-folder by sub-folder: {source.counts}"
+                "the archive does not hold what it should, "
+                f"sub-folder by sub-folder: {source.counts}"
             )
         if dest.exists():
             dest.rename(dest.with_name(f"{dest.name}.incomplete-{time.time_ns()}"))
@@ -181,24 +180,33 @@ def _install(
         shutil.rmtree(tmp, ignore_errors=True)
 
 # %% ../nbs/01_data.ipynb #5c271844
+_NOT_WHOLE = "the {} set is not whole in {}, and none of its hosts gave it:"
+_WAYS_ON = (
+    "Check the network and run this again, "
+    "or set TUTORIAL_DATA=sample to use drawn pictures in its place."
+)
+
+
 def fetch(
     source,  # the set, a `Source`
-    data=None,  # folder that sets stand in; None: fastai's data folder (under FASTAI_HOME)
-    archive=None,  # folder that archives are kept in; None: fastai's archive folder
+    data=None,  # folder that sets stand in; None: fastai's, under FASTAI_HOME
+    archive=None,  # folder that archives are kept in; None: fastai's
 ) -> Path:  # folder of the set
-    """Return the folder of `source` if the whole set is there; else get it from the first of its mirrors that gives it.
+    """Return the folder of `source` if the whole set is there; else get it.
 
-    An interrupted download goes on where it stopped. A set counts as there only when `is_whole` says so, and it appears under its name
-    whole or not at all. Raises `DataError`, naming every host and its answer, when none of them gives it."""
-    data, archive = (
-        Path(data or fastai_path("data")),
-        Path(archive or fastai_path("archive")),
-    )
+    It comes from the first of its mirrors that gives it. An interrupted download goes
+    on where it stopped. A set counts as there only when `is_whole` says so, and it
+    appears under its name whole or not at all. Raises `DataError`, naming every host
+    and its answer, when none of them gives it."""
+    from fastai.data.external import fastai_path  # takes its time
+
+    data = Path(data or fastai_path("data"))
+    archive = Path(archive or fastai_path("archive"))
     dest = data / source.folder
     if is_whole(dest, source.counts):
         return dest
-    for folder in (data, archive):
-        folder.mkdir(parents=True, exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True)
+    archive.mkdir(parents=True, exist_ok=True)
     answers = []
     with FileLock(data / f".{source.folder}.lock"):
         if is_whole(dest, source.counts):
@@ -210,19 +218,25 @@ def fetch(
             except (OSError, HTTPException, *_DAMAGED) as e:
                 answers.append(f"  {mirror.url}: {(str(e) or repr(e)).splitlines()[0]}")
     raise DataError(
-        "\n".join(
-            [
-                f"the {source.name} set is not whole in {dest}, and none of its hosts gave it:",
-                *answers,
-                "Check the network and run this again, or set TUTORIAL_DATA=sample to use drawn pictures in its place.",
-            ]
-        )
+        "\n".join([_NOT_WHOLE.format(source.name, dest), *answers, _WAYS_ON])
     )
 
 # %% ../nbs/01_data.ipynb #38b335d3
-_fastai_check = partial(
-    check, checks_module(fastai.data)
-)  # size and md5 of the first megabyte, from fastai's own table
+def _is_fastais(path, url):
+    "Is a file what fastai publishes at `url`? Its table has size and MD5 of the start."
+    import fastai.data  # takes its time
+    from fastdownload.core import check, checks_module
+
+    return check(checks_module(fastai.data), url, path)
+
+
+def _has_md5(path, md5):
+    from torchvision.datasets.utils import check_md5  # takes its time
+
+    return check_md5(path, md5)
+
+
+_PETS_URL = "https://s3.amazonaws.com/fast-ai-imageclas/oxford-iiit-pet.tgz"
 
 # Oxford-IIIT Pet and its hosts, for `fetch`.
 PETS = Source(
@@ -231,38 +245,44 @@ PETS = Source(
     {"images": 7390},
     (
         Mirror(
-            URLs.PETS,
-            partial(_fastai_check, URLs.PETS),
+            _PETS_URL,
+            partial(_is_fastais, url=_PETS_URL),
             lambda folder: folder / "oxford-iiit-pet",
         ),
         Mirror(
             "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz",
-            partial(check_md5, md5="5c4f3ee8e5d25df40f4fd59a7f44e54c"),
+            partial(_has_md5, md5="5c4f3ee8e5d25df40f4fd59a7f44e54c"),
         ),
     ),
 )
 
 # %% ../nbs/01_data.ipynb #0cd72dd4
 def pets() -> Path:  # flat folder of 7,390 pictures named `Breed_N.jpg`
-    """Oxford-IIIT Pet (Parkhi and others, 2012): 25 breeds of dogs and 12 of cats, about 200 pictures each, of many sizes.
+    """Oxford-IIIT Pet (Parkhi and others, 2012): 25 breeds of dogs and 12 of cats.
 
-    Cats' breeds begin with a capital letter, dogs' with a small one. Downloads 800 MB once; raises `DataError` when no host gives it."""
+    About 200 pictures each, of many sizes. Cats' breeds begin with a capital letter,
+    dogs' with a small one. Downloads 800 MB once; raises `DataError` when no host
+    gives it."""
+    from fastai.data.external import untar_data  # takes its time
+
     fetch(PETS)
-    return untar_data(URLs.PETS) / "images"
+    return untar_data(_PETS_URL) / "images"
 
 # %% ../nbs/01_data.ipynb #e3db68df
 def _binary_to_folders(
     folder,  # where cifar-10-binary.tar.gz was unpacked
 ) -> Path:  # the same pictures as fastai lays them out
-    "Write the records of CIFAR-10's binary batches, a label byte and 3x32x32 pixel bytes each, as `train/<class>/<i>_<class>.png` and `test/...`."
+    """Write the records of CIFAR-10's binary batches as PNG files.
+
+    A record is a label byte and 3x32x32 pixel bytes; the files are
+    `train/<class>/<i>_<class>.png` and `test/...`."""
     raw, out = folder / "cifar-10-batches-bin", folder / "cifar10"
     classes = (raw / "batches.meta.txt").read_text().split()
     for part, pattern in ("train", "data_batch_*.bin"), ("test", "test_batch.bin"):
         for c in classes:
             (out / part / c).mkdir(parents=True)
-        records = np.concatenate(
-            [np.fromfile(f, np.uint8) for f in sorted(raw.glob(pattern))]
-        ).reshape(-1, 1 + 3 * 32 * 32)
+        batches = [np.fromfile(f, np.uint8) for f in sorted(raw.glob(pattern))]
+        records = np.concatenate(batches).reshape(-1, 1 + 3 * 32 * 32)
         for i, (y, pixels) in enumerate(zip(records[:, 0], records[:, 1:])):
             im = Image.fromarray(pixels.reshape(3, 32, 32).transpose(1, 2, 0))
             im.save(out / part / classes[y] / f"{i}_{classes[y]}.png")
@@ -270,56 +290,60 @@ def _binary_to_folders(
     return out
 
 # %% ../nbs/01_data.ipynb #fb598139
-_classes = "airplane automobile bird cat deer dog frog horse ship truck".split()
+_CIFAR10_URL = "https://s3.amazonaws.com/fast-ai-sample/cifar10.tgz"
+_CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 # CIFAR-10 and its hosts, for `fetch`.
 CIFAR10 = Source(
     "cifar10",
     "cifar10",
-    {
-        f"{part}/{c}": n
-        for part, n in (("train", 5000), ("test", 1000))
-        for c in _classes
-    },
+    {f"train/{c}": 5000 for c in _CIFAR10_CLASSES}
+    | {f"test/{c}": 1000 for c in _CIFAR10_CLASSES},
     (
         Mirror(
-            URLs.CIFAR,
-            partial(_fastai_check, URLs.CIFAR),
+            _CIFAR10_URL,
+            partial(_is_fastais, url=_CIFAR10_URL),
             lambda folder: folder / "cifar10",
         ),
         Mirror(
             "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-            partial(check_md5, md5="c32a1d4ab5d03f1284b67883e8d87530"),
+            partial(_has_md5, md5="c32a1d4ab5d03f1284b67883e8d87530"),
             _binary_to_folders,
         ),
     ),
 )
 
 # %% ../nbs/01_data.ipynb #a487bf8e
-def cifar10() -> (
-    Path
-):  # folder with `train/<class>/*` (5,000 pictures a class) and `test/<class>/*` (1,000 a class)
-    """CIFAR-10 (Krizhevsky, 2009): 60,000 colour pictures of 32x32 pixels in 10 classes.
+def cifar10() -> Path:  # of `train/<class>/*` and `test/<class>/*`
+    """CIFAR-10 (Krizhevsky, 2009): 60,000 color pictures of 32x32 pixels in 10 classes.
 
-    Downloads 170 MB once; raises `DataError` when no host gives it."""
+    5,000 of each class are in `train`, 1,000 in `test`. Downloads 170 MB once; raises
+    `DataError` when no host gives it."""
+    from fastai.data.external import untar_data  # takes its time
+
     fetch(CIFAR10)
-    return untar_data(URLs.CIFAR)
+    return untar_data(_CIFAR10_URL)
 
 # %% ../nbs/01_data.ipynb #6ad3730c
-def digits() -> tuple[
-    np.ndarray, np.ndarray
-]:  # x: float32 (1797, 8, 8) in 0..1; y: int64 (1797,) in 0..9
-    "Handwritten digits of 8x8 grey pixels, as scikit-learn ships them (from the UCI repository): no network."
+def digits() -> tuple:  # x: float32 (1797, 8, 8) in 0..1; y: int64 (1797,) in 0..9
+    """Handwritten digits of 8x8 gray pixels, as scikit-learn ships them.
+
+    They come from the UCI repository, and need no network."""
+    from sklearn.datasets import load_digits  # takes its time
+
     d = load_digits()
     return (d.images / 16).astype(np.float32), d.target.astype(np.int64)
 
 # %% ../nbs/01_data.ipynb #1cc06423
-def _sample_tier() -> bool:  # does TUTORIAL_DATA ask for drawn pictures?
-    "Read `TUTORIAL_DATA`: unset or empty means the real sets, `sample` the drawn ones; anything else raises `ValueError`."
+def _wants_drawn() -> bool:  # does TUTORIAL_DATA ask for drawn pictures?
+    """Read `TUTORIAL_DATA`: empty means the real sets, `sample` the drawn ones.
+
+    Anything else raises `ValueError`."""
     tier = os.environ.get("TUTORIAL_DATA", "")
     if tier not in ("", "sample"):
         raise ValueError(
-            f"TUTORIAL_DATA is {tier!r}: set it to 'sample' for drawn pictures, or unset it for the real sets"
+            f"TUTORIAL_DATA is {tier!r}: set it to 'sample' for drawn pictures, "
+            "or unset it for the real sets"
         )
     return tier == "sample"
 
@@ -329,41 +353,43 @@ def load(
 ):  # what `pets`, `cifar10`, `digits` or `sample` returns
     """Get a data set by name.
 
-    With `TUTORIAL_DATA=sample` in the environment, drawn animals stand in for "pets" (a flat folder, 128x128 pixels) and for "cifar10"
-    (10 breeds in `train/` and `test/`, 32x32 pixels), and a printed line says so. Raises `ValueError` for a name it does not know."""
+    With `TUTORIAL_DATA=sample` in the environment, drawn animals stand in for "pets"
+    (a flat folder, 128x128 pixels) and for "cifar10" (10 breeds in `train/` and
+    `test/`, 32x32 pixels), and a printed line says so. Raises `ValueError` for a name
+    it does not know."""
     real = {"pets": pets, "cifar10": cifar10, "digits": digits, "sample": sample}
     drawn = {
         "pets": sample,
         "cifar10": partial(sample, n=2000, size=32, breeds=BREEDS[:10], test=500),
     }
     if name not in real:
-        near = get_close_matches(str(name).lower(), real, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(
-            f"no data set is called {name!r}: choose one of {', '.join(real)}{hint}"
+            f"no data set is called {name!r}: "
+            f"choose one of {', '.join(real)}{did_you_mean(name, real)}"
         )
-    if not (_sample_tier() and name in drawn):
+    if not (_wants_drawn() and name in drawn):
         return real[name]()
     print(f"TUTORIAL_DATA=sample: drawn animals stand in for {name}")
     return drawn[name]()
 
 # %% ../nbs/01_data.ipynb #34fd07fe
-def _lot(
+def _draw_lot(
     seed,  # of the split
     label,  # of the file
     name,  # of the file, without its folder
 ) -> bytes:  # what files of one class are ordered by
     "Draw a lot from seed, class and name alone, so that no other file can change it."
-    return hashlib.blake2b(
-        f"{seed}/{label}/{name}".encode(errors="surrogateescape")
-    ).digest()
+    text = f"{seed}/{label}/{name}"
+    return hashlib.blake2b(text.encode(errors="surrogateescape")).digest()
 
 # %% ../nbs/01_data.ipynb #76e951b3
 def _hold_out(
     groups,  # of positions, in the order of their lots
     valid,  # share to take
 ) -> list:  # positions taken
-    "Take groups while they fit into the share; from two groups on at least one is taken and one is left."
+    """Take groups while they fit into the share.
+
+    From two groups on at least one is taken and one is left."""
     if len(groups) < 2:
         return []
     n = sum(map(len, groups))
@@ -373,26 +399,41 @@ def _hold_out(
             taken += group
     return taken or min(groups, key=len)
 
+# %% ../nbs/01_data.ipynb #0f7feda5
+def _group_twins(
+    files,  # Paths
+    labels,  # class of each file
+) -> dict:  # position of the first file of a group -> positions of all files in it
+    "Groups of files that are the same byte for byte; most are of one file."
+    groups = {i: [i] for i in range(len(files))}
+    for group in twins(files):
+        first, *rest = sorted(group, key=lambda i: (labels[i], files[i].name, files[i]))
+        groups[first] = group
+        for i in rest:
+            del groups[i]
+    return groups
+
 # %% ../nbs/01_data.ipynb #0f7feda6
 def split(
     files,  # paths of the images
     labels,  # class of each file
     valid=0.2,  # share of each class to hold out, above 0 and below 1
     seed=42,  # another seed gives another split
-) -> tuple[
-    np.ndarray, np.ndarray
-]:  # positions in `files`, int64 and ascending: to train on; held out
-    """Split files into training and validation, class by class, with byte-identical files on one side.
+) -> tuple[np.ndarray, np.ndarray]:  # positions, int64 and ascending: train, held out
+    """Split files into training and validation, with equal files on one side.
 
-    A class gives round(valid*n) of its n files, at least one and never all; twins can make that inexact. A class of one file, or of nothing
-    but twins, stays in training. Twins with different labels count for the class that comes first. Which side a file falls on depends on
-    the seed and on names, labels and bytes in its own class: not on the order of `files`, not on their folder, not on other classes.
-    Raises `ValueError` for lengths that differ and for a share outside of 0..1, `TypeError` for a single path."""
+    Each class gives round(valid*n) of its n files, at least one and never all; twins,
+    files that are the same byte for byte, can make that inexact. A class of one file,
+    or of nothing but twins, stays in training. Twins with different labels count for
+    the class that comes first. Which side a file falls on depends on the seed and on
+    names, labels and bytes in its own class: not on the order of `files`, not on their
+    folder, not on other classes.
+
+    Raises `ValueError` for lengths that differ and for a share outside of 0..1,
+    `TypeError` for a single path."""
     refuse_one_path(files)
-    files, labels = (
-        [Path(f) for f in files],
-        [str(l) for l in np.asarray(list(labels)).tolist()],
-    )
+    files = [Path(f) for f in files]
+    labels = [str(label) for label in np.asarray(list(labels)).tolist()]
     if len(files) != len(labels):
         raise ValueError(
             f"{len(files)} files and {len(labels)} labels: give one label a file"
@@ -401,18 +442,11 @@ def split(
         raise ValueError(
             f"valid is {valid}: give the share to hold out, above 0 and below 1"
         )
-    groups = {i: [i] for i in range(len(files))}
-    for group in twins(files):
-        first, *rest = sorted(group, key=lambda i: (labels[i], files[i].name, files[i]))
-        groups[first] = group
-        for i in rest:
-            del groups[i]
-    classes = defaultdict(list)
+    groups, classes, held_out = _group_twins(files, labels), defaultdict(list), []
     for i in groups:
         classes[labels[i]].append(i)
-    held_out = []
     for label, members in classes.items():
-        members.sort(key=lambda i: (_lot(seed, label, files[i].name), files[i]))
+        members.sort(key=lambda i: (_draw_lot(seed, label, files[i].name), files[i]))
         held_out += _hold_out([groups[i] for i in members], valid)
     is_valid = np.isin(np.arange(len(files)), held_out)
     return np.flatnonzero(~is_valid), np.flatnonzero(is_valid)

@@ -25,13 +25,16 @@ from .data import split
 def breed_label(
     path,  # of a picture, named as in Pets: breed, underscore, number
 ) -> str:  # the breed, such as "Maine_Coon"
-    """Read the breed from the name of a picture. Its folder and its ending do not count.
+    """Read the breed from the name of a picture.
 
-    Raises `ValueError` for a name of another form."""
+    Its folder and its ending do not count. Raises `ValueError` for a name of another
+    form.
+    """
     found = re.fullmatch(r"(.+)_\d+", Path(path).stem)
     if not found:
         raise ValueError(
-            f"the name of {path} holds no breed: it has to be like Maine_Coon_12.jpg, the breed and a number. "
+            f"the name of {path} holds no breed: "
+            "it has to be like Maine_Coon_12.jpg, the breed and a number. "
             "Rename the file, leave it out, or give a get_y of your own"
         )
     return found[1]
@@ -41,11 +44,14 @@ def LeakAwareSplitter(
     get_y=breed_label,  # item -> its class
     valid=0.2,  # share of each class to hold out, above 0 and below 1
     seed=42,  # another seed gives another split
-) -> Callable:  # paths -> positions to train on, positions held out; for the `splitter` of a `DataBlock`
-    """Hold out a share of each class, with byte-identical files on one side: `split` in the form of fastai's splitters.
+) -> Callable:  # paths -> positions to train on, positions held out
+    """Hold out a share of each class, with byte-identical files on one side.
 
-    Moves no global generator of random numbers. The splitter raises `ValueError` when there are no items, when none can be held out, and
-    for a share outside of 0..1."""
+    This is `split` in the form of fastai's splitters, for the `splitter` of a
+    `DataBlock`. Moves no global generator of random numbers. The splitter raises
+    `ValueError` when there are no items, when none can be held out, and for a share
+    outside of 0..1.
+    """
 
     def splitter(items):
         if not len(items):
@@ -55,8 +61,8 @@ def LeakAwareSplitter(
         train, held_out = split(items, [get_y(f) for f in items], valid, seed)
         if not len(held_out):
             raise ValueError(
-                "no item can be held out, since each class has a single file, or only copies of one: "
-                "add pictures, or check get_y"
+                "no item can be held out, since each class has a single file, "
+                "or only copies of one: add pictures, or check get_y"
             )
         return train.tolist(), held_out.tolist()
 
@@ -68,32 +74,32 @@ def bad_items(
     get_y=breed_label,  # path -> its class
     vocab=None,  # the classes that may occur; None: any
 ) -> pd.DataFrame:  # a row for each bad file: file (inside `folder`) and reason
-    """Find, before training, what would stop it: files that are no whole picture, and files whose class cannot be read or is unknown.
+    """Find, before training, what would stop it.
 
-    Decodes every file. Never raises for a file or its label; for the folder, as `verify_images` does."""
+    These are files that are no whole picture, and files whose class cannot be read or
+    is unknown. Decodes every file. Never raises for a file or its label; for the
+    folder, as `verify_images` does.
+    """
 
     def fault(file):
         try:
             y = get_y(Path(folder).expanduser() / file)
         except Exception as e:
             return f"no class: {e}"
-        return (
-            ""
-            if vocab is None or y in vocab
-            else f"its class {y!r} is not in the vocabulary"
-        )
+        if vocab is None or y in vocab:
+            return ""
+        return f"its class {y!r} is not in the vocabulary"
 
     table = verify_images(folder)[["file", "reason"]]
-    table = table.assign(
-        reason=[reason or fault(file) for file, reason in table.itertuples(index=False)]
-    )
+    reasons = [reason or fault(file) for file, reason in table.itertuples(index=False)]
+    table = table.assign(reason=reasons)
     return table[table.reason != ""].reset_index(drop=True)
 
 # %% ../nbs/07_datablock.ipynb #db056
 def breed_block(
     size=160,  # side of the pictures that the network gets, in pixels
-    presize=None,  # side of the squares that are augmented, `size` or more; None: a quarter more than `size`
-    stats=imagenet_stats,  # (means, standard deviations) of red, green and blue that the body was trained with
+    presize=None,  # side of the squares that are augmented; None: a quarter more
+    stats=imagenet_stats,  # (means, standard deviations) that the body was trained with
     get_items=image_files,  # source -> paths
     get_y=breed_label,  # path -> its class
     valid=0.2,  # share of each class to hold out, above 0 and below 1
@@ -101,26 +107,31 @@ def breed_block(
     vocab=None,  # the classes; None: those of the training pictures
     **kwargs,  # for `aug_transforms`, such as `flip_vert=True`
 ) -> DataBlock:  # its source is a folder of pictures
-    """Describe pictures of breeds for fastai: a split without leaks, presizing, augmentation in training, and the body's normalisation.
+    """Describe pictures of breeds for fastai.
 
-    Raises `ValueError` for sizes and statistics that cannot be. When the block is used, it raises what `LeakAwareSplitter` and `get_y` raise,
-    and `ValueError` when all pictures are of one class and no `vocab` is given."""
+    The block splits without leaks, presizes, augments in training, and normalises as
+    the body wants it. `presize` is `size` or more. `stats` are those of red, green and
+    blue.
+
+    Raises `ValueError` for sizes and statistics that cannot be. When the block is used,
+    it raises what `LeakAwareSplitter` and `get_y` raise, and `ValueError` when all
+    pictures are of one class and no `vocab` is given.
+    """
     if not isinstance(size, int) or size < 1:
         raise ValueError(
-            f"size is {size!r}: give the side of the pictures in pixels, such as size=160"
+            f"size is {size!r}: "
+            "give the side of the pictures in pixels, such as size=160"
         )
     presize = size + size // 4 if presize is None else presize
     if not isinstance(presize, int) or presize < size:
         raise ValueError(
-            f"presize is {presize!r} and size is {size}: pictures are cut from larger ones, so give a whole number from {size} up"
+            f"presize is {presize!r} and size is {size}: "
+            f"pictures are cut from larger ones, so give a whole number from {size} up"
         )
-    if (
-        not isinstance(stats, (tuple, list))
-        or [np.shape(s) for s in stats] != [(3,), (3,)]
-        or min(stats[1]) <= 0
-    ):
+    if not _are_stats(stats):
         raise ValueError(
-            f"stats are {stats}: give three means and three standard deviations above 0, such as imagenet_stats"
+            f"stats are {stats}: give three means and "
+            "three standard deviations above 0, such as imagenet_stats"
         )
     split_items = LeakAwareSplitter(get_y, valid, seed)
 
@@ -128,18 +139,24 @@ def breed_block(
         classes = {get_y(f) for f in items}
         if len(classes) == 1 and vocab is None:
             raise ValueError(
-                f"all pictures are of one class, {classes.pop()!r}, and a classifier needs two: check the source and get_y"
+                f"all pictures are of one class, {classes.pop()!r}, "
+                "and a classifier needs two: check the source and get_y"
             )
         return split_items(items)
 
+    augment = aug_transforms(**{"size": size, "min_scale": 0.75} | kwargs)
     return DataBlock(
         blocks=(ImageBlock, CategoryBlock(vocab=vocab)),
         get_items=get_items,
         get_y=get_y,
         splitter=splitter,
         item_tfms=Resize(presize),
-        batch_tfms=[
-            *aug_transforms(**{"size": size, "min_scale": 0.75} | kwargs),
-            Normalize.from_stats(*stats),
-        ],
+        batch_tfms=[*augment, Normalize.from_stats(*stats)],
     )
+
+
+def _are_stats(stats):
+    "Whether these are three means and three standard deviations above 0."
+    if not isinstance(stats, (tuple, list)):
+        return False
+    return [np.shape(s) for s in stats] == [(3,), (3,)] and min(stats[1]) > 0

@@ -35,9 +35,10 @@ _all_ = [StateDiff, load_weights, read_weights, save_weights, state_diff]
 
 # %% ../nbs/04_modules.ipynb #m050
 class SmallNet(nn.Module):
-    """Three convolutions (`body`) and two linear layers (`head`): float images (bs, n_in, h, w) to logits (bs, n_out).
+    """Three convolutions (`body`) and two linear layers (`head`).
 
-    Any height and width from 5 pixels up will do, since the body ends in an average over all positions.
+    Takes float images (bs, n_in, h, w) to logits (bs, n_out). Any height and width from
+    5 pixels up will do, since the body ends in an average over all positions.
     """
 
     def __init__(
@@ -71,104 +72,90 @@ class SmallNet(nn.Module):
 def n_params(
     model: nn.Module,  # the model or a part of it
     trainable: bool
-    | None = None,  # True: only those that get gradients; False: only frozen ones; None: all
+    | None = None,  # True: those with gradients; False: frozen; None: all
 ) -> int:  # how many numbers
-    "Count the numbers in the parameters of `model`. A parameter that is used in several places counts once."
-    return sum(
-        p.numel() for p in model.parameters() if trainable in (None, p.requires_grad)
-    )
+    """Count the numbers in the parameters of `model`.
+
+    A parameter that is used in several places counts once.
+    """
+    counted = [p for p in model.parameters() if trainable in (None, p.requires_grad)]
+    return sum(p.numel() for p in counted)
 
 # %% ../nbs/04_modules.ipynb #m084
 def record_shapes(
     model: nn.Module,  # any model; afterwards it is as it was before
     *inputs,  # what `model` is called with, on the model's device
 ) -> pd.DataFrame:  # a row a call, in order: name, kind, input, output, params
-    """Run `model` once and list the layers that it calls, with their shapes and parameter counts.
+    """Run `model` once and list the layers that it calls, with shapes and counts.
 
-    The run is in evaluation mode and without gradients. The hooks are removed and the modes put back, also after an error,
-    which is passed on. A layer has no children or has parameters of its own; one that is called twice has two rows.
-    `input` and `output` are shapes, nested where a layer takes or gives several tensors. `params` counts a parameter in the
-    row that uses it first, so that the column never counts a shared one twice.
+    The run is in evaluation mode and without gradients. The hooks are removed and the
+    modes put back, also after an error, which is passed on. A layer has no children or
+    has parameters of its own; one that is called twice has two rows. `input` and
+    `output` are shapes, nested where a layer takes or gives several tensors. `params`
+    counts a parameter in the row that uses it first, so that the column never counts a
+    shared one twice.
     """
     rows, counted = [], set()
 
     def record(name, module, args, kwargs, output):
-        params = [p for p in module.parameters(recurse=False) if p not in counted]
-        counted.update(params)
+        new = [p for p in module.parameters(recurse=False) if p not in counted]
+        counted.update(new)
         given = (*args, *kwargs.values())
-        rows.append(
-            (
-                name,
-                type(module).__name__,
-                shape_of(given[0] if len(given) == 1 else given),
-                shape_of(output),
-                sum(p.numel() for p in params),
-            )
-        )
+        input_shape = shape_of(given[0] if len(given) == 1 else given)
+        count = sum(p.numel() for p in new)
+        rows.append((name, type(module).__name__, input_shape, shape_of(output), count))
 
     with ExitStack() as undo, torch.no_grad():
         for name, module in model.named_modules():
             undo.callback(setattr, module, "training", module.training)
             if not list(module.children()) or list(module.parameters(recurse=False)):
-                hook = module.register_forward_hook(
-                    partial(record, name), with_kwargs=True
-                )
-                undo.callback(hook.remove)
+                hook = partial(record, name)
+                handle = module.register_forward_hook(hook, with_kwargs=True)
+                undo.callback(handle.remove)
         model.eval()
         model(*inputs)
     return pd.DataFrame(rows, columns=["name", "kind", "input", "output", "params"])
 
 # %% ../nbs/04_modules.ipynb #m089
 def plot_shapes(
-    shapes: pd.DataFrame,  # from `record_shapes`, for a model whose layers give (bs, channels, h, w) or (bs, features)
+    shapes: pd.DataFrame,  # from `record_shapes`
     ax: plt.Axes | None = None,  # where to draw; None: a new figure
 ) -> plt.Axes:
-    "Draw each output as a box: its height is the side in pixels, its width grows with the logarithm of the channels."
+    """Draw each output as a box.
+
+    Its height is the side in pixels, its width grows with the logarithm of the
+    channels. The layers have to give (bs, channels, h, w) or (bs, features).
+    """
     ax = ax or plt.subplots(figsize=(7.5, 3.6))[1]
-    boxes = [
-        ("input", None, shapes.input[0]),
-        *zip(shapes.name, shapes.kind, shapes.output, strict=True),
-    ]
+    names = ["input", *shapes.name]
+    outputs = [shapes.input[0], *shapes.output]
     colors = {kind: f"C{i}" for i, kind in enumerate(shapes.kind.unique())}
-    widest = np.log2(1 + max(shape[1] for _, _, shape in boxes))
-    for i, (_, kind, (_, channels, *sides)) in enumerate(boxes):
+    fills = [plt.rcParams["text.color"], *shapes.kind.map(colors)]
+    widest = np.log2(1 + max(shape[1] for shape in outputs))
+    for i, ((_, channels, *sides), fill) in enumerate(zip(outputs, fills, strict=True)):
         side = sides[0] if sides else 1
         width, height = 0.9 * np.log2(1 + channels) / widest, max(side, 2)
-        ax.bar(
-            i,
-            height,
-            width,
-            bottom=-height / 2,
-            color=colors.get(kind, plt.rcParams["text.color"]),
-        )
+        ax.bar(i, height, width, bottom=-height / 2, color=fill)
         label = "\n".join([str(channels), "×".join(map(str, sides))]).strip()
         ax.text(i, side / 2 + 3, label, ha="center", va="bottom", fontsize=7)
-    ax.set_xticks(
-        range(len(boxes)), [name.split(".")[-1] for name, _, _ in boxes], rotation=60
-    )
-    ax.set(
-        yticks=[],
-        ylabel="height: side in pixels",
-        xlabel="width: channels, logarithmic",
-    )
+    last_parts = [name.split(".")[-1] for name in names]
+    ax.set_xticks(range(len(names)), last_parts, rotation=60)
+    ax.set(yticks=[], ylabel="height: side in pixels")
+    ax.set_xlabel("width: channels, logarithmic")
     ax.spines[:].set_visible(False)
-    ax.legend(
-        [plt.Rectangle((0, 0), 1, 1, color=c) for c in colors.values()],
-        colors,
-        fontsize=8,
-        ncols=3,
-        loc="upper right",
-    )
+    patches = [plt.Rectangle((0, 0), 1, 1, color=c) for c in colors.values()]
+    ax.legend(patches, colors, fontsize=8, ncols=3, loc="upper right")
     return ax
 
 # %% ../nbs/04_modules.ipynb #m105
 def freeze(
     model: nn.Module,  # the model or the part of it to freeze
 ) -> nn.Module:  # the same object
-    """Switch the gradients of all parameters off and forget those that are there, so that no optimizer moves them.
+    """Switch the gradients of all parameters off, so that no optimizer moves them.
 
-    This is about parameters. In training mode the running statistics of batch norm still move: put those layers in
-    evaluation mode too, if they have to stay.
+    Gradients that are there are forgotten. This is about parameters: in training mode
+    the running statistics of batch norm still move. Put those layers in evaluation mode
+    too, if they have to stay.
     """
     model.requires_grad_(False)
     model.zero_grad(set_to_none=True)
@@ -184,16 +171,18 @@ def unfreeze(
 # %% ../nbs/04_modules.ipynb #m131
 def rename_keys(
     state: Mapping,  # a state dict; it is left as it is
-    rules,  # pairs (pattern, replacement) for `re.sub`, or a dict of them; each works on what the one before it made
+    rules,  # pairs (pattern, replacement) for `re.sub`, or a dict of them
 ) -> dict:  # the same tensors in the same order under their new names
-    """Rename the keys of a state dict by regular expressions, to load a checkpoint whose names differ.
+    """Rename keys by regular expressions, to load a checkpoint whose names differ.
 
-    Raises ValueError if two keys become the same (it names them) or if a rule is not a regular expression, and
-    TypeError if `state` is no dictionary.
+    Each rule works on what the one before it made. Raises ValueError if two keys become
+    the same (it names them) or if a rule is not a regular expression, and TypeError if
+    `state` is no dictionary.
     """
     if not isinstance(state, Mapping):
         raise TypeError(
-            f"expected a state dict, got {type(state).__name__}: give model.state_dict()"
+            f"expected a state dict, got {type(state).__name__}: "
+            "give model.state_dict()"
         )
     rules = list(rules.items() if isinstance(rules, Mapping) else rules)
     renamed, origin = {}, {}

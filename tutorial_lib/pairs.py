@@ -6,6 +6,7 @@
 __all__ = ['PairSampler', 'DrawPairs', 'PairLabel', 'ImagePair', 'EachImage', 'PairDL', 'ToPair', 'PairBlock', 'UnpackPair']
 
 # %% ../nbs/08_pairs.ipynb #pr7054
+import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -25,90 +26,99 @@ from .core.files import twins
 from .core.images import read_images
 
 # %% ../nbs/08_pairs.ipynb #pr7073
-class PairSampler:
-    """Draw a partner for each of n images: from its own class with probability `p_same`, else from another class.
+_TWO_LABELS = (
+    "{} and {} are the same byte for byte, and have the labels {} and {}: "
+    "leave one of them out"
+)
 
-    Every image of the own class is equally likely, except for the image itself and its twins, which are never drawn. So is every other
-    class, and then every image in it. An image whose class has no other content is always in a "different" pair. Memory and time of a
-    draw are linear in n."""
+
+class PairSampler:
+    """Draw a partner for each of n images: of its own class, or of another one.
+
+    With probability `p_same` it comes from the own class. Every image of the own class
+    is equally likely, except for the image itself and its twins, which are never drawn.
+    So is every other class, and then every image in it. An image whose class has no
+    other content is always in a "different" pair. Memory and time of a draw are linear
+    in n.
+    """
 
     def __init__(
         self,
         labels,  # class of each image, (n,)
         p_same=0.5,  # probability of a "same" pair, from 0 to 1
-        contents=None,  # (n,): equal values mark twins, images that are the same byte for byte; None: there are none
+        contents=None,  # (n,): equal values mark twins; None: there are none
     ):
-        """Raises `ValueError` for fewer than two classes, for a probability outside of 0..1, for twins with two labels, and where `p_same` is
-        above 0 and there is no "same" pair."""
-        classes, self.label, self.size = np.unique(
-            np.asarray(labels), return_inverse=True, return_counts=True
-        )
+        """Twins are images that are the same byte for byte.
+
+        Raises `ValueError` for fewer than two classes, for a probability outside of
+        0..1, for twins with two labels, and where `p_same` is above 0 and there is no
+        "same" pair.
+        """
+        counted = dict(return_inverse=True, return_counts=True)
+        classes, self.label, self.size = np.unique(np.asarray(labels), **counted)
         n = len(self.label)
         if not n:
             raise ValueError("there are no images: is the list empty?")
         if len(classes) < 2:
             raise ValueError(
-                f"all {n} images are of one class ({classes[0]!s}): pairs need two classes or more"
+                f"all {n} images are of one class ({classes[0]!s}): "
+                "pairs need two classes or more"
             )
         if not 0 <= p_same <= 1:
             raise ValueError(f"p_same is {p_same}: give a probability from 0 to 1")
         contents = np.arange(n) if contents is None else np.asarray(contents)
         if contents.shape != (n,):
             raise ValueError(
-                f"there are {n} labels, but contents have shape {contents.shape}: give one value for each image"
+                f"there are {n} labels, but contents have shape {contents.shape}: "
+                "give one value for each image"
             )
-        _, content, n_twin = np.unique(
-            contents, return_inverse=True, return_counts=True
-        )
+        _, content, n_twin = np.unique(contents, **counted)
         self.order = np.lexsort((content, self.label))
         first = np.full(len(n_twin), n)
         np.minimum.at(first, content[self.order], np.arange(n))
         original = self.order[first[content]]
         for i in np.flatnonzero(self.label != self.label[original])[:1]:
-            a, b = (classes[self.label[k]] for k in (original[i], i))
-            raise ValueError(
-                f"images {original[i]} and {i} are the same byte for byte, and have the labels {a!s} and {b!s}: "
-                "leave one of them out"
-            )
-        self.p_same, self.n_twin, self.start = (
-            p_same,
-            n_twin[content],
-            self.size.cumsum() - self.size,
-        )
-        self.first, self.n_same = (
-            first[content] - self.start[self.label],
-            self.size[self.label] - self.n_twin,
-        )
+            twin = original[i]
+            two_labels = classes[self.label[[twin, i]]]
+            raise ValueError(_TWO_LABELS.format(f"images {twin}", i, *two_labels))
+        self.p_same = p_same
+        self.n_twin = n_twin[content]
+        self.start = self.size.cumsum() - self.size
+        self.first = first[content] - self.start[self.label]
+        self.n_same = self.size[self.label] - self.n_twin
         if p_same > 0 and not self.n_same.any():
             raise ValueError(
-                "no class has two different images, so there is no pair of one class: add images, or set p_same=0 "
-                f"(it is {p_same})"
+                "no class has two different images, so there is no pair of one class: "
+                f"add images, or set p_same=0 (it is {p_same})"
             )
 
     def draw(
         self,
         seed,  # a whole number, or a list of them; equal seeds give equal draws
-    ):  # position of each image's partner, int64 (n,); is it of the same class?, bool (n,)
+    ):  # position of each partner, int64 (n,); is it of the same class?, bool (n,)
         "Draw a partner for every image at once."
         rng = np.random.default_rng(seed)
         n = len(self.label)
         same = (rng.random(n) < self.p_same) & (self.n_same > 0)
         other = rng.integers(len(self.size) - 1, size=n)
         label = np.where(same, self.label, other + (other >= self.label))
-        place = (rng.random(n) * np.where(same, self.n_same, self.size[label])).astype(
-            np.int64
-        )
+        n_place = np.where(same, self.n_same, self.size[label])
+        place = (rng.random(n) * n_place).astype(np.int64)
         place += np.where(same & (place >= self.first), self.n_twin, 0)
         return self.order[self.start[label] + place], same
 
 # %% ../nbs/08_pairs.ipynb #pr7031
 class DrawPairs(Transform):
-    """A transform from a file to the two files of a pair, for `get_x` of a `DataBlock`. `PairLabel` is its partner, for `get_y`.
+    """A transform from a file to the two files of a pair, for a `DataBlock`.
 
-    It learns from the `DataBlock` which files are for training. Their pairs are drawn anew whenever `PairDL` starts an epoch: those of epoch
-    k follow from `seed` and k alone. All other pairs are drawn once, from `valid_seed`. No pair has files of two parts, and none has twins.
-    `partner` is the position in `files` of each file's partner, `same` whether both are of one class. To set it up for other files forgets
-    the first ones, so give each `DataBlock` its own."""
+    It is for `get_x`; `PairLabel` is its partner, for `get_y`. It learns from the
+    `DataBlock` which files are for training. Their pairs are drawn anew whenever
+    `PairDL` starts an epoch: those of epoch k follow from `seed` and k alone. All other
+    pairs are drawn once, from `valid_seed`. No pair has files of two parts, and none
+    has twins. `partner` is the position in `files` of each file's partner, `same`
+    whether both are of one class. To set it up for other files forgets the first ones,
+    so give each `DataBlock` its own.
+    """
 
     def __init__(
         self,
@@ -118,65 +128,73 @@ class DrawPairs(Transform):
         valid_seed=42,  # of the validation pairs
     ):
         super().__init__()
-        self.label_func, self.p_same, self.seed, self.valid_seed = (
-            label_func,
-            p_same,
-            seed,
-            valid_seed,
-        )
+        self.label_func = label_func
+        self.p_same = p_same
+        self.seed = seed
+        self.valid_seed = valid_seed
 
     def setup(
         self,
-        items=None,  # a `TfmdLists` with its `splits`, which a `DataBlock` gives; a plain list is one part
+        items=None,  # a `TfmdLists` with its `splits`; a plain list is one part
         train_setup=False,  # not used: pairs are drawn in every part
     ):
-        """Draw the first pairs. Raises `ValueError`, naming file or part, for a file that is listed twice or in two parts, for twins with two
-        labels, and for what `PairSampler` refuses in a part; `FileNotFoundError` for a file that is not there."""
+        """Draw the first pairs. A `DataBlock` gives the `items`.
+
+        Raises `ValueError`, naming file or part, for a file that is listed twice or in
+        two parts, for twins with two labels, and for what `PairSampler` refuses in a
+        part; `FileNotFoundError` for a file that is not there.
+        """
         self.files = list(getattr(items, "items", items))
         self.position = {f: i for i, f in enumerate(self.files)}
+        for i, f in enumerate(self.files):
+            if self.position[f] != i:
+                raise ValueError(f"{f} is listed twice: list each file once")
         n = len(self.files)
-        for i in (i for i, f in enumerate(self.files) if self.position[f] != i):
-            raise ValueError(f"{self.files[i]} is listed twice: list each file once")
-        labels, contents = (
-            np.array([self.label_func(f) for f in self.files]),
-            np.arange(n),
-        )
-        for group in twins(self.files):
-            contents[group] = group[0]
-            for i in (i for i in group if labels[i] != labels[group[0]]):
-                raise ValueError(
-                    f"{self.files[group[0]]} and {self.files[i]} are the same byte for byte, and have the labels "
-                    f"{labels[group[0]]!s} and {labels[i]!s}: leave one of them out"
-                )
-        self.part, self.partner, self.same = (
-            np.full(n, -1),
-            np.full(n, -1),
-            np.zeros(n, bool),
-        )
+        labels = np.array([self.label_func(f) for f in self.files])
+        contents = self._find_twins(labels)
+        self.part = np.full(n, -1)
+        self.partner = np.full(n, -1)
+        self.same = np.zeros(n, bool)
         self.parts, self.epoch = [], 0
         for k, split in enumerate(getattr(items, "splits", [range(n)])):
-            members = np.arange(n)[
-                split if isinstance(split, slice) else np.array(list(split), np.int64)
-            ]
+            if not isinstance(split, slice):
+                split = np.array(list(split), np.int64)
+            members = np.arange(n)[split]
             for i in members[self.part[members] >= 0][:1]:
                 raise ValueError(
                     f"{self.files[i]} is in two parts of the split: give it to one"
                 )
             self.part[members] = k
-            try:
-                self.parts.append(
-                    (
-                        members,
-                        PairSampler(labels[members], self.p_same, contents[members])
-                        if len(members)
-                        else None,
-                    )
-                )
-            except ValueError as e:
-                raise ValueError(
-                    f"{('training', 'validation')[k] if k < 2 else f'split {k}'}: {e}"
-                ) from None
+            sampler = self._make_sampler(k, labels[members], contents[members])
+            self.parts.append((members, sampler))
             self._draw(k, [self.valid_seed, k] if k else [self.seed, 0])
+
+    def _find_twins(
+        self,
+        labels,  # class of each file
+    ):  # a number for each file, equal for twins
+        contents = np.arange(len(self.files))
+        for first, *others in twins(self.files):
+            for i in others:
+                contents[i] = first
+                if labels[i] != labels[first]:
+                    two = self.files[first], self.files[i], labels[first], labels[i]
+                    raise ValueError(_TWO_LABELS.format(*two))
+        return contents
+
+    def _make_sampler(
+        self,
+        k,  # which part
+        labels,  # class of each file in it
+        contents,  # a number for each file in it, equal for twins
+    ):  # None: the part is empty
+        if not len(labels):
+            return None
+        try:
+            return PairSampler(labels, self.p_same, contents)
+        except ValueError as e:
+            part = ("training", "validation")[k] if k < 2 else f"split {k}"
+            raise ValueError(f"{part}: {e}") from None
 
     def _draw(
         self,
@@ -201,8 +219,8 @@ class DrawPairs(Transform):
         i = self.position.get(file)
         if i is None or self.part[i] < 0:
             raise ValueError(
-                f"{file} has no partner: it is not among the files that pairs were drawn from. "
-                "Give two files, such as (file1, file2)"
+                f"{file} has no partner: it is not among the files that pairs were "
+                "drawn from. Give two files, such as (file1, file2)"
             )
         return i
 
@@ -239,29 +257,33 @@ class PairLabel(Transform):
 
 # %% ../nbs/08_pairs.ipynb #pr7035
 class ImagePair(fastuple):
-    "Two images as one item of a `DataBlock`: of type `PILImage`, later `TensorImage`; in a batch each is (bs, 3, h, w)."
+    """Two images as one item of a `DataBlock`.
+
+    They are of type `PILImage`, later `TensorImage`. In a batch each is (bs, 3, h, w).
+    """
 
     @classmethod
     def create(
         cls,
         pair,  # two images: files, arrays (h, w, 3), or images
     ):
-        """Read two images, turned as their EXIF data say, in RGB. Raises `ValueError` where there are not two, and, naming it, for a file that
-        cannot be decoded; `FileNotFoundError` for a file that is not there."""
+        """Read two images, turned as their EXIF data say, in RGB.
+
+        Raises `ValueError` where there are not two, and, naming it, for a file that
+        cannot be decoded; `FileNotFoundError` for a file that is not there.
+        """
         try:
             first, second = (pair,) if isinstance(pair, str) else pair
         except (TypeError, ValueError):
             raise ValueError(
-                f"a pair is made from two images, such as (file1, file2), not from {pair!r}"
+                "a pair is made from two images, such as (file1, file2), "
+                f"not from {pair!r}"
             ) from None
-        return cls(
-            *(
-                PILImage.create(
-                    read_images([im])[0] if isinstance(im, (str, Path)) else im
-                )
-                for im in (first, second)
-            )
-        )
+
+        def read(im):
+            return read_images([im])[0] if isinstance(im, (str, Path)) else im
+
+        return cls(PILImage.create(read(first)), PILImage.create(read(second)))
 
     @property
     def shape(self):  # of the first image, and of the second
@@ -280,14 +302,12 @@ class ImagePair(fastuple):
         ax = plt.subplots(figsize=figsize or (4, 2.1))[1] if ctx is None else ctx
         left, gap = 0, 0.03
         for im in self:
-            im = (
-                im.cpu().movedim(0, -1).numpy()
-                if isinstance(im, torch.Tensor)
-                else np.asarray(im)
-            )
-            im = im.clip(0, 1 if im.dtype.kind == "f" else 255)
-            width = im.shape[1] / im.shape[0]
-            ax.imshow(im, extent=(left, left + width, 0, 1))
+            if isinstance(im, torch.Tensor):
+                im = im.cpu().movedim(0, -1).numpy()
+            pixels = np.asarray(im)
+            pixels = pixels.clip(0, 1 if pixels.dtype.kind == "f" else 255)
+            width = pixels.shape[1] / pixels.shape[0]
+            ax.imshow(pixels, extent=(left, left + width, 0, 1))
             left += width + gap
         ax.set(xlim=(-2 * gap, left + gap), ylim=(0, 1))
         ax.axis("off")
@@ -297,7 +317,10 @@ class ImagePair(fastuple):
 
 # %% ../nbs/08_pairs.ipynb #pr7044
 class EachImage(Transform):
-    "Call a random transform once for each image of an `ImagePair`. Labels and other parts of the sample go with the first image."
+    """Call a random transform once for each image of an `ImagePair`.
+
+    Labels and other parts of the sample go with the first image.
+    """
 
     def __init__(
         self,
@@ -323,35 +346,37 @@ class EachImage(Transform):
         is_pair = [isinstance(o, ImagePair) for o in b]
         if not any(is_pair):
             return self.tfm(b, **kwargs)
-        first = self.tfm(tuple(o[0] if p else o for o, p in zip(b, is_pair)), **kwargs)
-        second = iter(self.tfm(tuple(o[1] for o, p in zip(b, is_pair) if p), **kwargs))
-        return tuple(
-            ImagePair(o, next(second)) if p else o for o, p in zip(first, is_pair)
-        )
+        first = tuple(o[0] if p else o for o, p in zip(b, is_pair))
+        second = tuple(o[1] for o, p in zip(b, is_pair) if p)
+        first = self.tfm(first, **kwargs)
+        second = iter(self.tfm(second, **kwargs))
+        both = [ImagePair(o, next(second)) if p else o for o, p in zip(first, is_pair)]
+        return tuple(both)
 
     def decode(self, b, **kwargs):
         return self.tfm.decode(b, **kwargs)
 
 # %% ../nbs/08_pairs.ipynb #pr7019
 class PairDL(TfmdDL):
-    """A data loader for pairs, each an `ImagePair`: each image gets its own random augmentation, and training pairs are drawn anew when an epoch starts.
+    """A data loader for pairs, each an `ImagePair`.
 
-    Only transforms that it is given when it is made are wrapped in `EachImage`, not those that `add_tfms` adds later."""
+    Each image gets its own random augmentation, and training pairs are drawn anew when
+    an epoch starts. Only transforms that it is given when it is made are wrapped in
+    `EachImage`, not those that `add_tfms` adds later.
+    """
 
     def __init__(
         self,
         dataset,  # of a `DataBlock`
         **kwargs,  # as for `TfmdDL`
     ):
+
+        def wrap(tfm):
+            return EachImage(tfm) if isinstance(tfm, RandTransform) else tfm
+
         for name in "after_item", "after_batch":
             pipeline = Pipeline(kwargs.get(name))
-            kwargs[name] = Pipeline(
-                [
-                    EachImage(f) if isinstance(f, RandTransform) else f
-                    for f in pipeline.fs
-                ],
-                pipeline.split_idx,
-            )
+            kwargs[name] = Pipeline(map(wrap, pipeline.fs), pipeline.split_idx)
         super().__init__(dataset, **kwargs)
 
     def before_iter(self):
@@ -359,13 +384,10 @@ class PairDL(TfmdDL):
         super().before_iter()
         if getattr(self.dataset, "split_idx", None) != 0:
             return
-        for f in (
-            f
-            for tl in getattr(self.dataset, "tls", ())
-            for f in tl.tfms.fs
-            if isinstance(f, DrawPairs)
-        ):
-            f.next_epoch()
+        for tl in getattr(self.dataset, "tls", ()):
+            for tfm in tl.tfms.fs:
+                if isinstance(tfm, DrawPairs):
+                    tfm.next_epoch()
 
 # %% ../nbs/08_pairs.ipynb #pr7049
 class ToPair(ItemTransform):
@@ -391,9 +413,8 @@ def _axes(
     if ctxs is not None:
         return ctxs
     ncols = min(ncols, n)
-    return get_grid(
-        n, ncols=ncols, figsize=figsize or (2.5 * ncols, 1.6 * -(-n // ncols))
-    )
+    nrows = math.ceil(n / ncols)
+    return get_grid(n, ncols=ncols, figsize=figsize or (2.5 * ncols, 1.6 * nrows))
 
 
 @show_batch.dispatch
@@ -412,28 +433,26 @@ def _show_pair_results(
     x: ImagePair, y, samples, outs, ctxs=None, max_n=9, figsize=None, ncols=3, **kwargs
 ):
     samples = samples[:max_n]
-    ctxs = _axes(
-        len(samples),
-        ctxs,
-        figsize or (2.5 * ncols, 1.8 * -(-len(samples) // ncols)),
-        ncols,
-    )
+    nrows = math.ceil(len(samples) / ncols)
+    figsize = figsize or (2.5 * ncols, 1.8 * nrows)
+    ctxs = _axes(len(samples), ctxs, figsize, ncols)
     for ax, (pair, label), (pred, *_) in zip(ctxs, samples, outs):
-        wrong = str(pred) != str(label)
-        pair.show(
-            ax,
-            title=f"{pred}\nis {label}" if wrong else str(pred),
-            color="C1" if wrong else None,
-        )
+        if str(pred) == str(label):
+            pair.show(ax, title=str(pred))
+        else:
+            pair.show(ax, title=f"{pred}\nis {label}", color="C1")
     return ctxs
 
 # %% ../nbs/08_pairs.ipynb #pr7053
 class UnpackPair(Callback):
-    "Call the model with the two images of a pair as two arguments: `forward(x1, x2)` in place of `forward(pair)`."
+    "Call the model with the two images of a pair: `forward(x1, x2)`."
 
-    order = 5  # after callbacks that keep the inputs (0), before the one that takes off fastai's types (9)
+    # after callbacks that keep the inputs (0),
+    # before the one that takes off fastai's types (9)
+    order = 5
 
     def before_batch(self):
-        self.learn.xb = tuple(
-            im for x in self.xb for im in (x if isinstance(x, ImagePair) else (x,))
-        )
+        images = []
+        for x in self.xb:
+            images += x if isinstance(x, ImagePair) else [x]
+        self.learn.xb = tuple(images)

@@ -45,64 +45,75 @@ def _name(
     "Raises `TypeError` for what is no such function."
     if not callable(arch) or not hasattr(arch, "__name__"):
         raise TypeError(
-            f"arch is {type(arch).__name__}: give the function that makes the network, such as resnet34"
+            f"arch is {type(arch).__name__}: give the function that makes the network, "
+            "such as resnet34"
         )
     return arch.__name__
 
 # %% ../nbs/09_siamese.ipynb #si051
 class Encoder(nn.Module):
-    """The body of a network, and the maximum and the mean of each of its channels: an encoding of `n_out` numbers for each image.
+    """The body of a network, and the maximum and the mean of each of its channels.
 
-    In evaluation it looks at each image and at its mirror image, and gives the mean of both encodings."""
+    They are an encoding of `n_out` numbers for each image. In evaluation it looks at
+    each image and at its mirror image, and gives the mean of both encodings.
+    """
 
     def __init__(
         self,
         arch,  # a function that makes a network, such as `resnet34`
-        pretrained=True,  # with the weights that fastai would take? They are downloaded when they are not there
+        pretrained=True,  # with the weights that fastai would take?
     ):
-        """Raises `TypeError` when `arch` is no such function, and `ValueError` for a network that cannot be cut into body and head: its body has
-        to give maps, (bs, channels, h, w)."""
+        """Weights that are not there are downloaded.
+
+        Raises `TypeError` when `arch` is no such function, and `ValueError` for a
+        network that cannot be cut into body and head: its body has to give maps, (bs,
+        channels, h, w).
+        """
         super().__init__()
-        name, meta = (
-            _name(arch),
-            model_meta.get(arch, dict(cut=None, split=default_split)),
-        )
-        by_weights = "weights" in inspect.signature(arch).parameters
-        model = (
-            arch(weights=meta.get("weights", "DEFAULT") if pretrained else None)
-            if by_weights
-            else arch(pretrained=pretrained)
-        )
+        name = _name(arch)
+        meta = model_meta.get(arch, dict(cut=None, split=default_split))
+        if "weights" in inspect.signature(arch).parameters:
+            weights = meta.get("weights", "DEFAULT") if pretrained else None
+            model = arch(weights=weights)
+        else:
+            model = arch(pretrained=pretrained)
         try:
-            self.body = create_body(model, pretrained=pretrained, cut=meta["cut"]).to(
-                memory_format=torch.channels_last
-            )
+            body = create_body(model, pretrained=pretrained, cut=meta["cut"])
+            self.body = body.to(memory_format=torch.channels_last)
             with evaluating(self.body):
                 channels = self.body(torch.zeros(2, 3, 64, 64)).shape[1:-2].numel()
             if not list(self.body.parameters()):
                 raise ValueError("nothing is left of it")
         except Exception as e:
+            reason = str(e) or "it has no pooling layer"
             raise ValueError(
-                f"{name} cannot be cut into body and head ({str(e) or 'it has no pooling layer'}): take a convolutional network, "
+                f"{name} cannot be cut into body and head ({reason}): "
+                "take a convolutional network, "
                 "and tell fastai's model_meta where to cut it"
             ) from e
         self.arch, self.split, self.pool = arch, meta["split"], AdaptiveConcatPool2d()
         self.stats, self.n_out = meta.get("stats", imagenet_stats), 2 * channels
 
+    def _encode(
+        self,
+        x,  # normalised images, (bs, 3, h, w)
+    ):  # encodings, (bs, n_out)
+        return self.pool(self.body(x)).flatten(1)
+
     def forward(
         self,
         x,  # normalised images, (bs, 3, h, w)
     ):  # encodings, (bs, n_out)
-        encodings = self.pool(self.body(x)).flatten(1)
-        return (
-            encodings
-            if self.training
-            else (encodings + self.pool(self.body(x.flip(-1))).flatten(1)) / 2
-        )
+        if self.training:
+            return self._encode(x)
+        return (self._encode(x) + self._encode(x.flip(-1))) / 2
 
 # %% ../nbs/09_siamese.ipynb #si005
 class JoinedHead(nn.Module):
-    "The usual head of older tutorials: fastai's `create_head` on both encodings, joined. Its answer depends on their order."
+    """The usual head of older tutorials: fastai's `create_head` on both encodings.
+
+    They are joined, so its answer depends on their order.
+    """
 
     def __init__(
         self,
@@ -121,7 +132,10 @@ class JoinedHead(nn.Module):
 
 # %% ../nbs/09_siamese.ipynb #si006
 class SymmetricHead(JoinedHead):
-    "The same layers on what does not depend on the order: the distance of both encodings and their product, number by number."
+    """The same layers on what does not depend on the order.
+
+    That is the distance of both encodings and their product, number by number.
+    """
 
     def forward(
         self,
@@ -132,9 +146,12 @@ class SymmetricHead(JoinedHead):
 
 # %% ../nbs/09_siamese.ipynb #si007
 class CosineHead(nn.Module):
-    """Embed each encoding as a vector of length 1, and compare two of them by their cosine, with a learned scale and offset.
+    """Embed each encoding as a vector of length 1, and compare two by their cosine.
 
-    For the learned scale see Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021), section 2.3."""
+    A scale and an offset of the cosine are learned. For the learned scale see Radford
+    et al., "Learning Transferable Visual Models From Natural Language Supervision"
+    (2021), section 2.3.
+    """
 
     def __init__(
         self,
@@ -143,16 +160,12 @@ class CosineHead(nn.Module):
         p=0.2,  # dropout of the encodings
     ):
         super().__init__()
-        self.n_in, self.layers = (
-            n_in,
-            nn.Sequential(
-                nn.BatchNorm1d(n_in), nn.Dropout(p), nn.Linear(n_in, n_embed)
-            ),
+        self.n_in = n_in
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(n_in), nn.Dropout(p), nn.Linear(n_in, n_embed)
         )
-        self.log_scale, self.offset = (
-            nn.Parameter(torch.tensor(math.log(10.0))),
-            nn.Parameter(torch.tensor(-2.0)),
-        )
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.offset = nn.Parameter(torch.tensor(-2.0))
 
     def embed(
         self,
@@ -184,7 +197,7 @@ class Siamese(nn.Module):
     def __init__(
         self,
         encoder,  # an `Encoder`
-        head,  # a `JoinedHead`, `SymmetricHead` or `CosineHead`, or a module of your own with the attribute `n_in`
+        head,  # one of `HEADS`, or a module of your own with the attribute `n_in`
         size=224,  # side of the images that it was trained on, in pixels
         threshold=0.5,  # probability of "same" from which on the answer is "same"
     ):
@@ -192,15 +205,14 @@ class Siamese(nn.Module):
         super().__init__()
         if head.n_in != encoder.n_out:
             raise ValueError(
-                f"the head takes encodings of {head.n_in} numbers, and the encoder ({encoder.arch.__name__}) gives {encoder.n_out}: "
+                f"the head takes encodings of {head.n_in} numbers, "
+                f"and the encoder ({encoder.arch.__name__}) gives {encoder.n_out}: "
                 f"make it with {type(head).__name__}({encoder.n_out})"
             )
-        self.encoder, self.head, self.size, self.threshold = (
-            encoder,
-            head,
-            size,
-            threshold,
-        )
+        self.encoder = encoder
+        self.head = head
+        self.size = size
+        self.threshold = threshold
 
     def forward(
         self,
@@ -213,7 +225,10 @@ class Siamese(nn.Module):
 def siamese_groups(
     model,  # a `Siamese`
 ):  # its parameters in groups, from the image to the answer
-    "Group the parameters as fastai does for this body, with the head as last group: the `splitter` of a `Learner`."
+    """Group the parameters as fastai does for this body, with the head as last group.
+
+    It is the `splitter` of a `Learner`.
+    """
     return model.encoder.split(nn.Sequential(model.encoder.body, model.head))
 
 # %% ../nbs/09_siamese.ipynb #si068
@@ -225,12 +240,17 @@ def siamese_learner(
     pretrained=True,  # with the weights that fastai would take?
     **kwargs,  # for the `Learner`; its callbacks come after `UnpackPair`
 ):  # a `Learner` with a frozen body
-    "Raises `ValueError` for a head that is not known and for another vocabulary, and what `Encoder` raises."
+    """Make a `Learner` for pairs.
+
+    Raises `ValueError` for a head that is not known and for another vocabulary, and
+    what `Encoder` raises.
+    """
     if head not in HEADS:
         raise ValueError(f"head is {head!r}: give one of {', '.join(HEADS)}")
     if (vocab := list(getattr(dls, "vocab", []))) != ["different", "same"]:
         raise ValueError(
-            f"the vocabulary of dls is {vocab}: give CategoryBlock(vocab=['different', 'same']) in the DataBlock"
+            f"the vocabulary of dls is {vocab}: "
+            "give CategoryBlock(vocab=['different', 'same']) in the DataBlock"
         )
     encoder = Encoder(arch, pretrained)
     learn = Learner(
@@ -250,26 +270,26 @@ def encode_files(
     files,  # paths of images
     bs=8,  # images in a batch: small ones stay in the processor's cache
 ):  # encodings, float32 (n, n_out), on the CPU
-    """Encode each image once, at the model's size and with its body's normalisation. In bfloat16 where the device is fast in it.
+    """Encode each image once, at the model's size and with its body's normalisation.
 
-    Raises what `read_images` raises: `FileNotFoundError` or `ValueError`, naming the file, and `TypeError` for a single path."""
+    In bfloat16 where the device is fast in it. Raises what `read_images` raises:
+    `FileNotFoundError` or `ValueError`, naming the file, and `TypeError` for a single
+    path.
+    """
     if isinstance(files, (str, Path)):
         raise TypeError("files is one path: give a list, such as image_files(folder)")
-    device, out = next(model.parameters()).device, []
-    mean, std = (
-        torch.tensor(s, device=device).view(3, 1, 1) for s in model.encoder.stats
-    )
-    with (
-        evaluating(model.encoder),
-        torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device)),
-    ):
-        for i in range(0, len(files), 32 * bs):
-            for x in torch.from_numpy(
-                read_images(files[i : i + 32 * bs], model.size)
-            ).split(bs):
+    encoder, n_read = model.encoder, 32 * bs
+    device = next(model.parameters()).device
+    mean, std = (torch.tensor(s, device=device).view(3, 1, 1) for s in encoder.stats)
+    half = torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device))
+    encodings = []
+    with evaluating(encoder), half:
+        for i in range(0, len(files), n_read):
+            images = torch.from_numpy(read_images(files[i : i + n_read], model.size))
+            for x in images.split(bs):
                 x = (x.to(device).movedim(-1, 1) / 255 - mean) / std
-                out.append(model.encoder(x).float().cpu())
-    return torch.cat(out or [torch.zeros(0, model.encoder.n_out)])
+                encodings.append(encoder(x).float().cpu())
+    return torch.cat(encodings or [torch.zeros(0, encoder.n_out)])
 
 # %% ../nbs/09_siamese.ipynb #si013
 def score_pairs(
@@ -281,12 +301,8 @@ def score_pairs(
     "Judge pairs of images that were encoded before."
     device = next(head.parameters()).device
     with evaluating(head):
-        return (
-            head(encodings[i].to(device), encodings[j].to(device))
-            .softmax(1)[:, 1]
-            .cpu()
-            .numpy()
-        )
+        logits = head(encodings[i].to(device), encodings[j].to(device))
+        return logits.softmax(1)[:, 1].cpu().numpy()
 
 # %% ../nbs/09_siamese.ipynb #si015
 def compare(
@@ -295,10 +311,13 @@ def compare(
     file2,  # paths of two images
     show=True,  # draw the pair, with the answer above it?
 ):  # "same" or "different", and the probability of "same"
-    "Say whether two images show the same class. Raises `FileNotFoundError` or `ValueError`, naming the file, for one that cannot be read."
-    score = float(
-        score_pairs(model.head, encode_files(model, [file1, file2]), [0], [1])[0]
-    )
+    """Say whether two images show the same class.
+
+    Raises `FileNotFoundError` or `ValueError`, naming the file, for one that cannot be
+    read.
+    """
+    encodings = encode_files(model, [file1, file2])
+    score = float(score_pairs(model.head, encodings, [0], [1])[0])
     answer = "same" if score >= model.threshold else "different"
     if show:
         ImagePair.create((file1, file2)).show(title=f"{answer} ({score:.2f})")
@@ -309,86 +328,92 @@ def fit_head(
     head,  # `JoinedHead`, `SymmetricHead` or `CosineHead`; it is trained in place
     encodings,  # of the training images, float32 (n, n_in)
     labels,  # class of each image, (n,)
-    all_pairs=False,  # train on all pairs of a batch, "same" and "different" with equal weight, in place of drawn pairs? For a `CosineHead`
+    all_pairs=False,  # train on all pairs of a batch, in place of drawn ones?
     n_epoch=40,  # in an epoch each image is the first of a pair once
     lr=3e-3,  # highest learning rate of one cycle
     wd=0.5,  # decoupled weight decay, of `torch.optim.AdamW`
     bs=256,  # images in a batch
     seed=0,  # of pairs, batches and dropout
-    contents=None,  # (n,): equal values mark twins, as in `PairSampler`; None: there are none
+    contents=None,  # (n,): equal values mark twins; None: there are none
 ):  # `head`
-    """Train a head on encodings that a frozen body made, with cross entropy. Moves no global generator of random numbers.
+    """Train a head on encodings that a frozen body made, with cross entropy.
 
-    Raises `ValueError` for encodings that do not fit the head or the labels, and what `PairSampler` raises; `TypeError` for `all_pairs` with a head
-    that does not embed."""
+    With `all_pairs`, "same" and "different" have equal weight; it is for a
+    `CosineHead`. Moves no global generator of random numbers.
+
+    Raises `ValueError` for encodings that do not fit the head or the labels, and what
+    `PairSampler` raises; `TypeError` for `all_pairs` with a head that does not embed.
+    """
     if encodings.shape != (len(labels), head.n_in):
         raise ValueError(
-            f"encodings have shape {tuple(encodings.shape)}, and the head wants {(len(labels), head.n_in)} for {len(labels)} labels"
+            f"encodings have shape {tuple(encodings.shape)}, "
+            f"and the head wants {(len(labels), head.n_in)} for {len(labels)} labels"
         )
     if all_pairs and not hasattr(head, "embed"):
         raise TypeError(
-            f"{type(head).__name__} has no embeddings, so it cannot compare all pairs of a batch: give a CosineHead, or all_pairs=False"
+            f"{type(head).__name__} has no embeddings, so it cannot compare all pairs "
+            "of a batch: give a CosineHead, or all_pairs=False"
         )
-    contents = np.arange(len(labels)) if contents is None else np.asarray(contents)
-    sampler, device = (
-        PairSampler(labels, contents=contents),
-        next(head.parameters()).device,
-    )
+    n, device = len(labels), next(head.parameters()).device
+    contents = np.arange(n) if contents is None else np.asarray(contents)
+    sampler = PairSampler(labels, contents=contents)
     content = np.unique(contents, return_inverse=True)[1]
-    encodings, label, content = (
-        torch.as_tensor(t).to(device) for t in (encodings, sampler.label, content)
-    )
+
+    def to_device(*arrays):
+        return [torch.as_tensor(a).to(device) for a in arrays]
+
+    encodings, label, content = to_device(encodings, sampler.label, content)
+    n_batch = min(math.ceil(n / bs), n // 2)  # batch norm needs two images
     opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=wd)
-    n_batch = min(
-        math.ceil(len(labels) / bs), len(labels) // 2
-    )  # batch norm needs two images
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        opt, lr, total_steps=n_epoch * n_batch
-    )
+    n_step = n_epoch * n_batch
+    schedule = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=n_step)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head.train()
         for epoch in range(n_epoch):
-            partner, same = (
-                torch.as_tensor(t).to(device) for t in sampler.draw([seed, epoch])
-            )
-            for i in torch.randperm(len(labels), device=device).tensor_split(n_batch):
+            partner, same = to_device(*sampler.draw([seed, epoch]))
+            for i in torch.randperm(n, device=device).tensor_split(n_batch):
                 if all_pairs:
-                    embeddings = head.embed(encodings[i])
-                    logits, y = (
-                        head.logits(embeddings @ embeddings.T),
-                        (label[i, None] == label[i]).long(),
-                    )
-                    y = y.masked_fill(content[i, None] == content[i], -1)
-                    losses = [
-                        F.cross_entropy(logits[y == k], y[y == k])
-                        for k in (0, 1)
-                        if (y == k).any()
-                    ]
-                    if not losses:
+                    loss = _loss_of_all_pairs(head, encodings[i], label[i], content[i])
+                    if loss is None:
                         continue
-                    loss = sum(losses) / len(losses)
                 else:
-                    loss = F.cross_entropy(
-                        head(encodings[i], encodings[partner[i]]), same[i].long()
-                    )
+                    logits = head(encodings[i], encodings[partner[i]])
+                    loss = F.cross_entropy(logits, same[i].long())
                 opt.zero_grad()
                 loss.backward()
                 opt.step()
                 schedule.step()
     return head.eval()
 
+
+def _loss_of_all_pairs(
+    head,  # a `CosineHead`
+    encodings,  # of a batch, (bs, n_in)
+    label,  # class of each image, (bs,)
+    content,  # equal for twins, (bs,)
+):  # None: all images are twins
+    embeddings = head.embed(encodings)
+    logits = head.logits(embeddings @ embeddings.T)
+    y = (label[:, None] == label).long()
+    y = y.masked_fill(content[:, None] == content, -1)
+    kinds = [y == k for k in (0, 1) if (y == k).any()]
+    losses = [F.cross_entropy(logits[kind], y[kind]) for kind in kinds]
+    return sum(losses) / len(losses) if losses else None
+
 # %% ../nbs/09_siamese.ipynb #si014
 def best_threshold(
     scores,  # of pairs: the higher, the more likely "same", (m,)
     same,  # is each pair of one class?, bool (m,)
 ) -> float:  # the score from which on to say "same"
-    "Find the threshold with the highest accuracy on these pairs. Raises `ValueError` where all pairs are of one kind."
+    """Find the threshold with the highest accuracy on these pairs.
+
+    Raises `ValueError` where all pairs are of one kind.
+    """
     same = np.asarray(same, bool)
     if same.all() or not same.any():
-        raise ValueError(
-            f"all {len(same)} pairs are {'same' if same.any() else 'different'}: give pairs of both kinds"
-        )
+        kind = "same" if same.any() else "different"
+        raise ValueError(f"all {len(same)} pairs are {kind}: give pairs of both kinds")
     false, true, thresholds = roc_curve(same, scores, drop_intermediate=False)
     best = (true * same.sum() - false * (~same).sum()).argmax()
     return float(thresholds[best])
@@ -399,7 +424,10 @@ def nearest(
     embeddings,  # (n, n_embed), each of length 1
     k=10,  # how many to find
 ):  # their positions, int64 (k,), and their cosines, (k,): the nearest first
-    "Find the embeddings that are nearest to a query. With fewer than k embeddings, all of them."
+    """Find the embeddings that are nearest to a query.
+
+    With fewer than k embeddings, all of them.
+    """
     cosine, i = (embeddings @ query).topk(min(k, len(embeddings)))
     return i, cosine
 
@@ -412,6 +440,7 @@ _KEYS = dict(
     threshold=lambda v: type(v) in (int, float) and 0 <= v <= 1,
     sha256=lambda v: isinstance(v, str),
 )
+_AGAIN = "write the model again with save_siamese"
 
 
 def _read_config(
@@ -421,27 +450,22 @@ def _read_config(
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as e:
-        raise ValueError(
-            f"{path} is not JSON ({e}): write the model again with save_siamese"
-        ) from e
+        raise ValueError(f"{path} is not JSON ({e}): {_AGAIN}") from e
     if not isinstance(config, dict):
-        raise ValueError(
-            f"{path} holds no table of keys: write the model again with save_siamese"
-        )
-    keys = _KEYS.keys() - ({"n_embed"} if config.get("head") != "cosine" else set())
+        raise ValueError(f"{path} holds no table of keys: {_AGAIN}")
+    keys = set(_KEYS)
+    if config.get("head") != "cosine":
+        keys.remove("n_embed")
     for k in sorted(keys - config.keys()):
-        raise ValueError(
-            f"{path}: the key {k!r} is missing: write the model again with save_siamese"
-        )
+        raise ValueError(f"{path}: the key {k!r} is missing: {_AGAIN}")
     for k, v in config.items():
         if k not in keys:
+            known = ", ".join(sorted(keys))
             raise ValueError(
-                f"{path}: the key {k!r} is not known: the keys are {', '.join(sorted(keys))}"
+                f"{path}: the key {k!r} is not known: the keys are {known}"
             )
         if not _KEYS[k](v):
-            raise ValueError(
-                f"{path}: {k} cannot be {v!r}: write the model again with save_siamese"
-            )
+            raise ValueError(f"{path}: {k} cannot be {v!r}: {_AGAIN}")
     return config
 
 # %% ../nbs/09_siamese.ipynb #si078
@@ -449,82 +473,90 @@ def save_siamese(
     model,  # a `Siamese` whose head is one of `HEADS`
     path,  # file to write, *.safetensors; beside it comes a *.json of the same name
 ):  # `path`
-    """Write the weights, and a small JSON file that says how to build the model and which weights belong to it.
+    """Write the weights, and a small JSON file beside them.
 
-    Raises `ValueError` for another ending, a head of your own, and a size or threshold that cannot be, and what `save_weights` raises."""
+    It says how to build the model and which weights belong to it. Raises `ValueError`
+    for another ending, a head of your own, and a size or threshold that cannot be, and
+    what `save_weights` raises.
+    """
     path, head = Path(path), model.head
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: the name of the file has to end in .safetensors")
     name = next((k for k, v in HEADS.items() if v is type(head)), None)
     if name is None:
         raise ValueError(
-            f"{path}: {type(head).__name__} is not one of {', '.join(HEADS)}, so a file could not say how to build it; "
+            f"{path}: {type(head).__name__} is not one of {', '.join(HEADS)}, "
+            "so a file could not say how to build it; "
             "nothing was written. Use save_weights"
         )
-    kwargs = dict(n_embed=head.layers[-1].out_features) if name == "cosine" else {}
-    config = dict(
-        arch=model.encoder.arch.__name__,
-        head=name,
-        **kwargs,
-        size=model.size,
-        threshold=float(model.threshold),
-    )
+    config = dict(arch=model.encoder.arch.__name__, head=name)
+    if name == "cosine":
+        config["n_embed"] = head.layers[-1].out_features
+    config |= dict(size=model.size, threshold=float(model.threshold))
     for k, v in config.items():
         if not _KEYS[k](v):
             raise ValueError(f"{path}: {k} cannot be {v!r}; nothing was written")
     save_weights(model, path)
     config["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    write_whole(
-        path.with_suffix(".json"), (json.dumps(config, indent=1) + "\n").encode()
-    )
+    text = json.dumps(config, indent=1) + "\n"
+    write_whole(path.with_suffix(".json"), text.encode())
     return path
 
 # %% ../nbs/09_siamese.ipynb #si080
 def load_siamese(
     path,  # a file of `save_siamese`
-    arch=None,  # function that makes the network; None: densenet_tiny, or the one in torchvision that has the file's name
+    arch=None,  # function that makes the network; None: it is found by its name
 ):  # a `Siamese` in evaluation mode
     """Load a model. It gives the same outputs as the one that was saved.
 
-    Raises `FileNotFoundError` for a missing file; `ValueError`, naming the file, for a JSON file with a missing or unknown key or a wrong value,
-    for weights that the JSON file was not written for, for another `arch` than the file's, and for one that is not known."""
+    Networks that are found by name are densenet_tiny and those of torchvision.
+
+    Raises `FileNotFoundError` for a missing file; `ValueError`, naming the file, for a
+    JSON file with a missing or unknown key or a wrong value, for weights that the JSON
+    file was not written for, for another `arch` than the file's, and for one that is
+    not known.
+    """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: the name of the file has to end in .safetensors")
     for p in (path, path.with_suffix(".json")):
         if not p.is_file():
             raise FileNotFoundError(
-                f"{p}: there is no such file; a model is two files, *.safetensors and *.json"
+                f"{p}: there is no such file; "
+                "a model is two files, *.safetensors and *.json"
             )
     config = _read_config(path.with_suffix(".json"))
-    name = config["arch"]
-    if arch is not None and _name(arch) != name:
-        raise ValueError(
-            f"{path} holds weights for the body {name}, not for {_name(arch)}: give arch={name}, or leave arch out"
-        )
-    if arch is None:
-        if name != "densenet_tiny" and name not in torchvision.models.list_models(
-            module=torchvision.models
-        ):
-            raise ValueError(
-                f"{path} holds weights for the body {name}, which torchvision does not have: give arch, the function that makes it"
-            )
-        arch = (
-            densenet_tiny
-            if name == "densenet_tiny"
-            else torchvision.models.get_model_builder(name)
-        )
+    arch = _find_arch(path, config["arch"], arch)
     if hashlib.sha256(path.read_bytes()).hexdigest() != config["sha256"]:
         raise ValueError(
-            f"{path} is not the file that {path.with_suffix('.json').name} was written with: copy both files together"
+            f"{path} is not the file that {path.with_suffix('.json').name} was written "
+            "with: copy both files together"
         )
     encoder = Encoder(arch, pretrained=False)
     kwargs = {k: config[k] for k in ("n_embed",) if k in config}
-    model = Siamese(
-        encoder,
-        HEADS[config["head"]](encoder.n_out, **kwargs),
-        config["size"],
-        config["threshold"],
-    )
+    head = HEADS[config["head"]](encoder.n_out, **kwargs)
+    model = Siamese(encoder, head, config["size"], config["threshold"])
     load_weights(model, path)
     return model.eval()
+
+
+def _find_arch(
+    path,  # of the weights
+    name,  # of the network that they are for
+    arch,  # what the caller gave, or None
+):  # the function that makes the network
+    if arch is not None:
+        if _name(arch) != name:
+            raise ValueError(
+                f"{path} holds weights for the body {name}, not for {_name(arch)}: "
+                f"give arch={name}, or leave arch out"
+            )
+        return arch
+    if name == "densenet_tiny":
+        return densenet_tiny
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise ValueError(
+            f"{path} holds weights for the body {name}, "
+            "which torchvision does not have: give arch, the function that makes it"
+        )
+    return torchvision.models.get_model_builder(name)
