@@ -19,14 +19,14 @@ import time
 import torch
 from _rows import command_line, processor, read, write
 
-from tutorial_lib.cli import _COMMANDS
+from tutorial_lib.core.commands import COMMANDS
 
 FIELDS = "round program seconds ratio python device".split()
 CLI = "-m", "tutorial_lib.cli"
 PROGRAMS = {
     "python": ["-c", "pass"],
     "help": [*CLI, "--help"],
-    **{f"{name} --help": [*CLI, name, "--help"] for name in _COMMANDS},
+    **{f"{c.name} --help": [*CLI, c.name, "--help"] for c in COMMANDS},
     "config --show": [*CLI, "config", "--show"],
     "everything": ["-W", "ignore", "-c", "import tutorial_lib.trainer"],
 }

@@ -1420,7 +1420,6 @@ def test_what_a_library_prints_is_not_in_the_answer(here, monkeypatch, capsys):
         print('Downloading: "https://example.org/a.pth"')
         return load(path, device)
 
-    monkeypatch.setattr(models, "load_model", downloads)
     monkeypatch.setattr("tutorial_lib.trainer.load_model", downloads)
     file = next(Path("my_photos").rglob("*.jpg"))
     status, out, err = once(
@@ -2047,7 +2046,7 @@ def test_weights_that_cannot_be_had(here, monkeypatch, capsys):
     "line, name",
     [
         ("train my_photos", "trainer.train"),
-        ("predict runs/my_photos a.jpg", "core.models.load_model"),
+        ("predict runs/my_photos a.jpg", "trainer.load_model"),
         ("evaluate runs/my_photos my_photos", "trainer.evaluate"),
     ],
 )

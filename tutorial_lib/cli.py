@@ -161,9 +161,9 @@ def run_predict(args):
     if args.excel and args.format != "csv":
         raise ValueError("--excel is for a table: leave --format json away, or --excel")
     with _stream_for_rows(args) as out:
-        from tutorial_lib.core.models import load_model
         from tutorial_lib.core.names import given_files, local_name
         from tutorial_lib.core.places import refuse_no_model
+        from tutorial_lib.trainer import load_model
 
         run = local_name(args.RUN)
         refuse_no_model("predict", run, *args.FILE)
