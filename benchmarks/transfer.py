@@ -40,9 +40,10 @@ from torchvision.datasets import ImageFolder
 from torchvision.models import squeezenet1_0
 
 from tutorial_lib.classifier import evaluating
+from tutorial_lib.core.backbones import IMAGENET_STATS
 from tutorial_lib.data import image_files, load, split
 from tutorial_lib.datablock import breed_block, breed_label
-from tutorial_lib.transfer import features, imagenet_stats, linear_probe, replace_head
+from tutorial_lib.transfer import features, linear_probe, replace_head
 
 FIELDS = "recipe round seconds accuracy how images torch device threads".split()
 BS, LR, EPOCHS = 8, 5e-5, 10
@@ -115,7 +116,7 @@ def usual_loop(files, labels, train, valid, args):
             transforms.Resize(256),
             transforms.CenterCrop(224),
             transforms.ToTensor(),
-            transforms.Normalize(*imagenet_stats),
+            transforms.Normalize(*IMAGENET_STATS),
         ]
     )
     with tempfile.TemporaryDirectory() as tmp:

@@ -29,7 +29,8 @@ OVERFLOW = """() => {
 
 # Pictures that are stretched in one direction.
 STRETCHED = """() => {
-    const ratio = i => i.clientWidth / i.clientHeight / i.naturalWidth * i.naturalHeight;
+    const shown = i => i.clientWidth / i.clientHeight;
+    const ratio = i => shown(i) / i.naturalWidth * i.naturalHeight;
     return [...document.querySelectorAll('article img')].filter(
         i => i.clientHeight > 20 && Math.abs(ratio(i) - 1) > 0.02).map(i => i.src) }"""
 

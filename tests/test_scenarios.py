@@ -1,4 +1,7 @@
-"""The scenarios at their edges: pictures that never mix, trainings of equal length, numbers that lean on no test part, and advice about folders of every kind."""
+"""The scenarios at their edges: pictures that never mix, numbers that lean on no test.
+
+Trainings of equal length, and advice about folders of every kind.
+"""
 
 import copy
 import json
@@ -6,7 +9,8 @@ import math
 import re
 import shutil
 from collections import OrderedDict
-from functools import cache
+from dataclasses import asdict
+from functools import cache, partial
 from itertools import product
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -17,6 +21,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 import torch
+import torchvision
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,11 +29,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from tutorial_lib import scenarios
-from tutorial_lib.classifier import evaluating
-from tutorial_lib.core.engine import pool_features
+from tutorial_lib.classifier import augment, evaluating
+from tutorial_lib.core import engine
+from tutorial_lib.core.advice import Probed
+from tutorial_lib.core.backbones import IMAGENET_STATS
+from tutorial_lib.core.cells import nearest_accuracy
+from tutorial_lib.core.engine import normalize, pool_features
+from tutorial_lib.core.experiment import score, shift
 from tutorial_lib.data import image_files, split
+from tutorial_lib.densenet import CIFAR10_STATS
 from tutorial_lib.sample import sample
 from tutorial_lib.scenarios import (
+    BODIES,
     CELL,
     RATES,
     RULES,
@@ -36,10 +48,12 @@ from tutorial_lib.scenarios import (
     Advice,
     Scenario,
     advise,
+    advise_strategy,
     cell_means,
     choose,
     depth_features,
     disguise,
+    fit_network,
     interval,
     leave_one_out,
     measures,
@@ -48,10 +62,11 @@ from tutorial_lib.scenarios import (
     read_scenarios,
     recommend,
     run_cell,
+    training_seconds,
     trial,
     verdict,
 )
-from tutorial_lib.transfer import linear_probe, normalise
+from tutorial_lib.transfer import linear_probe
 
 STATS = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 ALL = *STRATEGIES, "nearest", "random probe"
@@ -108,7 +123,7 @@ def make(weights):
     for m in norms:
         m.momentum = 1
     with torch.no_grad():
-        model.features[1:](normalise(pictures(np.arange(40) % 4), STATS))
+        model.features[1:](normalize(pictures(np.arange(40) % 4), STATS))
     for m in norms:
         m.momentum = 0.5
     return model
@@ -152,7 +167,7 @@ def cell(strategy, seed=0, s=None, per_class=10, rates=(1e-2,), **kwargs):
 
 @pytest.fixture
 def exact(monkeypatch):
-    monkeypatch.setattr(scenarios, "bf16_is_fast", lambda device: False)
+    monkeypatch.setattr(engine, "bf16_is_fast", lambda device: False)
 
 
 # --- pictures
@@ -160,7 +175,7 @@ def exact(monkeypatch):
 
 @st.composite
 def drawings(draw):
-    "A scenario without pictures: some of each class, some of them for the test; and what to draw."
+    "Some of each class without pictures, some of them for the test; what to draw."
     learn = draw(st.lists(st.integers(1, 12), min_size=1, max_size=5))
     judge = draw(st.lists(st.integers(0, 6), min_size=len(learn), max_size=len(learn)))
     y = np.repeat(np.arange(len(learn)), np.add(learn, judge))
@@ -265,15 +280,10 @@ def test_pictures_that_must_not_be_mirrored_only_move():
     xb = one.repeat(400, 1, 1, 1)
     plain, mirrored = shifts(one, 2), shifts(one.flip(2), 2)
     assert len(plain) == len(mirrored) == 25 and not plain & mirrored
-    moved = scenarios._moved(xb, 2, mirror=False)
-    assert (
-        moved.shape == xb.shape
-        and {x.contiguous().numpy().tobytes() for x in moved} == plain
-        and torch.equal(xb[-1], one)
-    )
-    found = {
-        x.contiguous().numpy().tobytes() for x in scenarios._moved(xb, 2, mirror=True)
-    }
+    moved = shift(xb, 2)
+    assert moved.shape == xb.shape and torch.equal(xb[-1], one)
+    assert {x.contiguous().numpy().tobytes() for x in moved} == plain
+    found = {x.contiguous().numpy().tobytes() for x in augment(xb, 2)}
     assert found <= plain | mirrored and found & plain and found & mirrored
 
 
@@ -287,7 +297,7 @@ def test_a_network_begins_as_its_probe(exact):
             0  # a channel that says nothing
         )
     with evaluating(model):
-        x = pool_features(model.features(normalise(s.images, s.stats))).numpy()
+        x = pool_features(model.features(normalize(s.images, s.stats))).numpy()
     train = np.arange(40)
     probe = linear_probe(x[train], s.y[train], [0.1])
     net = network(model, 4, probe, x[train])
@@ -298,10 +308,10 @@ def test_a_network_begins_as_its_probe(exact):
     )
     with evaluating(net):
         assert np.allclose(
-            net(normalise(s.images, s.stats)).numpy(), probe.logits(x), atol=1e-4
+            net(normalize(s.images, s.stats)).numpy(), probe.logits(x), atol=1e-4
         )
-    assert scenarios._score(net, s, train) == probe.accuracy(x[train], s.y[train]) > 0.4
-    assert scenarios._score(net, s, train[:7]) == probe.accuracy(x[:7], s.y[:7])
+    assert score(net, s, train) == probe.accuracy(x[train], s.y[train]) > 0.4
+    assert score(net, s, train[:7]) == probe.accuracy(x[:7], s.y[:7])
 
 
 def test_a_network_without_a_probe():
@@ -322,10 +332,10 @@ def test_features_of_each_depth(exact):
     assert list(found) == [f"features.{part}" for part in "abcd"] and modes == [
         m.training for m in model.modules()
     ]
-    for n, (layer, x) in enumerate(found.items(), 2):
+    for n, x in enumerate(found.values(), 2):
         with evaluating(model):
             right = pool_features(
-                model.features[:n](normalise(s.images[:21], STATS))
+                model.features[:n](normalize(s.images[:21], STATS))
             ).numpy()
         assert x.dtype == np.float32 and np.allclose(x, right, atol=1e-5)
     [(layer, x)] = depth_features(model, s.images[:21], STATS, ["features.c"]).items()
@@ -335,29 +345,29 @@ def test_features_of_each_depth(exact):
 def test_the_nearest_by_angle():
     x = np.array([[1, 0], [0, 10], [1, 2], [9, 1], [0, 0]], np.float32)
     y, train = np.array([0, 1, 1, 0, 0]), np.array([0, 1])
-    assert scenarios._nearest(x, y, train, np.array([2])) == 1, (
+    assert nearest_accuracy(x, y, train, np.array([2])) == 1, (
         "by distance it would be the other one"
     )
     assert (
-        scenarios._nearest(x, y, train, np.array([2, 3])) == 1
-        and scenarios._nearest(x, 1 - y * 0, train, np.array([4])) == 1
+        nearest_accuracy(x, y, train, np.array([2, 3])) == 1
+        and nearest_accuracy(x, 1 - y * 0, train, np.array([4])) == 1
     )
     assert (
-        scenarios._nearest(x, np.array([0, 1, 0, 0, 1]), train, np.array([2, 3])) == 0.5
+        nearest_accuracy(x, np.array([0, 1, 0, 0, 1]), train, np.array([2, 3])) == 0.5
     )
 
 
 @pytest.fixture
 def fits(monkeypatch):
     "What each training began with, what it ended with, and its rates."
-    kept, fit = [], scenarios._fit_network
+    kept = []
 
     def keeping(net, groups, *args):
         before, lrs = copy.deepcopy(net.state_dict()), [g["lr"] for g in groups]
-        fit(net, groups, *args)
+        fit_network(net, groups, *args)
         kept.append(SimpleNamespace(before=before, after=net.state_dict(), lrs=lrs))
 
-    monkeypatch.setattr(scenarios, "_fit_network", keeping)
+    monkeypatch.setattr(scenarios, "fit_network", keeping)
     return kept
 
 
@@ -402,7 +412,7 @@ def test_the_rates_of_the_layers(monkeypatch):
             {name: id(p) for name, p in net.named_parameters()},
         )
 
-    monkeypatch.setattr(scenarios, "_fit_network", note)
+    monkeypatch.setattr(scenarios, "fit_network", note)
     for strategy in RATES:
         cell(strategy, rates=[0.3])
     rates = {
@@ -425,7 +435,7 @@ def test_the_rates_of_the_layers(monkeypatch):
 
 
 class Marked:
-    "In place of a probe: right more often or less, on the pictures that choose and on others."
+    "In place of a probe: right more often or less, on those that choose and on others."
 
     def __init__(self, l2):
         self.l2 = l2
@@ -446,9 +456,7 @@ def test_the_probe_that_a_network_begins_with(exact, monkeypatch):
 
     monkeypatch.setattr(scenarios, "network", note)
     monkeypatch.setattr(
-        scenarios,
-        "_probes",
-        lambda x, y, train, l2s, seed: {l2: Marked(l2) for l2 in l2s},
+        scenarios, "linear_probe", lambda x, y, l2s, seed: Marked(l2s[0])
     )
     cell("head", s=s, l2s=(0.1, 0.01, 0.001), rates=(1e-3, 1e-2), n_seen=16)
     right = depth_features(make(True), s.images[train], STATS)["features.d"]
@@ -475,26 +483,20 @@ def test_every_training_sees_as_many_pictures():
 
 
 def test_a_training_shows_each_picture_equally_often(monkeypatch):
-    shown, s = [], scenario(24, 4)
+    shown, s = [], scenario(24, 4, mirror=False)
     s.images[:] = np.arange(24)[:, None, None, None]
     monkeypatch.setattr(
-        scenarios,
-        "_moved",
-        lambda xb, pad, mirror: shown.append((xb, pad, mirror)) or xb,
+        scenarios, "shift", lambda xb, pad: shown.append((xb, pad)) or xb
     )
+    monkeypatch.setattr(scenarios, "augment", None)
     net, train = network(make(True), 4), s.draw(None, 0)[0]
-    s.mirror = False
-    scenarios._fit_network(
-        net, [dict(params=net.parameters(), lr=1e-3)], s, train, 4 * len(train), 4
-    )
-    shades = (
-        torch.cat([xb for xb, *_ in shown])[:, 0, 0, 0] * STATS[1][0] + STATS[0][0]
-    ) * 255
-    assert {(pad, mirror) for _, pad, mirror in shown} == {(1, False)}
-    assert np.array_equal(
-        np.bincount(shades.round().int(), minlength=24),
-        np.where(np.isin(np.arange(24), train), 4, 0),
-    )
+    groups = [dict(params=net.parameters(), lr=1e-3)]
+    fit_network(net, groups, s, train, 4 * len(train), 4)
+    channel = torch.cat([xb for xb, _ in shown])[:, 0, 0, 0]
+    shades = (channel * STATS[1][0] + STATS[0][0]) * 255
+    assert {pad for _, pad in shown} == {1}
+    learned = np.where(np.isin(np.arange(24), train), 4, 0)
+    assert np.array_equal(np.bincount(shades.round().int(), minlength=24), learned)
 
 
 # --- cells
@@ -537,17 +539,15 @@ def test_a_cell_again(strategy):
 
 def test_what_weights_a_strategy_asks_for():
     asked = {strategy: [] for strategy in ALL}
+
+    def noting(strategy, weights):
+        asked[strategy].append(weights)
+        return make(weights)
+
     for strategy in ALL:
+        rates, l2s = (1e-3, 1e-2), (0.1,)
         run_cell(
-            scenario(),
-            strategy,
-            lambda weights: asked[strategy].append(weights) or make(weights),
-            4,
-            0,
-            (1e-3, 1e-2),
-            (0.1,),
-            16,
-            8,
+            scenario(), strategy, partial(noting, strategy), 4, 0, rates, l2s, 16, 8
         )
     assert {s: set(a) for s, a in asked.items()} == {
         s: {s not in ("scratch", "random probe")} for s in ALL
@@ -595,9 +595,9 @@ def test_nothing_is_learned_from_the_test_part(strategy):
 
 @pytest.mark.parametrize("strategy", ["fine-tune", "Probe", "", None])
 def test_no_such_strategy(strategy):
+    known = "probe, early probe, head, last parts, everything, scratch"
     with pytest.raises(
-        ValueError,
-        match=f"there is no strategy {strategy!r}: give one of probe, early probe, head, last parts, everything, scratch",
+        ValueError, match=f"there is no strategy {strategy!r}: give one of {known}"
     ):
         cell(strategy)
 
@@ -606,7 +606,10 @@ def test_no_such_strategy(strategy):
 
 
 def results(sets=("pets", "digits"), body="densenet_tiny", seeds=3, seed=0):
-    "A table in the form and in the order of the experiment's, with numbers of chance. The second setting has a better test and a worse validation accuracy."
+    """A table like the experiment's, with numbers of chance.
+
+    The second setting has a better test and a worse validation accuracy.
+    """
     rng, rows = np.random.default_rng(seed), []
     for k, name in enumerate(sets):
         for s, size, strategy in product(range(seeds), ("few", "all"), ALL):
@@ -885,8 +888,7 @@ def test_a_picture_of_the_scenarios():
             assert [t.get_text() for t in axs[0, 0].get_yticklabels()] == list(
                 STRATEGIES
             )
-            bars = [c for c in ax.containers]
-            for strategy, bar in zip(STRATEGIES, bars, strict=True):
+            for strategy, bar in zip(STRATEGIES, ax.containers, strict=True):
                 accuracy, half = means.loc[(name, size, strategy), ["accuracy", "half"]]
                 (x0, y0), (x1, y1) = bar.lines[2][0].get_segments()[0]
                 assert (
@@ -935,13 +937,10 @@ def test_the_order_of_rows_does_not_matter(seed):
     other = in_another_order(chosen, seed)
     pd.testing.assert_frame_equal(keyed(measures(other)), keyed(measures(chosen)))
     a, b = (
-        {
-            k: v
-            for k, v in recommend(table, 0.6, 0.65, 0.1, 12, 30).items()
-            if k not in ("cell", "expected")
-        }
-        for table in (chosen, other)
+        asdict(recommend(table, 0.6, 0.65, 0.1, 12, 30)) for table in (chosen, other)
     )
+    for told in (a, b):
+        del told["cell"], told["expected"]
     assert a == {
         k: pytest.approx(v) if isinstance(v, float) else v for k, v in b.items()
     }
@@ -955,7 +954,10 @@ def test_measures_use_no_test_part():
 
 
 def world(**sets):
-    "One seed of each set, with the errors of strategies, the same for validation and test; 8 pictures of each class, or 64."
+    """One seed of each set with the errors of strategies, for all parts alike.
+
+    There are 8 pictures of each class, or 64.
+    """
     rows = []
     for name, errors in sets.items():
         for size, strategy in product(("few", "all"), ALL):
@@ -989,38 +991,40 @@ SPREAD = math.log(
 def test_the_nearest_cell_speaks():
     told = recommend(world(near=NEAR, away=AWAY), 0.8, 0.8, 0, 8, 100)
     assert (
-        told["expected"]
+        told.expected
         == pytest.approx(dict(zip(STRATEGIES, (0.8, 0.8, 0.8, 0.84, 0.9, 0.6))))
-        and told["strategy"] == "everything"
-        and told["accuracy"] == pytest.approx(0.9)
+        and told.strategy == "everything"
+        and told.accuracy == pytest.approx(0.9)
     )
-    assert (told["set"], told["size"], told["far"]) == ("near", "few", False) and told[
-        "distance"
-    ] == pytest.approx(0, abs=1e-6)
+    assert (told.set, told.size, told.far) == (
+        "near",
+        "few",
+        False,
+    ) and told.distance == pytest.approx(0, abs=1e-6)
     sd = math.sqrt(0.8 / (0.2 * 100) + SPREAD**2)
-    assert told["low"] == pytest.approx(1 - 0.1 * math.exp(1.96 * sd)) and told[
-        "high"
-    ] == pytest.approx(1 - 0.1 * math.exp(-1.96 * sd))
+    assert told.low == pytest.approx(
+        1 - 0.1 * math.exp(1.96 * sd)
+    ) and told.high == pytest.approx(1 - 0.1 * math.exp(-1.96 * sd))
     told = recommend(world(near=NEAR, away=AWAY), 0.8, 0.9, 0.5, 64, 100)
     assert (
-        told["expected"]
+        told.expected
         == pytest.approx(dict(zip(STRATEGIES, (0.8, 0.9, 0.9, 0.9, 0.925, 0.95))))
-        and told["strategy"] == "scratch"
+        and told.strategy == "scratch"
     )
-    assert (told["set"], told["size"]) == ("away", "all")
+    assert (told.set, told.size) == ("away", "all")
 
 
 def test_what_a_cell_is_related_to():
-    "Validation says which of the two probes is the better one; the errors left are those of the test part."
+    "Validation says which probe is the better one; errors are those of the test part."
     table = world(near=NEAR, away=AWAY)
     table.loc[(table.set == "near") & (table.strategy == "early probe"), "test"] = 0.95
-    assert recommend(table, 0.8, 0.8, 0, 8, 100)["expected"][
+    assert recommend(table, 0.8, 0.8, 0, 8, 100).expected[
         "everything"
     ] == pytest.approx(0.9)
     table.loc[(table.set == "near") & (table.strategy == "early probe"), "valid"] = (
         0.801
     )
-    assert recommend(table, 0.8, 0.8, 0, 8, 100)["expected"][
+    assert recommend(table, 0.8, 0.8, 0, 8, 100).expected[
         "everything"
     ] == pytest.approx(0.6)
 
@@ -1037,17 +1041,15 @@ def test_what_a_cell_is_related_to():
 )
 def test_the_cheapest_within_a_margin(margin, strategy):
     told = recommend(world(near=NEAR, away=AWAY), 0.8, 0.8, 0, 8, 100, margin=margin)
-    assert (
-        told["strategy"] == strategy and told["accuracy"] == told["expected"][strategy]
-    )
+    assert told.strategy == strategy and told.accuracy == told.expected[strategy]
 
 
 def test_a_probe_was_measured_and_is_trusted_more():
     told = recommend(world(near=NEAR, away=AWAY), 0.8, 0.8, 0, 8, 100, margin=1)
     sd = math.sqrt(0.8 / (0.2 * 100))
-    assert told["low"] == pytest.approx(1 - 0.2 * math.exp(1.96 * sd)) and told[
-        "high"
-    ] == pytest.approx(1 - 0.2 * math.exp(-1.96 * sd))
+    assert told.low == pytest.approx(
+        1 - 0.2 * math.exp(1.96 * sd)
+    ) and told.high == pytest.approx(1 - 0.2 * math.exp(-1.96 * sd))
 
 
 def test_far_from_every_cell():
@@ -1057,40 +1059,38 @@ def test_far_from_every_cell():
         recommend(table, 0.8, 0.8, -0.6, 8, 100),
     )
     assert (
-        here["set"] == far["set"] == "near"
-        and here["accuracy"] == far["accuracy"]
-        and here["far"] is False
-        and far["far"] is True
+        here.set == far.set == "near"
+        and here.accuracy == far.accuracy
+        and here.far is False
+        and far.far is True
     )
-    assert far["low"] < here["low"] < here["accuracy"] < here["high"] < far["high"]
+    assert far.low < here.low < here.accuracy < here.high < far.high
     sd = math.sqrt(0.8 / (0.2 * 100) + (2 * SPREAD) ** 2)
-    assert far["low"] == pytest.approx(max(1 - 0.1 * math.exp(1.96 * sd), 0)) and far[
-        "high"
-    ] == pytest.approx(1 - 0.1 * math.exp(-1.96 * sd))
-    assert recommend(table, 0.8, 0.8, 0, 8 * 2**9, 100)["far"], (
-        "in number of pictures too"
-    )
+    assert far.low == pytest.approx(
+        max(1 - 0.1 * math.exp(1.96 * sd), 0)
+    ) and far.high == pytest.approx(1 - 0.1 * math.exp(-1.96 * sd))
+    assert recommend(table, 0.8, 0.8, 0, 8 * 2**9, 100).far, "in number of pictures too"
 
 
 def test_one_set_is_never_enough_to_be_sure():
     told = recommend(world(near=NEAR), 0.8, 0.8, 0, 8, 100)
     sd = math.sqrt(0.8 / (0.2 * 100) + 2**2)
     assert (
-        told["far"] is True
-        and told["strategy"] == "everything"
-        and told["high"] == pytest.approx(1 - 0.1 * math.exp(-1.96 * sd))
-        and told["low"] == 0
+        told.far is True
+        and told.strategy == "everything"
+        and told.high == pytest.approx(1 - 0.1 * math.exp(-1.96 * sd))
+        and told.low == 0
     )
 
 
 def test_other_measures_and_none():
     table = world(near=NEAR, away=AWAY)
     assert (
-        recommend(table, 0.8, 0.8, float("nan"), 8, 100, None)["size"] == "few"
-        and recommend(table, 0.8, 0.8, float("nan"), 64, 100, None)["size"] == "all"
+        recommend(table, 0.8, 0.8, float("nan"), 8, 100, None).size == "few"
+        and recommend(table, 0.8, 0.8, float("nan"), 64, 100, None).size == "all"
     )
     assert [
-        recommend(table, 0.8, 0.8, gain, 8, 100, "gain")["set"] for gain in (0.6, 0.2)
+        recommend(table, 0.8, 0.8, gain, 8, 100, "gain").set for gain in (0.6, 0.2)
     ] == ["near", "away"]
     with pytest.raises(KeyError, match="colour"):
         recommend(table, 0.8, 0.8, 0, 8, 100, "colour")
@@ -1115,19 +1115,19 @@ def some_cells(seed):
 def test_what_is_expected_can_be(probe, early, similarity, per_class, n_valid, seed):
     told = recommend(some_cells(seed), probe, early, similarity, per_class, n_valid)
     assert (
-        0 <= told["low"] < told["accuracy"] < told["high"] <= 1
-        and told["accuracy"] == told["expected"][told["strategy"]]
+        0 <= told.low < told.accuracy < told.high <= 1
+        and told.accuracy == told.expected[told.strategy]
     )
-    assert list(told["expected"]) == list(STRATEGIES) and all(
-        0 <= v <= 1 for v in told["expected"].values()
+    assert list(told.expected) == list(STRATEGIES) and all(
+        0 <= v <= 1 for v in told.expected.values()
     )
     good = [
         s
-        for s, v in told["expected"].items()
-        if v >= max(told["expected"].values()) - 0.01 - 1e-12
+        for s, v in told.expected.items()
+        if v >= max(told.expected.values()) - 0.01 - 1e-12
     ]
-    assert told["strategy"] == good[0]
-    assert told["expected"]["probe"] == pytest.approx(
+    assert told.strategy == good[0]
+    assert told.expected["probe"] == pytest.approx(
         min(max(probe, 0.5 / n_valid), 1 - 0.5 / n_valid)
     )
 
@@ -1177,15 +1177,18 @@ def test_how_good_a_recommendation_was():
         )
         test = mine.test[list(STRATEGIES)]
         assert (
-            all(row[k] == pytest.approx(got[k]) for k in ("accuracy", "low", "high"))
-            and row["strategy"] == got["strategy"]
+            all(
+                row[k] == pytest.approx(getattr(got, k))
+                for k in ("accuracy", "low", "high")
+            )
+            and row["strategy"] == got.strategy
             and row["test"] == test[row["strategy"]]
         )
         assert row["regret"] == pytest.approx(test.max() - row["test"]) and row[
             "inside"
         ] == (row["low"] <= row["test"] <= row["high"])
         assert row["tau"] == pytest.approx(
-            scipy.stats.kendalltau(list(got["expected"].values()), test).statistic
+            scipy.stats.kendalltau(list(got.expected.values()), test).statistic
         )
 
 
@@ -1202,7 +1205,10 @@ SETS = {
     "squeezenet1_0": ["pets", "digits", "cifar10"],
     "densenet_tiny": ["drawn, dial 0", "drawn, dial 1"],
 }
-FIELDS = "body set px size strategy seed setting valid test n_class n_train n_valid n_test seen seconds torch torchvision device threads date".split()
+FIELDS = (
+    "body set px size strategy seed setting valid test n_class n_train n_valid n_test "
+    "seen seconds torch torchvision device threads date"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -1329,29 +1335,25 @@ def put(drawn, tmp_path):
     return put
 
 
+def probed(**changed):
+    found = dict(probe=0.6, early=0.5, layer="features.conv0", nearest=0.5, random=0.3)
+    return Probed(**found | dict(depth=-0.25, n_valid=20, seconds=2.0) | changed)
+
+
 @pytest.fixture
 def quick(monkeypatch):
-    "No probing: what would have been probed is kept, and the answer is always the same."
+    "No probing: what would have been probed is kept, and the answer is the same."
     kept = []
 
     def probing(scenario, make, files, labels):
         kept.append(
             SimpleNamespace(scenario=scenario, make=make, files=files, labels=labels)
         )
-        return dict(
-            probe=0.6,
-            early=0.5,
-            layer="features.conv0",
-            nearest=0.5,
-            random=0.3,
-            n_valid=20,
-            seconds=2.0,
-            errors=(0.5, 0.4),
-        )
+        return probed()
 
-    monkeypatch.setattr(scenarios, "_probing", probing)
+    monkeypatch.setattr(scenarios, "probe_pictures", probing)
     monkeypatch.setattr(
-        scenarios, "_training_seconds", lambda scenario, make, strategy: 60.0
+        scenarios, "training_seconds", lambda scenario, make, strategy: 60.0
     )
     return kept
 
@@ -1397,15 +1399,15 @@ def test_advice_for_a_good_folder(put, table):
     )
     assert (
         all(
-            0 <= advice.measured[k] <= 1
+            0 <= getattr(advice.measured, k) <= 1
             for k in ("probe", "early", "nearest", "random")
         )
-        and advice.measured["n_valid"] == 6
+        and advice.measured.n_valid == 6
     )
     assert (
-        advice.measured["probe"] > 0.4
-        and advice.measured["layer"].startswith("features.")
-        and advice.measured["layer"] != "features.norm5"
+        advice.measured.probe > 0.4
+        and advice.measured.layer.startswith("features.")
+        and advice.measured.layer != "features.norm5"
     )
     assert any(
         f"The nearest measured cell is {name}, {size}: there probe" in advice.why
@@ -1414,11 +1416,12 @@ def test_advice_for_a_good_folder(put, table):
     )
     held = {
         "densenet_tiny is right for": "probe",
-        f"one of {advice.measured['layer']} for": "early",
+        f"one of {advice.measured.layer} for": "early",
         "and one of random weights for": "random",
     }
     assert all(
-        f"{text} {advice.measured[k]:.0%}" in advice.why for text, k in held.items()
+        f"{text} {getattr(advice.measured, k):.0%}" in advice.why
+        for text, k in held.items()
     )
 
     said = advice.to_dict()
@@ -1426,11 +1429,10 @@ def test_advice_for_a_good_folder(put, table):
         json.loads(json.dumps(said, allow_nan=False)) == {**said, "skipped": []}
         and type(said["counts"]["breed 0"]) is int
     )
-    lines = str(advice).splitlines()
+    lines, classes = str(advice).splitlines(), "breed 0, breed 1, breed 2"
     assert (
         len(lines) == 5
-        and lines[0]
-        == f"{root}: 24 images in 3 classes, 8 to 8 in a class: breed 0, breed 1, breed 2."
+        and lines[0] == f"{root}: 24 images in 3 classes, 8 to 8 in a class: {classes}."
         and max(map(len, lines)) < 900
     )
 
@@ -1446,26 +1448,20 @@ def test_what_advice_leans_on(put, table, quick, monkeypatch):
         root = put(str(breed), breed, 12)
     (root / "no picture in it").mkdir()
     advice = ask(root, table)
-    assert asked == [(0.6, 0.5, 1 - 0.5 / 0.4, 9, 20)]
-    told = recommend(
-        choose(read_scenarios(table).query("body == 'densenet_tiny'")),
-        0.6,
-        0.5,
-        1 - 0.5 / 0.4,
-        9,
-        20,
-    )
+    assert asked == [(0.6, 0.5, -0.25, 9, 20)]
+    cells = choose(read_scenarios(table).query("body == 'densenet_tiny'"))
+    told = recommend(cells, 0.6, 0.5, -0.25, 9, 20)
     assert (
         advice.strategy,
         advice.accuracy,
         advice.low,
         advice.high,
         advice.unsure,
-    ) == tuple(told[k] for k in ("strategy", "accuracy", "low", "high", "far"))
+    ) == (told.strategy, told.accuracy, told.low, told.high, told.far)
     assert (
-        f"The nearest measured cell is {told['set']}, {told['size']}: there probe {told['cell']['probe']:.0%}, early probe"
-        in advice.why
-    )
+        f"The nearest measured cell is {told.set}, {told.size}: "
+        f"there probe {told.cell['probe']:.0%}, early probe"
+    ) in advice.why
     assert advice.seconds == (60 if advice.strategy in RATES else 2)
     [probed] = quick
     assert [
@@ -1493,21 +1489,67 @@ def test_advice_says_how_well_it_has_foretold(put, table, quick, monkeypatch):
     chosen = choose(read_scenarios(table).query("body == 'densenet_tiny'"))
     rows = leave_one_out(chosen)
     said = (
-        f"When each of the 2 measured sets was foretold from the others, the advice lost on average {100 * rows.regret.mean():.1f} points of accuracy against the best "
-        f"strategy, and {100 * rows.regret.max():.1f} at most; {rows.inside.sum()} of {len(rows)} intervals held what was measured."
+        "When each of the 2 measured sets was foretold from the others, the advice "
+        f"lost on average {100 * rows.regret.mean():.1f} points of accuracy against "
+        f"the best strategy, and {100 * rows.regret.max():.1f} at most; "
+        f"{rows.inside.sum()} of {len(rows)} intervals held what was measured."
     )
-    assert said in ask(root, table).why and "guess" not in ask(root, table).why
-    far = " This folder is farther from every cell than those sets are from each other, so try two strategies."
-    for is_far in (False, True):
-        assert scenarios._how_sure(dict(far=is_far), chosen) == said + far * is_far
+    far = (
+        " This folder is farther from every cell than those sets are from each other, "
+        "so try two strategies."
+    )
+    why = ask(root, table).why
+    assert said in why and "guess" not in why
+    for per_class, unsure in ((9, False), (9 * 2**12, True)):
+        advised = advise_strategy(0.6, 0.5, per_class, 20, depth=0, chosen=chosen)
+        assert advised.told.far is unsure
+        assert advised.why.endswith(said + far if unsure else said)
 
 
-@pytest.mark.parametrize("body", ["squeezenet1_0", "densenet_tiny"])
-def test_what_is_known_of_the_table_that_comes_with_the_library(body):
-    chosen = choose(read_scenarios().query("body == @body"))
+def test_a_strategy_that_probes_advise():
+    advised = advise_strategy(0.6, 0.65, 40, 100)
+    cells = choose(read_scenarios().query("body == 'squeezenet1_0'"))
+    depth = 1 - (1 - 0.65 + 0.005) / (1 - 0.6 + 0.005)
+    told = recommend(cells, 0.6, 0.65, depth, 40, 100)
+    assert advised.strategy == told.strategy != "scratch"
+    assert advised.told.accuracy == told.accuracy and advised.told.set == told.set
     assert re.match(
-        r"When each of the [23] measured sets .* of \d\d intervals held what was measured\.$",
-        scenarios._how_sure(dict(far=False), chosen),
+        rf"The nearest measured cell is {told.set}, {told.size}: {told.strategy} is "
+        r"advised\. When each of the 3 measured sets .* of \d\d intervals held what "
+        r"was measured\.",
+        advised.why,
+    )
+
+
+def test_a_strategy_for_a_body_that_was_not_measured():
+    advised = advise_strategy(0.6, 0.65, 40, 100, "resnet50")
+    known = advise_strategy(0.6, 0.65, 40, 100)
+    assert advised.told.accuracy == known.told.accuracy
+    other = ", as far as what was measured with squeezenet1_0 holds for resnet50: "
+    assert advised.why.replace(other, ": ") == known.why != advised.why
+    assert "holds for" not in advise_strategy(0.6, 0, 40, 100, "densenet_tiny").why
+
+
+def test_no_earlier_layer_is_advised_that_was_not_probed():
+    for last, per_class in product((0, 0.01, 0.5, 0.99, 1), (1, 12, 10**4)):
+        assert advise_strategy(last, 0, per_class, 8).strategy != "early probe"
+
+
+def test_a_training_begins_with_pretrained_weights():
+    table = world(near=NEAR, away=AWAY)
+    advised = advise_strategy(0.8, 0.9, 64, 100, "m", depth=0.5, chosen=table)
+    assert advised.told.strategy == "scratch" and advised.strategy == "everything"
+    assert advised.why.startswith(
+        "The nearest measured cell is away, all: everything is"
+    )
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_what_is_known_of_the_table_that_comes_with_the_library(body):
+    assert re.search(
+        r"When each of the [23] measured sets .* of \d\d intervals held what was "
+        r"measured\.",
+        advise_strategy(0.6, 0.6, 40, 100, body).why,
     )
 
 
@@ -1629,9 +1671,9 @@ def test_no_imbalance_below_five_times(put, table, quick):
     assert not any(note.startswith("Imbalance") for note in ask(root, table).notes)
     put("a", 0, 15)
     [note] = ask(root, table).notes
-    assert (
-        note
-        == "Imbalance: a has 15 images and b has 3. Judge by each class, not by accuracy alone."
+    assert note == (
+        "Imbalance: a has 15 images and b has 3. Judge by each class, not by accuracy "
+        "alone."
     )
 
 
@@ -1668,17 +1710,18 @@ def test_a_cap_takes_some_of_each_class(put, table, quick):
 
 
 class Weights:
-    "In place of SqueezeNet: notes what is asked for, and downloads nothing."
+    "In place of torchvision's networks: notes what is asked, and downloads nothing."
 
     def __init__(self):
         self.asked = []
 
-    def __call__(self, weights=None):
-        self.asked.append(weights)
+    def __call__(self, name, weights=None):
+        assert name == "squeezenet1_0"
+        self.asked.append(weights is not None)
         return Small()
 
 
-def no_network(weights=None):
+def no_network(name, weights=None):
     raise URLError("no route to host")
 
 
@@ -1689,7 +1732,7 @@ def two_breeds(put):
 
 def test_the_body_by_default(put, table, monkeypatch, quick):
     monkeypatch.delenv("TUTORIAL_DATA", raising=False)
-    monkeypatch.setattr(scenarios, "squeezenet1_0", weights := Weights())
+    monkeypatch.setattr(torchvision.models, "get_model", weights := Weights())
     for body in ("auto", "squeezenet1_0"):
         advice = ask(two_breeds(put), table, body=body)
         assert (
@@ -1697,36 +1740,37 @@ def test_the_body_by_default(put, table, monkeypatch, quick):
             and advice.notes == []
             and quick[-1].scenario.images.shape == (16, 96, 96, 3)
         )
-        assert np.allclose(quick[-1].scenario.stats[0], scenarios.imagenet_stats[0])
+        assert quick[-1].scenario.stats == IMAGENET_STATS
         weights.asked.clear()
         quick[-1].make(True), quick[-1].make(False)
-        assert weights.asked == ["DEFAULT", None]
+        assert weights.asked == [True, False]
     assert (
         ask(two_breeds(put), table).body == "densenet_tiny"
         and quick[-1].scenario.images.shape == (16, 32, 32, 3)
-        and quick[-1].scenario.stats == scenarios.CIFAR10_STATS
+        and quick[-1].scenario.stats == CIFAR10_STATS
     )
     monkeypatch.setenv("TUTORIAL_DATA", "sample")
-    monkeypatch.setattr(scenarios, "squeezenet1_0", no_network)
+    monkeypatch.setattr(torchvision.models, "get_model", no_network)
     advice = ask(two_breeds(put), table, body="auto")
     assert advice.body == "densenet_tiny" and advice.notes == []
 
 
 def test_weights_that_cannot_be_had(put, table, monkeypatch, quick):
     monkeypatch.delenv("TUTORIAL_DATA", raising=False)
-    monkeypatch.setattr(scenarios, "squeezenet1_0", no_network)
+    monkeypatch.setattr(torchvision.models, "get_model", no_network)
     advice = ask(two_breeds(put), table, body="auto")
     [note] = advice.notes
     assert (
         advice.body == "densenet_tiny"
-        and note.startswith("The weights of squeezenet1_0 cannot be downloaded (")
+        and note.startswith("The weights of squeezenet1_0 are not on this machine and ")
         and "no route to host" in note
         and "densenet_tiny is used" in note
     )
     assert quick[-1].scenario.images.shape == (16, 32, 32, 3) and note in str(advice)
     with pytest.raises(
         OSError,
-        match=r"the weights of squeezenet1_0 are not on this machine .*no route to host.*: check the network, or give densenet_tiny",
+        match=r"the weights of squeezenet1_0 are not on this machine .*no route to host"
+        ".*: check the network, or give densenet_tiny",
     ) as e:
         ask(two_breeds(put), table, body="squeezenet1_0")
     assert isinstance(e.value.__cause__, URLError)
@@ -1736,21 +1780,23 @@ def test_probing_with_another_body(put, table, monkeypatch):
     "All of it, twice; no seed of anybody's changes it."
     monkeypatch.delenv("TUTORIAL_DATA", raising=False)
     monkeypatch.setattr(
-        scenarios, "squeezenet1_0", lambda weights=None: make(bool(weights))
+        torchvision.models,
+        "get_model",
+        lambda name, weights=None: make(weights is not None),
     )
     monkeypatch.setattr(
-        scenarios, "_training_seconds", lambda scenario, make, strategy: 60.0
+        scenarios, "training_seconds", lambda scenario, make, strategy: 60.0
     )
     advice, again = (
         ask(two_breeds(put), table, body="auto"),
         ask(str(two_breeds(put)), table, body="auto"),
     )
     assert (
-        advice.measured["layer"] in ("features.a", "features.b", "features.c")
+        advice.measured.layer in ("features.a", "features.b", "features.c")
         and "a probe of the last features of squeezenet1_0" in advice.why
     )
     for a in (advice, again):
-        a.seconds = a.measured["seconds"] = 0
+        a.seconds = a.measured.seconds = 0
     assert again == advice
 
 
@@ -1759,16 +1805,16 @@ def test_how_long_a_training_takes(monkeypatch):
     monkeypatch.setattr(
         scenarios, "time", SimpleNamespace(perf_counter=lambda: next(ticks))
     )
-    assert scenarios._training_seconds(
-        scenario(), make, "last parts", 6_000
-    ) == pytest.approx(600 * len(RATES["last parts"]))
+    assert training_seconds(scenario(), make, "last parts", 6_000) == pytest.approx(
+        600 * len(RATES["last parts"])
+    )
 
 
 @pytest.mark.parametrize(
     "seconds, text", [(3.2, "3 seconds"), (99, "99 seconds"), (240, "4 minutes")]
 )
 def test_a_few_lines(seconds, text):
-    measured = dict(layer="features.conv0")
+    measured = probed()
     advice = Advice(
         "pics",
         {"b": 1200, "a": 3},
@@ -1784,11 +1830,13 @@ def test_a_few_lines(seconds, text):
         "Why: so.",
         False,
     )
+    how = f"early probe, that is {STRATEGIES['early probe']} (features.conv0)"
     assert str(advice).splitlines() == [
         "pics: 1,203 images in 2 classes, 3 to 1,200 in a class: b, a.",
         "One note.",
-        f"Use first: early probe, that is {STRATEGIES['early probe']} (features.conv0).",
-        "Expect 88% right on new pictures of the same kind, and be ready for 50% to 100%.",
+        f"Use first: {how}.",
+        "Expect 88% right on new pictures of the same kind, and be ready for 50% to "
+        "100%.",
         f"It takes about {text} on this machine.",
         "Why: so.",
     ]
@@ -1887,7 +1935,8 @@ def copies_only(put, root):
         (
             empty,
             ValueError,
-            "ROOT has nothing to learn from: no image is in it or in its sub-folders. Put the images of each class into a sub-folder",
+            "ROOT has nothing to learn from: no image is in it or in its sub-folders. "
+            "Put the images of each class into a sub-folder",
         ),
         (
             no_pictures,
@@ -1897,7 +1946,8 @@ def copies_only(put, root):
         (
             no_classes,
             ValueError,
-            "ROOT has nothing to learn from: 3 images lie in no class folder. Put the images of each class into a sub-folder",
+            "ROOT has nothing to learn from: 3 images lie in no class folder. "
+            "Put the images of each class into a sub-folder",
         ),
         (
             parts_without_classes,
@@ -1907,7 +1957,8 @@ def copies_only(put, root):
         (
             one_class,
             ValueError,
-            "ROOT has one class only, 'a': a classifier needs two. Put the images of another class into a sub-folder beside it",
+            "ROOT has one class only, 'a': a classifier needs two. "
+            "Put the images of another class into a sub-folder beside it",
         ),
         (
             one_class_beside_broken_ones,
@@ -1922,7 +1973,8 @@ def copies_only(put, root):
         (
             three_images,
             ValueError,
-            "ROOT: class 'b' with one image: one is needed to learn from and another one to judge by. Add images, or take the class away",
+            "ROOT: class 'b' with one image: one is needed to learn from and another "
+            "one to judge by. Add images, or take the class away",
         ),
         (six_images, ValueError, "ROOT has 6 images that can be read: give 8 or more"),
         (
@@ -1945,7 +1997,8 @@ def copies_only(put, root):
         (
             copies_only,
             ValueError,
-            "my photos: each class has nothing but copies of one image: one is needed to learn from and another one to judge by",
+            "my photos: each class has nothing but copies of one image: one is needed "
+            "to learn from and another one to judge by",
         ),
     ],
     ids=lambda v: getattr(v, "__name__", ""),
@@ -1979,7 +2032,10 @@ def test_a_table_of_another_body(put, tmp_path, quick):
 
 
 def test_a_class_of_copies(put, table, monkeypatch):
-    "Where the picture is held out that a class has nothing but copies of, nothing of that class is left to learn from."
+    """A class of copies of a picture that another class has too.
+
+    Where that picture is held out, nothing of the class is left to learn from.
+    """
     monkeypatch.setattr(
         scenarios,
         "depth_features",
@@ -1988,7 +2044,7 @@ def test_a_class_of_copies(put, table, monkeypatch):
             for name in layers
         },
     )
-    monkeypatch.setattr(scenarios, "_training_seconds", lambda *args: 60.0)
+    monkeypatch.setattr(scenarios, "training_seconds", lambda *args: 60.0)
     root = put("a", 0, 14)
     files = sorted((root / "a").iterdir())
     (root / "b").mkdir()
@@ -2001,16 +2057,17 @@ def test_a_class_of_copies(put, table, monkeypatch):
         except ValueError as e:
             said.append(str(e))
     assert said and set(said) == {
-        f"{root.name}: a class has no image that is not in another class too. Decide for one class, and take the copies away"
+        f"{root.name}: a class has no image that is not in another class too. "
+        "Decide for one class, and take the copies away"
     }
 
 
 def test_a_damaged_download(put, table, monkeypatch, quick):
-    def damaged(weights=None):
+    def damaged(name, weights=None):
         raise RuntimeError("invalid hash value")
 
     monkeypatch.delenv("TUTORIAL_DATA", raising=False)
-    monkeypatch.setattr(scenarios, "squeezenet1_0", damaged)
+    monkeypatch.setattr(torchvision.models, "get_model", damaged)
     advice = ask(two_breeds(put), table, body="auto")
     assert advice.body == "densenet_tiny" and "invalid hash value" in advice.notes[-1]
     with pytest.raises(

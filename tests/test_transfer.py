@@ -1,4 +1,7 @@
-"""Transfer at its edges: every family of torchvision, freezing that holds, groups that lose nothing, and a cache that gives no wrong row, also after a kill."""
+"""Transfer at its edges: every family, freezing that holds, a cache without wrong rows.
+
+Every family of torchvision, groups that lose nothing, and kills while rows are written.
+"""
 
 import copy
 import io
@@ -23,20 +26,24 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import get_model_builder, get_model_weights, list_models
 
-from tutorial_lib import transfer
 from tutorial_lib.classifier import FastNet, evaluating
+from tutorial_lib.core import features as cached
+from tutorial_lib.core.engine import feature_layers, normalize, pool_features
 from tutorial_lib.data import image_files, read_images
 from tutorial_lib.densenet import densenet_tiny
 from tutorial_lib.modules import SmallNet, state_diff
 from tutorial_lib.sample import sample
 from tutorial_lib.transfer import (
+    MOST_CLASSES,
     body_parts,
+    class_means_probe,
     feature_layer,
     features,
     find_head,
+    fit_probe,
     freeze_body,
+    hold_out_rows,
     linear_probe,
-    normalise,
     param_groups,
     plot_weight_change,
     probe_depths,
@@ -129,8 +136,8 @@ def test_every_family(name):
             out.shape == (2, 7) for out in model.train()(pictures(model, size=size))
         )
 
-    names, widths, unused = transfer._layers(model, None, size)
-    assert head in unused and widths[0] >= table.n_in[0]
+    found = feature_layers(model, None, size)
+    assert head in found.unused and found.widths[0] >= table.n_in[0]
     parts = body_parts(model)
     assert len(parts) >= 5 and not any(
         h.startswith(part) for part in parts for h in table.layer
@@ -212,7 +219,8 @@ def test_a_head_can_be_named():
 def test_no_head_is_an_error(model):
     with pytest.raises(
         ValueError,
-        match="has no known head: none of fc, classifier, head, heads ends in .*Print the model, and give the name",
+        match="has no known head: none of fc, classifier, head, heads ends in .*"
+        "Print the model, and give the name",
     ):
         replace_head(model, 3)
 
@@ -254,7 +262,7 @@ def test_timm():
         assert replace_head(model, 7).after[0] == 7 and model.eval()(
             torch.zeros(1, 3, 224, 224)
         ).shape == (1, 7)
-        transfer._layers(model, None, 224)
+        feature_layers(model, None, 224)
 
 
 # --- freezing
@@ -431,17 +439,16 @@ def test_nothing_learns():
 def test_pooling():
     x = torch.randn(2, 5, 7, 7)
     both = torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
-    assert torch.allclose(transfer._pool(x), both, atol=1e-6)
-    assert torch.allclose(transfer._pool(x.permute(0, 2, 3, 1)), both, atol=1e-6), (
+    assert torch.allclose(pool_features(x), both, atol=1e-6)
+    assert torch.allclose(pool_features(x.permute(0, 2, 3, 1)), both, atol=1e-6), (
         "channels at the end"
     )
-    assert torch.allclose(
-        transfer._pool(x.flatten(2).transpose(1, 2)), both, atol=1e-6
-    ), "tokens"
-    assert torch.equal(transfer._pool(x[:, :, 0, 0]), x[:, :, 0, 0]) and torch.equal(
-        transfer._pool(x[:, :, :1, :1]), x[:, :, 0, 0]
-    )
-    assert transfer._pool(x.bfloat16()).dtype == torch.float32
+    tokens = x.flatten(2).transpose(1, 2)
+    assert torch.allclose(pool_features(tokens), both, atol=1e-6)
+    vectors = x[:, :, 0, 0]
+    assert torch.equal(pool_features(vectors), vectors)
+    assert torch.equal(pool_features(x[:, :, :1, :1]), vectors)
+    assert pool_features(x.bfloat16()).dtype == torch.float32
 
 
 @pytest.fixture(scope="module")
@@ -464,7 +471,7 @@ def compute(model, files, cache, **kwargs):
 
 def by_hand(model, files, mirror=True):
     "What `features` should give for the last map of `small_net`."
-    x = normalise(read_images(files, 32), STATS)
+    x = normalize(read_images(files, 32), STATS)
     with evaluating(model):
         maps = [model[:2](v) for v in ((x, x.flip(3)) if mirror else (x,))]
         return (
@@ -494,7 +501,7 @@ def test_rows_are_found_again_in_any_order(files, tmp_path, monkeypatch):
     model, right = small_net(), by_hand(small_net(), files)
     assert np.allclose(compute(model, files[:7], tmp_path / "c"), right[:7], atol=1e-5)
     assert np.allclose(compute(model, files, tmp_path / "c"), right, atol=1e-5)
-    monkeypatch.setattr(transfer, "_fill", None)  # from here on nothing is computed
+    monkeypatch.setattr(cached, "layer_features", None)  # nothing is computed any more
     order = [5, 3, 3, 19, 0]
     assert np.allclose(
         compute(model, [files[i] for i in order], tmp_path / "c"),
@@ -564,7 +571,8 @@ def test_features_of_another_kind_are_refused(files, tmp_path, change, word):
     kept = np.array(compute(model, files[:5], tmp_path / "c"))
     with pytest.raises(
         ValueError,
-        match="holds features of another kind: they were made with .*Give another folder, or rebuild=True",
+        match="holds features of another kind: they were made with .*"
+        "Give another folder, or rebuild=True",
     ) as e:
         compute(model, files[:5], tmp_path / "c", **change)
     assert word in str(e.value) and str(tmp_path / "c") in str(e.value)
@@ -601,14 +609,11 @@ def test_a_cache_goes_on_in_its_own_precision(files, tmp_path):
     assert json.loads((tmp_path / "c" / "cache.json").read_text())["bf16"] is True
 
 
-def test_an_unreadable_picture_is_named_and_costs_one_chunk(
-    files, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(transfer._fill, "__defaults__", (4,))
+def test_an_unreadable_picture_is_named_and_costs_one_chunk(files, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no picture")
     with pytest.raises(ValueError, match="bad.jpg cannot be read"):
-        compute(small_net(), [*files[:9], bad, *files[9:]], tmp_path / "c")
+        compute(small_net(), [*files[:9], bad, *files[9:]], tmp_path / "c", chunk=4)
     assert len((tmp_path / "c" / "rows.jsonl").read_text().splitlines()) == 8
     assert np.allclose(
         compute(small_net(), files, tmp_path / "c"),
@@ -717,9 +722,8 @@ KILLED = """
     sys.path.insert(0, {tests!r})
     import torch
     torch.set_num_threads(1)
-    from test_transfer import compute, small_net, transfer
+    from test_transfer import compute, small_net
     from tutorial_lib.data import image_files
-    transfer._fill.__defaults__ = (4,)
     files, sync = image_files({folder!r}), os.fsync
     for n in range(1, 40):
         pid = os.fork()
@@ -727,15 +731,17 @@ KILLED = """
             calls = []
             def fatal(fd):
                 calls.append(fd)
-                if len(calls) == (2 if n > 1 else 1) + n % 2: os.kill(os.getpid(), signal.SIGKILL)
+                if len(calls) == (2 if n > 1 else 1) + n % 2:
+                    os.kill(os.getpid(), signal.SIGKILL)
                 sync(fd)
             os.fsync = fatal
-            try: compute(small_net(), files, {cache!r})
+            try: compute(small_net(), files, {cache!r}, chunk=4)
             except BaseException: os._exit(3)
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         index = {cache!r} + "/rows.jsonl"
-        print("killed" if os.WIFSIGNALED(status) else os.WEXITSTATUS(status), len(open(index).readlines()) if os.path.exists(index) else 0)
+        rows = len(open(index).readlines()) if os.path.exists(index) else 0
+        print("killed" if os.WIFSIGNALED(status) else os.WEXITSTATUS(status), rows)
         if not os.WIFSIGNALED(status): break
 """
 
@@ -845,9 +851,40 @@ def test_names_constants_and_a_class_of_one():
 
 def test_a_class_of_one_is_never_held_out_and_each_class_is():
     y = np.array([0] * 10 + [1] * 3 + [2])
-    train, held_out = transfer._hold_out_rows(y, 0.2, 0)
+    train, held_out = hold_out_rows(y, 0.2, 0)
     assert sorted([*train, *held_out]) == list(range(14)) and set(y[train]) == {0, 1, 2}
     assert np.bincount(y[held_out], minlength=3).tolist() == [2, 1, 0]
+
+
+def test_a_probe_as_weight_and_bias():
+    x, y = blobs()
+    weight, bias = fit_probe(x, y, 4, [0.1], balance=True)
+    probe = linear_probe(x, y, [0.1], balance=True)
+    assert torch.equal(weight, probe.linear.weight)
+    assert torch.equal(bias, probe.linear.bias)
+    assert not weight.requires_grad and not bias.requires_grad
+
+
+def test_many_classes_are_known_by_their_means():
+    k = MOST_CLASSES + 1
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(k, 16)).astype(np.float32)
+    y = np.repeat(np.arange(k), 3)
+    x = centers[y] + 0.1 * rng.normal(size=(3 * k, 16)).astype(np.float32)
+    weight, bias = fit_probe(x, y, k)
+    again = class_means_probe(x, y, k)
+    assert torch.equal(weight, again[0]) and torch.equal(bias, again[1])
+    pred = F.linear(torch.from_numpy(x), weight, bias).argmax(1).numpy()
+    assert (pred == y).mean() > 0.95
+
+
+def test_a_class_mean_by_hand():
+    "With equal variances the nearest mean wins, however many rows each has."
+    x = np.array([[0, 1], [0, -1], [0, 1], [4, 1], [4, -1]], np.float32)
+    weight, bias = class_means_probe(x, np.array([0, 0, 0, 1, 1]), 3)
+    asked = torch.tensor([[0.5, 0], [3.5, 0]])
+    assert F.linear(asked, weight, bias)[:, :2].argmax(1).tolist() == [0, 1]
+    assert weight.shape == (3, 2) and bool(torch.isfinite(weight).all())
 
 
 @pytest.mark.parametrize(

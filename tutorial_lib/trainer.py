@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from tutorial_lib.config import (
@@ -30,24 +28,14 @@ from tutorial_lib.config import (
 )
 from .core.backbones import fingerprint
 from tutorial_lib.core.batches import (
-    Order,
-    augmentation,
-    batch_loader,
-    prepared,
     reader_errors_explained,
     refuse_second_run_of_script,
 )
 from .core.bodies import Body, Network, make_body
-from tutorial_lib.core.engine import (
-    amp_dtype,
-    choose_device,
-    evaluating,
-    normalise,
-)
+from .core.engine import amp_dtype, choose_device
 from .core.evaluation import judge_folder
 from .core.files import user_path
 from .core.heads import Head, read_head, save_head
-from .core.images import read_images
 from tutorial_lib.core.jobs import (
     Job,
     Kept,
@@ -68,13 +56,7 @@ from tutorial_lib.core.layout import (
 )
 from .core.models import Model, load_model
 from .core.notes import folder_notes, shape_note
-from tutorial_lib.core.optimizers import (
-    make_optimizer,
-    one_cycle,
-    pack_optimizer,
-    set_rates,
-    unpack_optimizer,
-)
+from .core.optimizers import make_optimizer
 from .core.plan import Plan
 from tutorial_lib.core.requests import (
     Request,
@@ -91,7 +73,7 @@ from tutorial_lib.core.resume import (
     runs_in,
 )
 from .core.runs import write_run
-from .core.seeds import own_randomness, seed_step
+from .core.seeds import own_randomness
 from tutorial_lib.core.stock import (
     Stock,
     no_picture_error,
@@ -103,8 +85,8 @@ from .core.text import some_of
 from .core.training import Step, judge_network
 from .data import split
 from .report import report
-from .scenarios import _how_sure, choose, read_scenarios, recommend
-from .transfer import freeze_body, linear_probe, param_groups
+from .scenarios import advise_strategy
+from .transfer import L2S, fit_probe, freeze_body, param_groups
 
 # %% ../nbs/15_trainer.ipynb #trainer-all
 _all_ = [
@@ -177,74 +159,8 @@ def take_stock(
     columns = ["file", "label", "part", "bytes"]
     return Stock(Path(os.path.abspath(folder)), table[columns], notes)
 
-# %% ../nbs/15_trainer.ipynb #tn072
-# Here until chapter 10 has `fit_probe`.
-_MOST_CLASSES = 1_000  # with more a probe would take hours: class means stand for it
-
-
-def class_means(x, y, n_classes):
-    "A linear classifier from the means of the classes and the variance within them."
-    x, y = torch.from_numpy(np.array(x)), torch.from_numpy(y)
-    n = torch.bincount(y, minlength=n_classes).float().clamp(min=1)
-    means = torch.zeros(n_classes, x.shape[1]).index_add_(0, y, x) / n[:, None]
-    pieces = zip(x.split(4096), y.split(4096))
-    var = sum((part - means[at]).square().sum(0) for part, at in pieces) / len(x)
-    weight = means / (var + 0.1 * x.var(0, correction=0) + 1e-6)
-    return weight, -(weight * means).sum(1) / 2
-
-
-def fit_probe(x, y, n_classes, l2s, balance=False):
-    """A linear classifier of features: weights (classes, d) and biases (classes,).
-
-    The means of classes count the same in any case."""
-    if n_classes > _MOST_CLASSES:
-        return class_means(x, y, n_classes)
-    probe = linear_probe(x, y, l2s, balance=balance)
-    return probe.linear.weight.detach(), probe.linear.bias.detach()
-
-
-# Here until chapter 11 has `advise_strategy`.
-_NEAREST = (
-    "The nearest measured cell is {set}, {size}{other}: {strategy} is advised. {sure}"
-)
-
-
-@dataclass(frozen=True)
-class Strategy:
-    "What is advised for the pictures of a folder."
-
-    strategy: str
-    why: str  # a few sentences
-    told: dict  # from `recommend`
-
-
-def advise_strategy(last, early, per_class, n_valid, body):
-    "A strategy, from the accuracies of probes of the last and of earlier features."
-    chosen = choose(read_scenarios())
-    like = body if body in set(chosen.body) else "squeezenet1_0"
-    chosen = chosen[chosen.body == like]
-    early_accuracy = early or 0.0
-    least = 0.5 / n_valid
-    depth = 1 - (1 - early_accuracy + least) / (1 - last + least)
-    told = recommend(chosen, last, early_accuracy, depth, per_class, n_valid)
-    strategy = {"scratch": "everything"}.get(told["strategy"], told["strategy"])
-    if strategy == "early probe" and early is None:
-        strategy = "probe"
-    other = ""
-    if like != body:
-        other = f", as far as what was measured with {like} holds for {body}"
-    why = _NEAREST.format(
-        set=told["set"],
-        size=told["size"],
-        other=other,
-        strategy=strategy,
-        sure=_how_sure(told, chosen),
-    )
-    return Strategy(strategy, why.rstrip(), told)
-
 # %% ../nbs/15_trainer.ipynb #tn022
-_L2S = 1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001  # tried for the last features
-_FEW_L2S = 0.1, 0.01  # for earlier ones
+_FEW_L2S = 0.1, 0.01  # for features of earlier layers; for the last ones all
 
 
 @dataclass
@@ -262,7 +178,7 @@ def fit_probes(job):
     balance, found = job.config.train.balance != "none", {}
     for layer, x in job.features([last, *earlier_layers(job)]).items():
         x = np.ascontiguousarray(x)
-        l2s = _L2S if layer == last else _FEW_L2S
+        l2s = L2S if layer == last else _FEW_L2S
         linear = fit_probe(x[train], y[train], len(stock.classes), l2s, balance)
         pred = F.linear(torch.from_numpy(x[valid]), *linear).argmax(1).numpy()
         found[layer] = LayerProbe(linear, float((pred == y[valid]).mean()))
@@ -276,7 +192,7 @@ def choose_strategy(job, probes):
         return asked, ""
     accuracy = {layer: probe.accuracy for layer, probe in probes.items()}
     last = accuracy.pop(job.body.layer)
-    early = max(accuracy.values(), default=None)
+    early = max(accuracy.values(), default=0.0)
     per_class = len(stock.at("train")) / len(stock.classes)
     n_valid = len(stock.at("valid"))
     advice = advise_strategy(last, early, per_class, n_valid, job.body.name)

@@ -16,7 +16,7 @@ import torch
 from fastcore.basics import defaults
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .engine import n_cores
+from .engine import n_cores, standardize, to_floats
 from .images import read_images
 from .text import one_line
 
@@ -185,9 +185,7 @@ def prepared(
     stats,  # (means, standard deviations) of the colors
 ) -> torch.Tensor:  # float32 (bs, 3, size, size), channels last in memory
     "A batch as the network gets it in training: augmented and normalized."
-    x = augment(images.permute(0, 3, 1, 2).float() / 255)
-    mean, std = (torch.tensor(s, device=x.device).view(3, 1, 1) for s in stats)
-    return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
+    return standardize(augment(to_floats(images)), stats)
 
 # %% ../../nbs/core/batches.ipynb #batches-04
 _GUARD = 'put what the script does under `if __name__ == "__main__":`'

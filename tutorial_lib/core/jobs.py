@@ -17,7 +17,8 @@ import torch
 from .batches import steps_per_epoch
 from .bodies import Body
 from .budget import steps_in_minutes
-from .engine import features, usual_batch_size
+from .engine import usual_batch_size
+from .features import features
 from .files import write_sealed_json
 from .plan import Plan
 from .resume import keep_whole_batches

@@ -214,8 +214,10 @@ def one_class_error(
     if unused:
         names, reasons = some_of(list(unused)), some_of(list(unused.values()))
         return ValueError(text + _NOTHING_USED.format(names, reasons))
-    files = zip(table.file, table.root)
-    paths = [file.relative_to(folder / root).parts for file, root in files]
+    paths = [
+        file.relative_to(folder / file_root).parts
+        for file, file_root in zip(table.file, table.root)
+    ]
     names, depth = _folders_in_class(paths)
     if len(names) < 2:
         return ValueError(text + _ANOTHER_CLASS + _hint_at_parent(folder))
@@ -505,7 +507,7 @@ def decodable(
         disable=None,
     )
     is_whole, is_long = [], []
-    for file, (reason, is_far) in zip(files, looks):
+    for (reason, is_far), file in zip(looks, files):
         is_whole.append(reason is None)
         is_long.append(is_far)
         if reason is not None:

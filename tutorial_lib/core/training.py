@@ -26,7 +26,7 @@ from tutorial_lib.core.batches import (
     prepared,
 )
 from .bodies import Body
-from .engine import evaluating, normalise, usual_batch_size
+from .engine import evaluating, normalize, usual_batch_size
 from .files import write_whole
 from .images import read_images
 from tutorial_lib.core.optimizers import (
@@ -57,7 +57,7 @@ def judge_network(
     with evaluating(net):
         for i in range(0, len(files), bs):
             images = read_images(files[i : i + bs], body.size, **body.how)
-            x = normalise(images, body.stats, device)
+            x = normalize(images, body.stats, device)
             out = net(x)
             if mirror:
                 out = (out + net(x.flip(3))) / 2
