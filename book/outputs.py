@@ -88,16 +88,16 @@ def fingerprint(path):
     """A hash of a chapter's code and of the library modules that it imports, and those that they import.
 
     The checks of the exercises are left out: a test compares what they print with what the chapter shows."""
-    own = "\n".join(
-        code(c.source) for c in nbformat.read(path, 4).cells if c.cell_type == "code"
-    )
-    used, todo = {}, library_imports(own)
+    cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+    own = "\n".join(map(code, cells))
+    used, todo = {}, library_imports("\n".join(map(python, cells)))
     while todo:
         name = todo.pop()
         if name in used or name == "practice":
             continue
-        used[name] = code(module(name).read_text(encoding="utf-8"))
-        todo |= library_imports(used[name], name)
+        source = module(name).read_text(encoding="utf-8")
+        used[name] = code(source)
+        todo |= library_imports(source, name)
     return hashlib.sha256(
         "\n".join([own, *(used[name] for name in sorted(used))]).encode()
     ).hexdigest()[:16]
