@@ -1,4 +1,8 @@
-"""The reference: docments and docstrings for autodoc, links to source and lesson, and links from names in prose."""
+"""The reference.
+
+It gives autodoc what stands in docments and docstrings, links entries to source and
+lesson, and names in prose to entries.
+"""
 
 import json
 import re
@@ -20,7 +24,10 @@ PACKAGE = "tutorial_lib"
 
 
 def as_rst(lines):
-    "Markdown lines as reStructuredText: `code` in double backticks, fences as code blocks, other marks as they stand."
+    """Markdown lines as reStructuredText.
+
+    `code` in double backticks, fences as code blocks, other marks as they stand.
+    """
     out, fence = [], False
     for line in lines:
         if line.lstrip().startswith("```"):
@@ -49,7 +56,10 @@ def as_rst(lines):
 
 @cache
 def lessons(root):
-    'Where the book teaches each module and exported name: {dotted name: (page, its cell\'s anchor or "" if hidden)}.'
+    """Where the book teaches each module and exported name.
+
+    Dotted name -> (page, its cell's anchor or "" if hidden).
+    """
     found = {}
     for path in sorted(Path(root, "nbs").glob("*.ipynb")):
         module, page = None, f"nbs/{path.stem}"
@@ -71,7 +81,10 @@ def lessons(root):
 
 
 def arguments(obj):
-    "The comments beside a signature, as a field for the arguments and one for what comes back."
+    """The comments beside a signature, as fields.
+
+    One is for the arguments, and one for what comes back.
+    """
     docs = {
         arg: " ".join(as_rst(text.splitlines()))
         for arg, text in docments(obj).items()
@@ -92,7 +105,10 @@ def arguments(obj):
 
 
 def process_docstring(app, what, name, obj, options, lines):
-    "On `autodoc-process-docstring`: the docstring in its own words, then the arguments, then the lesson."
+    """On `autodoc-process-docstring`: what an entry says.
+
+    The docstring in its own words, then the arguments, then the lesson.
+    """
     if (
         what == "module"
     ):  # nbdev writes the chapter's whole opening there: its first paragraph is enough
@@ -114,8 +130,12 @@ def process_docstring(app, what, name, obj, options, lines):
 
 
 def process_signature(app, what, name, obj, options, signature, back):
-    """On `autodoc-process-signature`: a default that has no name in the source, such as a lambda, as three dots. The keys of a class of
-    pydantic stand below it, each with what it may hold, so the class has no signature."""
+    """On `autodoc-process-signature`: a signature that can be read.
+
+    A default that has no name in the source, such as a lambda, is three dots. The keys
+    of a class of pydantic stand below it, each with what it may hold, so the class has
+    no signature.
+    """
     if what == "class" and hasattr(obj, "model_fields"):
         return "", None
     return re.sub(r"=\s*<[^,]*>", "=...", signature or ""), back
@@ -127,7 +147,10 @@ def skip_member(app, what, name, obj, skip, options):
 
 
 def describe_constants(app):
-    "On `builder-inited`: give each public constant the comment above it, because autodoc lists none without."
+    """On `builder-inited`: give each public constant the comment above it.
+
+    Without one autodoc does not list it.
+    """
     for path in Path(app.srcdir, PACKAGE).glob("[a-z]*.py"):
         code = path.read_text(encoding="utf-8")
         with (
@@ -168,7 +191,10 @@ def configure(app, config):
 
 
 def public_names(env):
-    "What inline code may name: {`split`, `data.split`, `tutorial_lib.data.split`: its entry in the reference}."
+    """What inline code may name, with its entry in the reference.
+
+    `split`, `data.split` and `tutorial_lib.data.split` are names of one entry.
+    """
     found = {}
     for full, entry in env.get_domain("py").objects.items():
         _, module, *name = full.split(".")
@@ -198,7 +224,10 @@ def own_names(root, page):
 
 
 def is_ours(root, page, name):
-    "Whether a name in a page's prose is the library's: `split` may be NumPy's, where a chapter has not got ours."
+    """Whether a name in a page's prose is the library's.
+
+    `split` may be NumPy's, where a chapter has not got ours.
+    """
     return (
         page.startswith("book/reference/")
         or not hasattr(np, name)
@@ -215,7 +244,7 @@ def is_inside(node, kinds):
 
 
 def link_names(app, doctree, docname):
-    "On `doctree-resolved`: inline code that names something of the library links to its entry."
+    "On `doctree-resolved`: link inline code to the entries of the reference."
     known = public_names(app.env)
     for node in list(doctree.findall(nodes.literal)):
         name = node.astext().removesuffix("()")
