@@ -279,18 +279,15 @@ def test_reference_is_whole(book, module):
         soup(book / f"book/reference/{module}.html"),
         import_module(f"tutorial_lib.{module}").__all__,
     )
-    lines = (
-        (ROOT / f"tutorial_lib/{module}.py").read_text(encoding="utf-8").splitlines()
-    )
+    blob = f"{re.escape(ME.repo_url)}/blob/{ME.branch}"
     for name in public:
         entry = page.find(id=f"tutorial_lib.{module}.{name}")
         assert entry, f"no entry for {name}"
         link = entry.find("a", class_="reference external")["href"]
-        place = re.fullmatch(
-            rf"{re.escape(ME.repo_url)}/blob/{ME.branch}/tutorial_lib/{module}\.py#L(\d+)-L\d+",
-            link,
-        )
-        assert name in lines[int(place[1]) - 1], f"{link} does not show {name}"
+        file = rf"tutorial_lib/(?:{module}|core/\w+)\.py"
+        place = re.fullmatch(rf"{blob}/({file})#L(\d+)-L\d+", link)
+        lines = (ROOT / place[1]).read_text(encoding="utf-8").splitlines()
+        assert name in lines[int(place[2]) - 1], f"{link} does not show {name}"
         taught = entry.find_parent("dl").find(
             "a", href=re.compile("nbs/")
         ) or page.find("a", href=re.compile("nbs/"))
