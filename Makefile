@@ -4,12 +4,15 @@ BIN     := .venv/bin
 # What is never imported is never compiled.
 INSTALL ?= $(BIN)/python -m pip install -q --no-compile
 READY   := .venv/.ready
+TEST    := $(BIN)/python -m pytest -n 2 --dist worksteal --durations 5
+# Where it is set, every process compiles all that it imports again.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test outputs practice bench pretrain scenarios clean
+.PHONY: help setup book format test test-long outputs practice bench pretrain scenarios clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## .venv with everything that the other targets need
 
@@ -32,13 +35,22 @@ book: $(READY) ## build the book, strictly, from the committed outputs
 	@$(BIN)/jupyter-book build . --all -W --keep-going -q
 	@echo "==> Open $(CURDIR)/_build/html/index.html"
 
-test: $(READY) ## export and clean, every chapter on the drawn set, package, book, browser, stamps
+test: $(READY) ## what a change has to pass: chapters on the drawn set, package, book, browser
 	@echo "==> Testing: sources, chapters without a network, package, strict book, browser, stamps"
-	@$(BIN)/python -m pytest -n 2 --dist worksteal --durations 5
+	@$(TEST) -m "not long"
+
+test-long: $(READY) ## the rest: kills at many moments, all practice notebooks, names and files of every kind
+	@echo "==> Testing what takes long: kills, practice notebooks, names and files of every kind"
+	@$(TEST) -m long
 
 outputs: $(READY) ## run the stale chapters on the real sets and stamp them (ALL=1: every chapter)
 	@echo "==> Running chapters on the real sets"
 	@$(BIN)/python book/outputs.py $(if $(ALL),--all)
+
+format: $(READY) ## ruff over notebooks, book, tests and benchmarks: format, and mend what it can
+	@$(BIN)/ruff check --fix -q book nbs tests benchmarks tutorial_lib/__init__.py
+	@$(BIN)/ruff format book nbs tests benchmarks tutorial_lib/__init__.py
+	@$(BIN)/nbdev-export && $(BIN)/nbdev-clean
 
 practice: $(READY) ## write practice/ anew from the chapters' exercises
 	@$(BIN)/python book/practice.py
@@ -49,7 +61,7 @@ bench: $(READY) ## the long experiments and timings; each writes its CSV beside 
 pretrain: $(READY) ## train the weights of densenet_tiny anew, if benchmarks/pretrain.csv is not there
 	@$(BIN)/python benchmarks/pretrain.py
 
-scenarios: $(READY) ## the cells of chapter 10's experiment that are not there yet (hours), and what they say
+scenarios: $(READY) ## the cells of chapter 11's experiment that are not there yet (hours), and what they say
 	@$(BIN)/python benchmarks/scenarios.py
 	@$(BIN)/python benchmarks/verdicts.py
 

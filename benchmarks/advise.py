@@ -1,54 +1,84 @@
-"""How long does `advise` take for a folder of 1,000 photographs, and how much of that is its start?
+"""How long does `advise` take for a folder of 1,000 photographs?
 
-Real pets, 27 of each breed and one more of the first, copied into a folder with a sub-folder for each breed. Each round is a process of its own, so that importing counts.
+`start` is how much of that is its start. Real pets, 27 of each breed and one more of
+the first, copied into a folder with a sub-folder for each breed. Each round is a
+process of its own, so that importing counts.
 """
-import json, os, shutil, subprocess, sys, tempfile, time
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 import torch
-
 from _rows import command_line, processor, read, write
+
 from tutorial_lib.data import image_files, pets
 from tutorial_lib.datablock import breed_label
 
-FIELDS = "round images classes seconds start strategy accuracy low high torch device cores".split()
+FIELDS = (
+    "round images classes seconds start strategy accuracy low high torch device cores"
+).split()
 SCRIPT = """
 import sys, time, json
 begin = time.perf_counter()
 from tutorial_lib.scenarios import advise
 start = time.perf_counter() - begin
 advice = advise(sys.argv[1])
-print(json.dumps(dict(start=round(start, 1), strategy=advice.strategy, accuracy=round(advice.accuracy, 4), low=round(advice.low, 4), high=round(advice.high, 4))))
+said = dict(start=round(start, 1), strategy=advice.strategy)
+for name in ("accuracy", "low", "high"):
+    said[name] = round(getattr(advice, name), 4)
+print(json.dumps(said))
 """
 
 
 def folder_of(n, root):
     "The first pets of each breed, `n` in all, as copies."
     seen = {}
-    for f in image_files(pets()): seen.setdefault(breed_label(f), []).append(f)
-    taken = sorted((k, breed, f) for breed, files in seen.items() for k, f in enumerate(files))[:n]
-    for _, breed, f in taken:
-        (root/breed).mkdir(parents=True, exist_ok=True)
-        shutil.copy(f, root/breed)
+    for f in image_files(pets()):
+        seen.setdefault(breed_label(f), []).append(f)
+    ranked = [(k, breed, f) for breed in seen for k, f in enumerate(seen[breed])]
+    for _, breed, f in sorted(ranked)[:n]:
+        (root / breed).mkdir(parents=True, exist_ok=True)
+        shutil.copy(f, root / breed)
     return len(seen)
 
 
 def main():
     parser = command_line(__doc__, __file__)
-    parser.add_argument("--images", type=int, default=1000, help="how many (default 1000)")
+    parser.add_argument(
+        "--images", type=int, default=1000, help="how many (default 1000)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often (default 3)")
     args = parser.parse_args()
 
     rows = read(args.out)
     with tempfile.TemporaryDirectory() as tmp:
-        n_class = folder_of(args.images, Path(tmp)/"pets")
+        n_class = folder_of(args.images, Path(tmp) / "pets")
         for k in range(len(rows), args.rounds):
+            command = [sys.executable, "-W", "ignore", "-c", SCRIPT, f"{tmp}/pets"]
             begin = time.perf_counter()
-            said = subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT, f"{tmp}/pets"], check=True, capture_output=True, text=True).stdout
-            rows.append(dict(round=k, images=args.images, classes=n_class, seconds=f"{time.perf_counter() - begin:.1f}", **json.loads(said.splitlines()[-1]), torch=torch.__version__,
-                             device=processor(torch.device("cpu")), cores=os.cpu_count()))
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            seconds = time.perf_counter() - begin
+            rows.append(
+                dict(
+                    round=k,
+                    images=args.images,
+                    classes=n_class,
+                    seconds=f"{seconds:.1f}",
+                    **json.loads(done.stdout.splitlines()[-1]),
+                    torch=torch.__version__,
+                    device=processor(torch.device("cpu")),
+                    cores=os.cpu_count(),
+                )
+            )
             print(rows[-1], flush=True)
             write(args.out, FIELDS, rows)
 
 
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,9 @@
-"""Who publishes the book: settings.ini, and on GitHub Actions GITHUB_REPOSITORY, so that a fork links to itself."""
+"""Who publishes the book.
+
+It stands in settings.ini, and on GitHub Actions in GITHUB_REPOSITORY, so that a fork
+links to itself.
+"""
+
 import os
 from urllib.parse import urlsplit
 
@@ -9,11 +14,16 @@ COLAB = "https://colab.research.google.com/github"
 
 
 def identity(root, env=os.environ):
-    "The settings under `root` as a dict with attributes, `repo_url` and `colab_url` added. Every value is a string."
+    """The settings under `root` as a dict with attributes.
+
+    `repo_url` and `colab_url` are added. Every value is a string.
+    """
     me = AttrDict(Config(root, "settings.ini").d)
     user, _, repo = env.get("GITHUB_REPOSITORY", "").partition("/")
     if repo and (user, repo) != (me.user, me.repo):
-        me.update(user=user, repo=repo, book_url=f"https://{user.lower()}.github.io/{repo}/")
+        me.update(
+            user=user, repo=repo, book_url=f"https://{user.lower()}.github.io/{repo}/"
+        )
     me.repo_url = f"https://github.com/{me.user}/{me.repo}"
     me.colab_url = f"{COLAB}/{me.user}/{me.repo}/blob/{me.branch}"
     return me
@@ -25,10 +35,15 @@ def configure(app, config):
     config.project = config.html_title = config.ogp_site_name = me.title
     config.html_baseurl = config.ogp_site_url = me.book_url
     config.notfound_urls_prefix = urlsplit(me.book_url).path
-    config.html_theme_options.update(repository_url=me.repo_url, repository_branch=me.branch)
+    config.html_theme_options.update(
+        repository_url=me.repo_url, repository_branch=me.branch
+    )
     config.html_theme_options["logo"]["text"] = me.title
     config.html_context.update(book=me)
-    config.extlinks = {"colab": (f"{me.colab_url}/%s", None), "repo": (f"{me.repo_url}/%s", None)}
+    config.extlinks = {
+        "colab": (f"{me.colab_url}/%s", None),
+        "repo": (f"{me.repo_url}/%s", None),
+    }
 
 
 def setup(app):

@@ -1,8 +1,15 @@
-"""Notebooks as pages: nbdev's directives become tags, the file's number opens the title, the stamp closes the page.
+"""Notebooks as pages.
 
-Exercises: a statement gets its name and a frame, hints and solutions wait behind a click, and the section links to the
-chapter's practice notebook on Colab."""
-import ast, json, re
+The directives of nbdev become tags, the file's number opens the title, the stamp closes
+the page.
+
+Exercises: a statement gets its name and a frame, hints and solutions wait behind a
+click, and the section links to the chapter's practice notebook on Colab.
+"""
+
+import ast
+import json
+import re
 from html import escape
 from pathlib import PurePosixPath
 
@@ -13,8 +20,13 @@ from book.practice import CHECK
 
 DIRECTIVE = re.compile(r"#\s*\|\s*(\w[\w-]*):?\s*(.*)")
 NUMBER = re.compile(r"(\d\d)_")
-TAGS = {("hide", ""): "remove-cell", ("include", "false"): "remove-cell", ("echo", "false"): "remove-input",
-        ("output", "false"): "remove-output", ("code-fold", "true"): "hide-input"}
+TAGS = {
+    ("hide", ""): "remove-cell",
+    ("include", "false"): "remove-cell",
+    ("echo", "false"): "remove-input",
+    ("output", "false"): "remove-output",
+    ("code-fold", "true"): "hide-input",
+}
 
 
 def read_cell(source):
@@ -28,39 +40,58 @@ def read_cell(source):
 
 def tags(directives, code):
     "What the page does with a cell: Jupyter Book's tags for it, sorted."
-    set_up = code.startswith("import sys") and "google.colab" in code       # the reader of a page installs nothing
-    if not code.strip() or "default_exp" in directives or set_up: return ["remove-cell"]
+    set_up = (
+        code.startswith("import sys") and "google.colab" in code
+    )  # the reader of a page installs nothing
+    if not code.strip() or "default_exp" in directives or set_up:
+        return ["remove-cell"]
     found = {TAGS[d] for d in directives.items() if d in TAGS}
-    if is_imports(directives, code): found.add("hide-input")
+    if is_imports(directives, code):
+        found.add("hide-input")
     return sorted(found)
 
 
 def is_imports(directives, code):
-    "Whether a cell exports imports and nothing else: a module needs them, a reader of the page seldom."
+    """Whether a cell exports imports and nothing else.
+
+    A module needs them, a reader of the page seldom.
+    """
     imports = ast.Import, ast.ImportFrom
-    return "export" in directives and all(isinstance(node, imports) for node in ast.parse(code).body)
+    return "export" in directives and all(
+        isinstance(node, imports) for node in ast.parse(code).body
+    )
 
 
 def names(code, inside=""):
-    "What Python source defines, in order, as {name: (first line, last line)}; a method is named `Class.method`."
+    """What Python source defines, in order: name -> (first line, last line).
+
+    A method is named `Class.method`.
+    """
     found = {}
     for node in ast.parse(code).body if isinstance(code, str) else code:
         span = node.lineno, node.end_lineno
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             found[inside + node.name] = span
-            if isinstance(node, ast.ClassDef): found |= names(node.body, f"{inside}{node.name}.")
+            if isinstance(node, ast.ClassDef):
+                found |= names(node.body, f"{inside}{node.name}.")
         elif isinstance(node, ast.Assign):
-            found |= {inside + t.id: span for t in node.targets if isinstance(t, ast.Name)}
+            found |= {
+                inside + t.id: span for t in node.targets if isinstance(t, ast.Name)
+            }
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found[inside + node.target.id] = span
     return found
 
 
 def exercise_names(cells):
-    "For each cell the name of the first exercise that ends at it or after it, which stands in the exercise's check."
+    """For each cell the name of the first exercise that ends at it or after it.
+
+    The name stands in the exercise's check.
+    """
     found, name = [], ""
     for cell in reversed(cells):
-        if "check" in cell["metadata"].get("tags", []): name = CHECK.match("".join(cell["source"]))[1]
+        if "check" in cell["metadata"].get("tags", []):
+            name = CHECK.match("".join(cell["source"]))[1]
         found.append(name)
     return found[::-1]
 
@@ -71,76 +102,117 @@ def frame_exercises(cells, docname):
         kinds, text = cell["metadata"].get("tags", []), "".join(cell["source"])
         if "exercise" in kinds:
             heading, _, statement = text.partition("\n")
-            cell["source"] = f"{heading.replace('### ', f'### {name} ', 1)}\n\n::::{{div}} exercise\n{statement.strip()}\n::::"
+            heading = heading.replace("### ", f"### {name} ", 1)
+            framed = f"::::{{div}} exercise\n{statement.strip()}\n::::"
+            cell["source"] = f"{heading}\n\n{framed}"
             n_hint = 0
         elif "hint" in kinds:
             n_hint += 1
             cell["source"] = f":::{{dropdown}} Hint {n_hint} for {name}\n{text}\n:::"
         elif "solution" in kinds and cell["cell_type"] == "code":
-            cell["metadata"] = {**cell["metadata"], "tags": [*kinds, "hide-input"], "mystnb": {"code_prompt_show": f"Solution of {name}"}}
+            cell["metadata"] = {
+                **cell["metadata"],
+                "tags": [*kinds, "hide-input"],
+                "mystnb": {"code_prompt_show": f"Solution of {name}"},
+            }
         elif text.startswith("## Things to try") and name:
-            cell["source"] = f"{text}\n\n{{colab}}`Solve them on Colab <practice/{PurePosixPath(docname).name}.ipynb>`"
+            notebook = f"practice/{PurePosixPath(docname).name}.ipynb"
+            link = f"{{colab}}`Solve them on Colab <{notebook}>`"
+            cell["source"] = f"{text}\n\n{link}"
 
 
 def show_doc_text(text):
-    "Markdown of nbdev's `show_doc` as the page can read it: no rule above it, a name that opens no section, a link without pandoc's attributes."
+    """Markdown of nbdev's `show_doc` as the page can read it.
+
+    No rule above it, a name that opens no section, a link without pandoc's attributes.
+    """
     link = r"\[source\]\((.*?)(?:#LNone)?\)(?:\{[^}]*\})?"
-    return re.sub(rf"\A(?:---\n+)?{link}\n+#+ (.+)$", r"**`\2`** ([source](\1))", text, flags=re.M)
+    return re.sub(
+        rf"\A(?:---\n+)?{link}\n+#+ (.+)$", r"**`\2`** ([source](\1))", text, flags=re.M
+    )
 
 
 def prepare(app, docname, source):
     "On `source-read`: a notebook as Jupyter Book reads it."
-    if not app.env.doc2path(docname).endswith(".ipynb"): return
+    if not app.env.doc2path(docname).endswith(".ipynb"):
+        return
     nb, exports = json.loads(source[0]), {}
     frame_exercises(nb["cells"], docname)
     for i, cell in enumerate(nb["cells"]):
-        if cell["cell_type"] != "code": continue
+        if cell["cell_type"] != "code":
+            continue
         directives, code = read_cell("".join(cell["source"]))
         cell["source"] = code
         for output in cell.get("outputs", []):
-            if "show_doc(" in code and (text := output.get("data", {}).get("text/markdown")):
+            if "show_doc(" in code and (
+                text := output.get("data", {}).get("text/markdown")
+            ):
                 output["data"]["text/markdown"] = show_doc_text("".join(text))
         meta = cell["metadata"]
         meta["tags"] = sorted({*meta.get("tags", []), *tags(directives, code)})
         default = "Show the imports" if is_imports(directives, code) else ""
         if summary := directives.get("code-summary", default).strip("\"'"):
             meta["mystnb"] = {"code_prompt_show": summary}
-        if "export" in directives: exports[i] = f"cell-{cell['id']}"
+        if "export" in directives:
+            exports[i] = f"cell-{cell['id']}"
     app.env.temp_data.update(stamp=nb["metadata"].get("stamp"), exports=exports)
     source[0] = json.dumps(nb)
 
 
 def stamp_line(stamp):
     "A stamp as a reader likes it: what made the outputs of a page, in one line."
-    versions = ", ".join(f"{name} {stamp['versions'][name]}" for name in ("torch", "fastai"))
+    versions = ", ".join(
+        f"{name} {stamp['versions'][name]}" for name in ("torch", "fastai")
+    )
     minutes = max(1, round(stamp["minutes"]))
-    time = f"{minutes} minute{'s'*(minutes > 1)}"
-    return f"Outputs: {stamp['data']}; {stamp['device']}; {versions}; {stamp['date']}; {time}."
+    time = f"{minutes} minute{'s' * (minutes > 1)}"
+    facts = stamp["data"], stamp["device"], versions, stamp["date"], time
+    return f"Outputs: {'; '.join(facts)}."
 
 
 def finish(app, doctree):
-    "On `doctree-read`: number the title, name the cells that export, and close with the stamp."
+    """On `doctree-read`: number the title, and close with the stamp.
+
+    Cells that export get a name of their own.
+    """
     docname, data = app.env.docname, app.env.temp_data
     title = next(doctree.findall(nodes.title), None)
     if title is not None and (m := NUMBER.match(PurePosixPath(docname).name)):
-        title.insert(0, [nodes.inline("", m[1], classes=["chapter-number"]), nodes.Text(" ")])
+        title.insert(
+            0, [nodes.inline("", m[1], classes=["chapter-number"]), nodes.Text(" ")]
+        )
     for cell in doctree.findall(nodes.container):
-        if cell.get("nb_element") == "cell_code" and (anchor := data.get("exports", {}).get(cell["cell_index"])):
+        if cell.get("nb_element") == "cell_code" and (
+            anchor := data.get("exports", {}).get(cell["cell_index"])
+        ):
             cell["ids"].append(anchor)
             label = f"{docname}#{anchor}".lower()
-            app.env.get_domain("std").note_hyperlink_target(label, docname, anchor, title.astext())
+            app.env.get_domain("std").note_hyperlink_target(
+                label, docname, anchor, title.astext()
+            )
     if data.get("stamp"):
-        doctree.next_node(nodes.section).append(nodes.paragraph("", stamp_line(data["stamp"]), classes=["stamp"]))
+        doctree.next_node(nodes.section).append(
+            nodes.paragraph("", stamp_line(data["stamp"]), classes=["stamp"])
+        )
 
 
 def visit_folded(self, node):
-    "A folded cell. Its label is what a screen reader says: MyST-NB gives every one the same hidden name."
-    self.body.append(f'<details class="admonition hide {" ".join(node["classes"])}">\n'
-                     f'<summary><p class="admonition-title">{escape(node["prompt_show"])}</p></summary>\n')
+    """A folded cell.
+
+    Its label is what a screen reader says: MyST-NB gives every one the same hidden
+    name.
+    """
+    classes = " ".join(["admonition", "hide", *node["classes"]])
+    title = f'<p class="admonition-title">{escape(node["prompt_show"])}</p>'
+    self.body.append(f'<details class="{classes}">\n<summary>{title}</summary>\n')
 
 
 def setup(app):
-    app.add_node(HideCodeCellNode, override=True, html=(visit_folded, depart_HideCellInput))
+    app.add_node(
+        HideCodeCellNode, override=True, html=(visit_folded, depart_HideCellInput)
+    )
     app.connect("source-read", prepare)
-    app.connect("doctree-read", finish, priority=400)       # before Sphinx collects the titles
+    app.connect(
+        "doctree-read", finish, priority=400
+    )  # before Sphinx collects the titles
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,9 +1,22 @@
 """Run the chapters on the real sets and stamp what they show.
 
-A stamp in a notebook's metadata says which code made its outputs, on what, when, and how long it took. An output whose
-code has changed since is stale: `--check` (and the tests) name it, and a run makes it anew.
+A stamp in a notebook's metadata says which code made its outputs, on what, when, and
+how long it took. An output whose code has changed since is stale: `--check` (and the
+tests) name it, and a run makes it anew.
 """
-import argparse, ast, hashlib, io, os, platform, re, subprocess, sys, time, tokenize, warnings
+
+import argparse
+import ast
+import hashlib
+import io
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+import tokenize
+import warnings
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -12,12 +25,14 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
-IMPORT = re.compile(r"^\s*(?:from|import) (?:tutorial_lib)?\.(\w+)", re.M)
 
 
 def chapters():
-    "The notebooks, in the order of their numbers; those on the command line and on checks come last."
-    return sorted((ROOT/"nbs").glob("*.ipynb"))
+    """The notebooks, in the order of their numbers.
+
+    Those on the command line and on checks come last.
+    """
+    return sorted((ROOT / "nbs").glob("*.ipynb"))
 
 
 def python(source):
@@ -26,99 +41,204 @@ def python(source):
 
 
 def code(source):
-    "`source` without comments, docstrings and blank lines: better words do not make outputs stale."
+    """`source` without comments, docstrings and blank lines.
+
+    Better words do not make outputs stale.
+    """
     source = python(source)
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
-            lines[token.start[0] - 1] = lines[token.start[0] - 1][:token.start[1]]
+            lines[token.start[0] - 1] = lines[token.start[0] - 1][: token.start[1]]
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+            and ast.get_docstring(node) is not None
+        ):
             doc = node.body[0]
-            if not lines[doc.lineno - 1][:doc.col_offset].strip():
-                lines[doc.lineno - 1:doc.end_lineno] = [""]*(doc.end_lineno - doc.lineno + 1)
+            if not lines[doc.lineno - 1][: doc.col_offset].strip():
+                lines[doc.lineno - 1 : doc.end_lineno] = [""] * (
+                    doc.end_lineno - doc.lineno + 1
+                )
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def fingerprint(path):
-    """A hash of a chapter's code and of the library modules that it imports, and those that they import.
+def module(name):
+    "The file of a module of the library, such as core.files."
+    return (ROOT / "tutorial_lib").joinpath(*name.split(".")).with_suffix(".py")
 
-    The checks of the exercises are left out: a test compares what they print with what the chapter shows."""
-    own = "\n".join(code(c.source) for c in nbformat.read(path, 4).cells if c.cell_type == "code")
-    used, todo = {}, IMPORT.findall(own)
+
+def library_imports(source, importer=""):
+    """The modules of the library that Python code imports, such as core.files.
+
+    `importer`: the module that holds the code, which relative imports start from.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            asked = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = ["tutorial_lib", *importer.split(".")][: -node.level]
+                base = ".".join([*package, *filter(None, [base])])
+            asked = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        found |= {
+            n.removeprefix("tutorial_lib.") for n in asked if "tutorial_lib." in n
+        }
+    return {name for name in found if module(name).is_file()}
+
+
+def fingerprint(path):
+    """A hash of a chapter's code and of all modules of the library that it leads to.
+
+    The checks of the exercises are left out: a test compares what they print with what
+    the chapter shows.
+    """
+    cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+    own = "\n".join(map(code, cells))
+    used, todo = {}, library_imports("\n".join(map(python, cells)))
     while todo:
         name = todo.pop()
-        if name in used or name == "practice": continue
-        used[name] = code((ROOT/"tutorial_lib"/f"{name}.py").read_text(encoding="utf-8"))
-        todo += IMPORT.findall(used[name])
-    return hashlib.sha256("\n".join([own, *(used[name] for name in sorted(used))]).encode()).hexdigest()[:16]
+        if name in used or name == "practice":
+            continue
+        source = module(name).read_text(encoding="utf-8")
+        used[name] = code(source)
+        todo |= library_imports(source, name)
+    return hashlib.sha256(
+        "\n".join([own, *(used[name] for name in sorted(used))]).encode()
+    ).hexdigest()[:16]
 
 
 def is_stale(path):
     "Whether a chapter's outputs were made by other code than it holds now."
-    return nbformat.read(path, 4).metadata.get("stamp", {}).get("hash") != fingerprint(path)
+    return nbformat.read(path, 4).metadata.get("stamp", {}).get("hash") != fingerprint(
+        path
+    )
 
 
 def data_used(nb):
     "The sets that a chapter loads by name, each as it was found on this machine."
     from tutorial_lib.data import image_files, load
+
     source = "\n".join(c.source for c in nb.cells if c.cell_type == "code")
     found = []
-    for name in sorted(set(re.findall(r"""\bload\(["'](pets|cifar10)["']\)""", source))):
+    for name in sorted(
+        set(re.findall(r"""\bload\(["'](pets|cifar10)["']\)""", source))
+    ):
         files = image_files(load(name))
-        kinds = "/".join(sorted({f.suffix.lstrip(".").lower().replace("jpeg", "jpg") for f in files})).upper()
+        kinds = "/".join(
+            sorted({f.suffix.lstrip(".").lower().replace("jpeg", "jpg") for f in files})
+        ).upper()
         found.append(f"{name} ({len(files):,} {kinds} files)")
-    return ", ".join(found) or ("the drawn set" if "sample(" in source else "no data set")
+    return ", ".join(found) or (
+        "the drawn set" if "sample(" in source else "no data set"
+    )
 
 
 def device():
-    "What a run is computed on: cores that this process may use, and whether they multiply bfloat16, which halves the time of some chapters."
+    """What a run is computed on.
+
+    Cores that this process may use, and whether they multiply bfloat16, which halves
+    the time of some chapters.
+    """
     import torch
+
     from tutorial_lib.classifier import bf16_is_fast
-    if torch.cuda.is_available(): return "GPU"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"CPU, {cores} core{'s'*(cores > 1)}" + ("" if bf16_is_fast("cpu") else ", no bfloat16")
+
+    if torch.cuda.is_available():
+        return "GPU"
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count()
+    )
+    return f"CPU, {cores} core{'s' * (cores > 1)}" + (
+        "" if bf16_is_fast("cpu") else ", no bfloat16"
+    )
 
 
 def run(path):
     "Run a chapter from a fresh kernel and write it back whole, with its stamp."
-    warnings.simplefilter("ignore", FutureWarning)      # of libraries, not of ours
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries, not of ours
     nb, start = nbformat.read(path, 4), time.time()
-    os.environ["TUTORIAL_CHECK"] = "raise"      # an exercise whose solution is wrong stops the run
-    NotebookClient(nb, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
-    minutes = (time.time() - start)/60
+    os.environ["TUTORIAL_CHECK"] = (
+        "raise"  # an exercise whose solution is wrong stops the run
+    )
+    NotebookClient(
+        nb,
+        timeout=1800,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute()
+    minutes = (time.time() - start) / 60
     for cell in nb.cells:
-        if cell.cell_type == "code":    # progress bars and warnings are not for the page
-            cell.outputs = [o for o in cell.outputs if not (o.output_type == "stream" and o.name == "stderr")]
-    nb.metadata = {k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")}
+        if cell.cell_type == "code":  # progress bars and warnings are not for the page
+            cell.outputs = [
+                o
+                for o in cell.outputs
+                if not (o.output_type == "stream" and o.name == "stderr")
+            ]
+    nb.metadata = {
+        k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")
+    }
     nb.metadata["stamp"] = {
-        "hash": fingerprint(path), "data": data_used(nb), "date": date.today().isoformat(), "minutes": round(minutes, 1),
+        "hash": fingerprint(path),
+        "data": data_used(nb),
+        "date": date.today().isoformat(),
+        "minutes": round(minutes, 1),
         "device": device(),
-        "versions": {"python": platform.python_version(), **{p: version(p).split("+")[0] for p in ("torch", "torchvision", "fastai")}}}
+        "versions": {
+            "python": platform.python_version(),
+            **{p: version(p).split("+")[0] for p in ("torch", "torchvision", "fastai")},
+        },
+    }
     part = path.with_suffix(".part")
     nbformat.write(nb, part)
-    os.replace(part, path)
-    subprocess.run([Path(sys.executable).with_name("nbdev-clean"), "--fname", path], check=True, cwd=ROOT)
+    part.replace(path)
+    subprocess.run(
+        [Path(sys.executable).with_name("nbdev-clean"), "--fname", path],
+        check=True,
+        cwd=ROOT,
+    )
     return minutes
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("chapters", nargs="*", help="numbers of chapters, such as 04 (default: all that are stale)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "chapters",
+        nargs="*",
+        help="numbers of chapters, such as 04 (default: all that are stale)",
+    )
     parser.add_argument("--all", action="store_true", help="fresh chapters too")
-    parser.add_argument("--check", action="store_true", help="only name the stale chapters; exit status 1 if there are any")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only name the stale chapters; exit status 1 if there are any",
+    )
     args = parser.parse_args()
     todo = [p for p in chapters() if not args.chapters or p.name[:2] in args.chapters]
-    if not args.all: todo = [p for p in todo if is_stale(p)]
+    if not args.all:
+        todo = [p for p in todo if is_stale(p)]
     if args.check:
-        for path in todo: print(f"{path.name}: stale. Run `make outputs`.")
-        return int(bool(todo))
+        for path in todo:
+            print(f"{path.name}: stale. Run `make outputs`.")
+        sys.exit(bool(todo))
     if os.environ.get("TUTORIAL_DATA"):
-        parser.error("TUTORIAL_DATA is set, but outputs are made on the real sets: unset it")
-    if not todo: print("Every chapter's outputs are fresh.")
+        parser.error(
+            "TUTORIAL_DATA is set, but outputs are made on the real sets: unset it"
+        )
+    if not todo:
+        print("Every chapter's outputs are fresh.")
     for path in todo:
         print(f"{path.name} ...", end=" ", flush=True)
         print(f"{run(path):.1f} minutes", flush=True)
 
 
-if __name__ == "__main__": sys.exit(main())
+if __name__ == "__main__":
+    main()

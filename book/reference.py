@@ -1,5 +1,14 @@
-"""The reference: docments and docstrings for autodoc, links to source and lesson, and links from names in prose."""
-import json, re, sys, warnings
+"""The reference.
+
+It gives autodoc what stands in docments and docstrings, links entries to source and
+lesson, and names in prose to entries.
+"""
+
+import ast
+import json
+import re
+import sys
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +25,10 @@ PACKAGE = "tutorial_lib"
 
 
 def as_rst(lines):
-    "Markdown lines as reStructuredText: `code` in double backticks, fences as code blocks, other marks as they stand."
+    """Markdown lines as reStructuredText.
+
+    `code` in double backticks, fences as code blocks, other marks as they stand.
+    """
     out, fence = [], False
     for line in lines:
         if line.lstrip().startswith("```"):
@@ -26,56 +38,107 @@ def as_rst(lines):
             out.append("    " + line)
         else:
             bullet, text = re.match(r"(\s*(?:[-*] )?)(.*)", line).groups()
-            if bullet.strip() and out and out[-1].strip() and not re.match(r"\s*[-*] |  ", out[-1]): out.append("")
-            parts = (f"`{part}`" if part.startswith("`") else re.sub(r"[*|\\]|_\b", r"\\\g<0>", part)
-                     for part in re.split(r"(`[^`]+`)", text))
+            if (
+                bullet.strip()
+                and out
+                and out[-1].strip()
+                and not re.match(r"\s*[-*] |  ", out[-1])
+            ):
+                out.append("")
+            parts = (
+                f"`{part}`"
+                if part.startswith("`")
+                else re.sub(r"[*|\\]|_\b", r"\\\g<0>", part)
+                for part in re.split(r"(`[^`]+`)", text)
+            )
             out.append(bullet + "".join(parts))
     return out
 
 
 @cache
 def lessons(root):
-    "Where the book teaches each module and exported name: {dotted name: (page, its cell's anchor or \"\" if hidden)}."
+    """Where the book teaches each module and exported name.
+
+    Dotted name -> (page, its cell's anchor or "" if hidden).
+    """
     found = {}
     for path in sorted(Path(root, "nbs").glob("*.ipynb")):
         module, page = None, f"nbs/{path.stem}"
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            if cell["cell_type"] != "code": continue
+            if cell["cell_type"] != "code":
+                continue
             directives, code = read_cell("".join(cell["source"]))
             if "default_exp" in directives:
                 module = f"{PACKAGE}.{directives['default_exp']}"
                 found[module] = page, ""
             if "export" in directives:
-                anchor = "" if "remove-cell" in tags(directives, code) else f"cell-{cell['id']}"
+                anchor = (
+                    ""
+                    if "remove-cell" in tags(directives, code)
+                    else f"cell-{cell['id']}"
+                )
                 found |= {f"{module}.{name}": (page, anchor) for name in names(code)}
     return found
 
 
 def arguments(obj):
-    "The comments beside a signature, as a field for the arguments and one for what comes back."
-    docs = {arg: " ".join(as_rst(text.splitlines())) for arg, text in docments(obj).items() if text}
-    back = [] if isinstance(obj, type) or "return" not in docs else [f":Returns: {docs['return']}"]
-    rows = [row for arg, text in docs.items() if arg != "return" for row in (f"  **{arg}**", f"    {text}")]
+    """The comments beside a signature, as fields.
+
+    One is for the arguments, and one for what comes back.
+    """
+    docs = {
+        arg: " ".join(as_rst(text.splitlines()))
+        for arg, text in docments(obj).items()
+        if text
+    }
+    back = (
+        []
+        if isinstance(obj, type) or "return" not in docs
+        else [f":Returns: {docs['return']}"]
+    )
+    rows = [
+        row
+        for arg, text in docs.items()
+        if arg != "return"
+        for row in (f"  **{arg}**", f"    {text}")
+    ]
     return ([":Arguments:", *rows] if rows else []) + back
 
 
 def process_docstring(app, what, name, obj, options, lines):
-    "On `autodoc-process-docstring`: the docstring in its own words, then the arguments, then the lesson."
-    if what == "module":    # nbdev writes the chapter's whole opening there: its first paragraph is enough
-        promise = re.sub(r"^You will (be able to )?", "", "\n".join(lines).split("\n\n")[0])
+    """On `autodoc-process-docstring`: what an entry says.
+
+    The docstring in its own words, then the arguments, then the lesson.
+    """
+    if (
+        what == "module"
+    ):  # nbdev writes the chapter's whole opening there: its first paragraph is enough
+        promise = re.sub(
+            r"^You will (be able to )?", "", "\n".join(lines).split("\n\n")[0]
+        )
         lines[:] = (promise[:1].upper() + promise[1:]).splitlines()
     lines[:] = [*as_rst(lines), ""]
-    if what in ("class", "exception", "function", "method"): lines += arguments(obj)
+    if what in ("class", "exception", "function", "method"):
+        lines += arguments(obj)
     page, anchor = lessons(str(app.srcdir)).get(name, ("", ""))
     if page and what in ("module", "class", "exception", "function", "data"):
-        lines.append(f":Taught in: :ref:`{page}#{anchor}`" if anchor else f":Taught in: :doc:`/{page}`")
+        lines.append(
+            f":Taught in: :ref:`{page}#{anchor}`"
+            if anchor
+            else f":Taught in: :doc:`/{page}`"
+        )
     lines.append("")
 
 
 def process_signature(app, what, name, obj, options, signature, back):
-    """On `autodoc-process-signature`: a default that has no name in the source, such as a lambda, as three dots. The keys of a class of
-    pydantic stand below it, each with what it may hold, so the class has no signature."""
-    if what == "class" and hasattr(obj, "model_fields"): return "", None
+    """On `autodoc-process-signature`: a signature that can be read.
+
+    A default that has no name in the source, such as a lambda, is three dots. The keys
+    of a class of pydantic stand below it, each with what it may hold, so the class has
+    no signature.
+    """
+    if what == "class" and hasattr(obj, "model_fields"):
+        return "", None
     return re.sub(r"=\s*<[^,]*>", "=...", signature or ""), back
 
 
@@ -84,44 +147,92 @@ def skip_member(app, what, name, obj, skip, options):
     return skip or (what == "class" and type(obj).__name__ == "_tuplegetter")
 
 
+def module_file(root, module):
+    return Path(root, f"{module.replace('.', '/')}.py")
+
+
+def home_of(root, module, name):
+    "The module that defines a name: a chapter hands on names of the ground floor."
+    code = module_file(root, module).read_text(encoding="utf-8")
+    name = name.partition(".")[0]
+    if name in names(code):
+        return module
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and name in {a.name for a in node.names}:
+            return f"{PACKAGE}.{node.module.removeprefix(f'{PACKAGE}.')}"
+    return module
+
+
+def handed_on(code):
+    "The names of other modules that a module gives to its readers, as `_all_` says."
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_all_":
+            return [element.id for element in node.value.elts]
+    return []
+
+
+def comments_of_constants(root, module):
+    "The comment above each constant of a module: name -> its lines."
+    code = module_file(root, module).read_text(encoding="utf-8")
+    lines, found = code.splitlines(), {}
+    for name, (first, _) in names(code).items():
+        comment = []
+        while first > 1 and re.match("#(?! %%)", lines[first - 2]):
+            comment.insert(0, lines[first - 2].lstrip("#: "))
+            first -= 1
+        found[name] = [*comment, ""]
+    for name in handed_on(code):
+        found |= {name: comments_of_constants(root, home_of(root, module, name))[name]}
+    return found
+
+
 def describe_constants(app):
-    "On `builder-inited`: give each public constant the comment above it, because autodoc lists none without."
+    """On `builder-inited`: give each public constant the comment above it.
+
+    Without one autodoc does not list it.
+    """
     for path in Path(app.srcdir, PACKAGE).glob("[a-z]*.py"):
-        code = path.read_text(encoding="utf-8")
-        with warnings.catch_warnings():     # what the libraries say as they are imported is not about the book
+        module = f"{PACKAGE}.{path.stem}"
+        with warnings.catch_warnings():
+            # What libraries say as they are imported is not about the book.
             warnings.simplefilter("ignore")
-            analyzer, lines = ModuleAnalyzer.for_module(f"{PACKAGE}.{path.stem}"), code.splitlines()
+            analyzer = ModuleAnalyzer.for_module(module)
         analyzer.analyze()
-        for name, (first, _) in names(code).items():
-            if name.startswith("_") or "." in name or name in analyzer.tags: continue
-            comment = []
-            while first > 1 and re.match("#(?! %%)", lines[first - 2]):
-                comment.insert(0, lines[first - 2].lstrip("#: "))
-                first -= 1
-            analyzer.attr_docs.setdefault(("", name), [*comment, ""])
+        for name, comment in comments_of_constants(app.srcdir, module).items():
+            is_public = not name.startswith("_") and "." not in name
+            if is_public and name not in analyzer.tags:
+                analyzer.attr_docs.setdefault(("", name), comment)
 
 
 def source_link(root, me, module, name):
     "Where a name stands on GitHub, with its lines."
-    path = f"{module.replace('.', '/')}.py"
+    path = module_file("", home_of(root, module, name)).as_posix()
     span = names(Path(root, path).read_text(encoding="utf-8")).get(name)
-    return f"{me.repo_url}/blob/{me.branch}/{path}" + (f"#L{span[0]}-L{span[1]}" if span else "")
+    lines = f"#L{span[0]}-L{span[1]}" if span else ""
+    return f"{me.repo_url}/blob/{me.branch}/{path}{lines}"
 
 
 def configure(app, config):
     "On `config-inited`: read the library of this very tree, and link its source."
     sys.path.insert(0, str(app.srcdir))
     root, me = app.srcdir, identity(app.confdir)
-    config.linkcode_resolve = lambda domain, info: source_link(root, me, info["module"], info["fullname"])
+    config.linkcode_resolve = lambda domain, info: source_link(
+        root, me, info["module"], info["fullname"]
+    )
 
 
 def public_names(env):
-    "What inline code may name: {`split`, `data.split`, `tutorial_lib.data.split`: its entry in the reference}."
+    """What inline code may name, with its entry in the reference.
+
+    `split`, `data.split` and `tutorial_lib.data.split` are names of one entry.
+    """
     found = {}
     for full, entry in env.get_domain("py").objects.items():
         _, module, *name = full.split(".")
-        keys = [full] if not name else [full, f"{module}.{'.'.join(name)}", ".".join(name)]
-        found |= {key: (full, entry) for key in keys}
+        keys = (
+            [full] if not name else [full, f"{module}.{'.'.join(name)}", ".".join(name)]
+        )
+        found |= dict.fromkeys(keys, (full, entry))
     return found
 
 
@@ -129,36 +240,54 @@ def public_names(env):
 def own_names(root, page):
     "The names of the library that a chapter's code exports or imports."
     path = Path(root, f"{page}.ipynb")
-    if not path.exists(): return set()
+    if not path.exists():
+        return set()
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    code = "\n".join(
+        "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"
+    )
     imported = re.findall(rf"^from {PACKAGE}\.\w+ import \(?([\w\s,]+)", code, re.M)
     return {n for names in imported for n in re.findall(r"\w+", names)} | {
-        name.rpartition(".")[2] for name, (taught, _) in lessons(root).items() if taught == page}
+        name.rpartition(".")[2]
+        for name, (taught, _) in lessons(root).items()
+        if taught == page
+    }
 
 
 def is_ours(root, page, name):
-    "Whether a name in a page's prose is the library's: `split` may be NumPy's, where a chapter has not got ours."
-    return page.startswith("book/reference/") or not hasattr(np, name) or name in own_names(root, page)
+    """Whether a name in a page's prose is the library's.
+
+    `split` may be NumPy's, where a chapter has not got ours.
+    """
+    return (
+        page.startswith("book/reference/")
+        or not hasattr(np, name)
+        or name in own_names(root, page)
+    )
 
 
 def is_inside(node, kinds):
     "Whether a node stands anywhere inside one of these kinds."
     while node := node.parent:
-        if isinstance(node, kinds): return True
+        if isinstance(node, kinds):
+            return True
     return False
 
 
 def link_names(app, doctree, docname):
-    "On `doctree-resolved`: inline code that names something of the library links to its entry."
+    "On `doctree-resolved`: link inline code to the entries of the reference."
     known = public_names(app.env)
     for node in list(doctree.findall(nodes.literal)):
         name = node.astext().removesuffix("()")
         full, entry = known.get(name, ("", None))
-        if not full or not is_ours(str(app.srcdir), docname, name): continue
-        if is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)): continue
+        if not full or not is_ours(str(app.srcdir), docname, name):
+            continue
+        if is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)):
+            continue
         uri = app.builder.get_relative_uri(docname, entry.docname) + f"#{entry.node_id}"
-        link = nodes.reference("", "", internal=True, refuri=uri, reftitle=full, classes=["api"])
+        link = nodes.reference(
+            "", "", internal=True, refuri=uri, reftitle=full, classes=["api"]
+        )
         node.replace_self(link)
         link += node
 

@@ -1,23 +1,36 @@
-"""What the tests of the book share: which pages it has, how it is built, and how it is served."""
-import functools, http.server, os, re, subprocess, sys, threading
+"""What the tests of the book share.
+
+Which pages it has, how it is built, and how it is served.
+"""
+
+import functools
+import http.server
+import os
+import re
+import subprocess
+import sys
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
+from wheelhouse import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from book.identity import identity
 
 ME = identity(ROOT)
-PREFIX = urlsplit(ME.book_url).path     # where GitHub Pages serves the book
+PREFIX = urlsplit(ME.book_url).path  # where GitHub Pages serves the book
 
 
 def toc_pages(root=ROOT):
     "The pages of the table of contents, in order, as `nbs/00_sample`."
-    toc = yaml.safe_load((root/"_toc.yml").read_text(encoding="utf-8"))
-    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    return [
+        toc["root"],
+        *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"]),
+    ]
 
 
 CHAPTERS = [page for page in toc_pages() if re.match(r"nbs/\d\d_", page)]
@@ -34,14 +47,30 @@ def build(source, out, *flags, **env):
 
 
 class Pages(http.server.SimpleHTTPRequestHandler):
-    "Serves the book as GitHub Pages does: under its prefix, and 404.html for what is not there."
-    def log_message(self, *args): pass
+    """Serves the book as GitHub Pages does.
+
+    Under its prefix, and 404.html for what is not there.
+    """
+
+    protocol_version = "HTTP/1.1"  # one connection for many files
+
+    def log_message(self, *args):
+        pass
 
     def copyfile(self, source, out):
-        with suppress(ConnectionError): super().copyfile(source, out)       # the browser went on to another page
+        with suppress(ConnectionError):
+            super().copyfile(source, out)  # the browser went on to another page
 
     def translate_path(self, path):
-        return super().translate_path(path.removeprefix(PREFIX)) if path.startswith(PREFIX) else os.devnull + "/outside"
+        return (
+            super().translate_path(path.removeprefix(PREFIX))
+            if path.startswith(PREFIX)
+            else os.devnull + "/outside"
+        )
+
+    def end_headers(self):
+        self.send_header("Cache-Control", "max-age=600")
+        super().end_headers()
 
     def send_error(self, code, message=None, explain=None):
         body = Path(self.directory, "404.html").read_bytes()
@@ -55,7 +84,9 @@ class Pages(http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def served(folder):
     "The address of the served book, with its prefix and a slash at the end."
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Pages, directory=folder))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Pages, directory=folder)
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}{PREFIX}"
     server.shutdown()

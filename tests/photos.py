@@ -1,4 +1,5 @@
 "A folder of drawn pictures, as a user has one: one sub-folder a class."
+
 from tutorial_lib.sample import sample
 
 BREEDS = ["patched_round", "spotted_pointy", "striped_round"]
@@ -6,8 +7,10 @@ BREEDS = ["patched_round", "spotted_pointy", "striped_round"]
 
 def draw(folder, n, breeds=BREEDS):
     "Make the folder, with `n` pictures of 32 pixels. Returns it."
-    for file in sorted(sample(folder.with_name("flat"), n, 32, breeds=breeds).glob("*.jpg")):
-        breed = folder/file.name.rpartition("_")[0]
+    for file in sorted(
+        sample(folder.with_name("flat"), n, 32, breeds=breeds).glob("*.jpg")
+    ):
+        breed = folder / file.name.rpartition("_")[0]
         breed.mkdir(parents=True, exist_ok=True)
-        file.rename(breed/file.name)
+        file.rename(breed / file.name)
     return folder

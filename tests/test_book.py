@@ -1,5 +1,11 @@
-"""The built book: what a strict build does not catch, and that its links come from settings.ini."""
-import json, re, shutil
+"""The built book.
+
+What a strict build does not catch, and that its links come from settings.ini.
+"""
+
+import json
+import re
+import shutil
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -8,16 +14,15 @@ from urllib.parse import unquote, urljoin, urlsplit
 from xml.etree import ElementTree
 
 import pytest
+from book_site import CHAPTERS, ME, PAGES, PREFIX, ROOT, build, toc_pages
 from bs4 import BeautifulSoup
 from fastcore.basics import AttrDict
 
-from book_site import CHAPTERS, ME, PAGES, PREFIX, ROOT, build, toc_pages
 from book.identity import configure, identity
 from book.nbdev_pages import names, read_cell, show_doc_text, stamp_line, tags
 from book.reference import as_rst, is_ours
 
-pytest_plugins = ["book_fixtures"]
-MODULES = sorted(path.stem for path in (ROOT/"tutorial_lib").glob("[a-z]*.py"))
+MODULES = sorted(path.stem for path in (ROOT / "tutorial_lib").glob("[a-z]*.py"))
 
 
 @cache
@@ -25,191 +30,329 @@ def soup(path):
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
+@cache
+def places(path):
+    "Where a link to a page can lead: the ids on it."
+    return {node["id"] for node in soup(path).find_all(id=True)}
+
+
 def notebook(name):
-    return json.loads((ROOT/f"{name}.ipynb").read_text(encoding="utf-8"))
+    return json.loads((ROOT / f"{name}.ipynb").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(params=PAGES)
 def page(request, book):
     "Each page of the book, parsed, with its name."
-    found = soup(book/f"{request.param}.html")
+    found = soup(book / f"{request.param}.html")
     found.page = request.param
     return found
 
 
 # ---- the table of contents is whole
 
+
 def test_toc_lists_every_chapter_and_module():
-    assert [Path(p).name for p in CHAPTERS] == sorted(p.stem for p in (ROOT/"nbs").glob("[0-9][0-9]_*.ipynb"))
-    assert sorted(Path(p).name for p in toc_pages() if p.startswith("book/reference/")) == MODULES
+    assert [Path(p).name for p in CHAPTERS] == sorted(
+        p.stem for p in (ROOT / "nbs").glob("[0-9][0-9]_*.ipynb")
+    )
+    assert (
+        sorted(Path(p).name for p in toc_pages() if p.startswith("book/reference/"))
+        == MODULES
+    )
 
 
 # ---- pages
 
+
 def test_page_has_one_title(page):
-    titles = [h for h in page.main.find_all("h1") if not h.find_parent(id="jb-print-docs-body")]
+    titles = [
+        h
+        for h in page.main.find_all("h1")
+        if not h.find_parent(id="jb-print-docs-body")
+    ]
     assert len(titles) == 1, titles
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_title_bears_the_number_of_the_file(book, name):
     number = Path(name).name[:2]
-    page, home = soup(book/f"{name}.html"), soup(book/"index.html")
+    page, home = soup(book / f"{name}.html"), soup(book / "index.html")
     assert page.article.h1.get_text().startswith(f"{number} ")
     assert page.title.get_text().strip().startswith(f"{number} ")
-    assert home.select_one(f'nav.bd-links a[href="{name}.html"]').get_text(strip=False).strip().startswith(f"{number} ")
-    assert home.select_one(f'ul.chapter-map a[href="{name}.html"]'), "the first page's map lacks the chapter"
+    assert (
+        home.select_one(f'nav.bd-links a[href="{name}.html"]')
+        .get_text(strip=False)
+        .strip()
+        .startswith(f"{number} ")
+    )
+    assert home.select_one(f'ul.chapter-map a[href="{name}.html"]'), (
+        "the first page's map lacks the chapter"
+    )
 
 
 def test_page_shows_no_plumbing(page):
     text = page.article.get_text() if page.article else ""
     assert not re.search(r"^\s*#\s*\|", text, re.M), "a directive of nbdev shows"
     assert "google.colab" not in text and "default_exp" not in text
-    notes = [note for note in page.main.find_all(string=re.compile(r"\[\^")) if not note.find_parent(["code", "pre"])]
+    notes = [
+        note
+        for note in page.main.find_all(string=re.compile(r"\[\^"))
+        if not note.find_parent(["code", "pre"])
+    ]
     assert not notes, "a footnote that nothing defines"
     assert str(ROOT) not in str(page), "a path of the machine that built the book"
 
 
 def test_links_and_images_resolve(page, book):
     broken = []
-    for tag, attr in (("a", "href"), ("img", "src"), ("link", "href"), ("script", "src"), ("source", "srcset")):
+    for tag, attr in (
+        ("a", "href"),
+        ("img", "src"),
+        ("link", "href"),
+        ("script", "src"),
+        ("source", "srcset"),
+    ):
         for node in page.find_all(tag, **{attr: True}):
             url = urlsplit(urljoin(f"http://book{PREFIX}{page.page}.html", node[attr]))
-            if url.scheme in ("data", "mailto"): continue
-            if url.netloc != "book":
-                if tag != "a" and node.get("rel") != ["canonical"]: broken.append(f"{node[attr]}: calls another host")
+            if url.scheme in ("data", "mailto"):
                 continue
-            file = book/(unquote(url.path).removeprefix(PREFIX) or "index.html")
-            if not url.path.startswith(PREFIX) or not file.is_file(): broken.append(node[attr])
-            elif tag == "a" and url.fragment and not soup(file).find(id=unquote(url.fragment)):
+            if url.netloc != "book":
+                if tag != "a" and node.get("rel") != ["canonical"]:
+                    broken.append(f"{node[attr]}: calls another host")
+                continue
+            file = book / (unquote(url.path).removeprefix(PREFIX) or "index.html")
+            if not url.path.startswith(PREFIX) or not file.is_file():
+                broken.append(node[attr])
+            elif (
+                tag == "a"
+                and url.fragment
+                and unquote(url.fragment) not in places(file)
+            ):
                 broken.append(f"{node[attr]}: no such place on the page")
     assert not broken, broken
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_folded_code_and_hidden_cells(book, name):
-    "A cell that hides stays off the page, a folded one is closed: as many as the notebook says."
+    """A cell that hides stays off the page, a folded one is closed.
+
+    As many as the notebook says.
+    """
     cells = [cell for cell in notebook(name)["cells"] if cell["cell_type"] == "code"]
-    kinds = [[*tags(*read_cell("".join(cell["source"]))), *cell["metadata"].get("tags", [])] for cell in cells]
+    kinds = [
+        [*tags(*read_cell("".join(cell["source"]))), *cell["metadata"].get("tags", [])]
+        for cell in cells
+    ]
     shown = [kind for kind in kinds if "remove-cell" not in kind]
-    page = soup(book/f"{name}.html")
+    page = soup(book / f"{name}.html")
     assert len(page.select("div.cell")) == len(shown)
-    assert len(page.select("div.cell details.above-input")) == sum("hide-input" in kind or "solution" in kind for kind in shown)
+    assert len(page.select("div.cell details.above-input")) == sum(
+        "hide-input" in kind or "solution" in kind for kind in shown
+    )
     assert not page.select("div.cell details[open]")
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_stamp_closes_the_chapter(book, name):
     stamp = notebook(name)["metadata"].get("stamp")
-    if not stamp: pytest.skip("the chapter has no stamp yet: make outputs")
-    assert soup(book/f"{name}.html").select_one("p.stamp").get_text() == stamp_line(stamp)
+    if not stamp:
+        pytest.skip("the chapter has no stamp yet: make outputs")
+    assert soup(book / f"{name}.html").select_one("p.stamp").get_text() == stamp_line(
+        stamp
+    )
 
 
 # ---- the publisher
 
+
 def test_settings_give_the_identity():
     me = identity(ROOT, env={})
     assert me.repo_url == f"https://github.com/{me.user}/{me.repo}"
-    assert identity(ROOT, env={"GITHUB_REPOSITORY": f"{me.user}/{me.repo}"}) == me, "the publisher's own URL stands"
+    assert identity(ROOT, env={"GITHUB_REPOSITORY": f"{me.user}/{me.repo}"}) == me, (
+        "the publisher's own URL stands"
+    )
     fork = identity(ROOT, env={"GITHUB_REPOSITORY": "Someone/fork"})
-    assert (fork.user, fork.repo, fork.book_url) == ("Someone", "fork", "https://someone.github.io/fork/")
-    assert (fork.title, fork.branch, fork.pypi_name) == (me.title, me.branch, me.pypi_name)
+    assert (fork.user, fork.repo, fork.book_url) == (
+        "Someone",
+        "fork",
+        "https://someone.github.io/fork/",
+    )
+    assert (fork.title, fork.branch, fork.pypi_name) == (
+        me.title,
+        me.branch,
+        me.pypi_name,
+    )
 
 
 def test_config_repeats_nothing_of_the_identity():
-    config = (ROOT/"_config.yml").read_text(encoding="utf-8")
-    for key in ("user", "book_url", "title", "repo_url"): assert ME[key] not in config, key
-    app, config = SimpleNamespace(confdir=ROOT), AttrDict(html_theme_options={"logo": {}}, html_context={})
+    config = (ROOT / "_config.yml").read_text(encoding="utf-8")
+    for key in ("user", "book_url", "title", "repo_url"):
+        assert ME[key] not in config, key
+    app, config = (
+        SimpleNamespace(confdir=ROOT),
+        AttrDict(html_theme_options={"logo": {}}, html_context={}),
+    )
     configure(app, config)
-    assert config.html_title == config.project == ME.title and config.notfound_urls_prefix == PREFIX
+    assert (
+        config.html_title == config.project == ME.title
+        and config.notfound_urls_prefix == PREFIX
+    )
     assert config.html_theme_options["repository_url"] == ME.repo_url
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_buttons_of_a_chapter(book, name):
-    links = {a.get_text(strip=True): a["href"] for a in soup(book/f"{name}.html").select("a.page-button")}
+    links = {
+        a.get_text(strip=True): a["href"]
+        for a in soup(book / f"{name}.html").select("a.page-button")
+    }
     assert links["Open in Colab"] == f"{ME.colab_url}/{name}.ipynb"
     assert links["Source"].startswith(f"{ME.repo_url}/blob/{ME.branch}/{name}.ipynb")
     assert links["Report a problem"].startswith(f"{ME.repo_url}/issues/new?")
 
 
 def test_first_page_names_three_ways_in(book):
-    home = soup(book/"index.html")
+    home = soup(book / "index.html")
     links = {a["href"] for a in home.article.find_all("a", href=True)}
-    assert f"{CHAPTERS[0]}.html" in links and f"{ME.colab_url}/{CHAPTERS[0]}.ipynb" in links
+    assert (
+        f"{CHAPTERS[0]}.html" in links
+        and f"{ME.colab_url}/{CHAPTERS[0]}.ipynb" in links
+    )
     assert f"pip install {ME.pypi_name}" in home.article.get_text()
 
 
 def test_sitemap_and_cards_of_links(book):
-    places = {e.text for e in ElementTree.parse(book/"sitemap.xml").iter() if e.tag.endswith("loc")}
+    places = {
+        e.text
+        for e in ElementTree.parse(book / "sitemap.xml").iter()
+        if e.tag.endswith("loc")
+    }
     assert places == {f"{ME.book_url}{page}.html" for page in toc_pages()}
-    page = soup(book/f"{CHAPTERS[0]}.html")
-    assert page.find("link", rel="canonical")["href"] == f"{ME.book_url}{CHAPTERS[0]}.html"
+    page = soup(book / f"{CHAPTERS[0]}.html")
+    assert (
+        page.find("link", rel="canonical")["href"] == f"{ME.book_url}{CHAPTERS[0]}.html"
+    )
     assert page.find("meta", property="og:site_name")["content"] == ME.title
-    assert page.find("meta", property="og:image")["content"] == f"{ME.book_url}_static/animals.webp"
-    assert (book/"_static"/"animals.webp").is_file()
-    assert page.find("meta", property="og:url")["content"] == f"{ME.book_url}{CHAPTERS[0]}.html"
+    assert (
+        page.find("meta", property="og:image")["content"]
+        == f"{ME.book_url}_static/animals.webp"
+    )
+    assert (book / "_static" / "animals.webp").is_file()
+    assert (
+        page.find("meta", property="og:url")["content"]
+        == f"{ME.book_url}{CHAPTERS[0]}.html"
+    )
 
 
 def test_forks_book_links_to_the_fork(tmp_path):
-    tree = tmp_path/"fork"
+    tree = tmp_path / "fork"
     later = shutil.ignore_patterns("__pycache__", "0[1-9]_*", "[1-9]?_*")
-    for name in ("book", "nbs"): shutil.copytree(ROOT/name, tree/name, ignore=later)
-    for name in ("_config.yml", "settings.ini", "index.md"): shutil.copy(ROOT/name, tree)
-    (tree/"_toc.yml").write_text(f"format: jb-book\nroot: index\nparts:\n- chapters:\n  - file: {CHAPTERS[0]}\n")
-    said, status = build(tree, tmp_path/"out", GITHUB_REPOSITORY="someone/fork")
+    for name in ("book", "nbs"):
+        shutil.copytree(ROOT / name, tree / name, ignore=later)
+    for name in ("_config.yml", "settings.ini", "index.md"):
+        shutil.copy(ROOT / name, tree)
+    (tree / "_toc.yml").write_text(
+        f"format: jb-book\nroot: index\nparts:\n- chapters:\n  - file: {CHAPTERS[0]}\n"
+    )
+    said, status = build(tree, tmp_path / "out", GITHUB_REPOSITORY="someone/fork")
     assert status == 0, said
-    html = (tmp_path/"out"/"_build"/"html"/f"{CHAPTERS[0]}.html").read_text(encoding="utf-8")
-    assert "colab.research.google.com/github/someone/fork/" in html and "https://someone.github.io/fork/" in html
+    html = (tmp_path / "out" / "_build" / "html" / f"{CHAPTERS[0]}.html").read_text(
+        encoding="utf-8"
+    )
+    assert (
+        "colab.research.google.com/github/someone/fork/" in html
+        and "https://someone.github.io/fork/" in html
+    )
     assert f"{ME.user}/{ME.repo}" not in html
 
 
 # ---- the reference
 
+
 @pytest.mark.parametrize("module", MODULES)
 def test_reference_is_whole(book, module):
-    "Every public name has its entry, with its source on the right lines and the chapter that teaches it."
-    page, public = soup(book/f"book/reference/{module}.html"), import_module(f"tutorial_lib.{module}").__all__
-    lines = (ROOT/f"tutorial_lib/{module}.py").read_text(encoding="utf-8").splitlines()
+    """Every public name has its entry.
+
+    With its source on the right lines and the chapter that teaches it.
+    """
+    page, public = (
+        soup(book / f"book/reference/{module}.html"),
+        import_module(f"tutorial_lib.{module}").__all__,
+    )
+    blob = f"{re.escape(ME.repo_url)}/blob/{ME.branch}"
     for name in public:
         entry = page.find(id=f"tutorial_lib.{module}.{name}")
         assert entry, f"no entry for {name}"
         link = entry.find("a", class_="reference external")["href"]
-        place = re.fullmatch(rf"{re.escape(ME.repo_url)}/blob/{ME.branch}/tutorial_lib/{module}\.py#L(\d+)-L\d+", link)
-        assert name in lines[int(place[1]) - 1], f"{link} does not show {name}"
-        taught = entry.find_parent("dl").find("a", href=re.compile("nbs/")) or page.find("a", href=re.compile("nbs/"))
-        assert taught and (taught.get_text()[:2].isdigit() or module in ("practice", "cli")), f"{name} names no chapter"
+        file = rf"tutorial_lib/(?:{module}|core/\w+)\.py"
+        place = re.fullmatch(rf"{blob}/({file})#L(\d+)-L\d+", link)
+        lines = (ROOT / place[1]).read_text(encoding="utf-8").splitlines()
+        assert name in lines[int(place[2]) - 1], f"{link} does not show {name}"
+        taught = entry.find_parent("dl").find(
+            "a", href=re.compile("nbs/")
+        ) or page.find("a", href=re.compile("nbs/"))
+        assert taught and (
+            taught.get_text()[:2].isdigit() or module in ("practice", "cli")
+        ), f"{name} names no chapter"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_reference_explains_arguments(book, module):
     from fastcore.docments import docments
-    page, library = soup(book/f"book/reference/{module}.html"), import_module(f"tutorial_lib.{module}")
+
+    page, library = (
+        soup(book / f"book/reference/{module}.html"),
+        import_module(f"tutorial_lib.{module}"),
+    )
     for name in library.__all__:
         obj = getattr(library, name)
-        if not callable(obj): continue
-        shown = page.find(id=f"tutorial_lib.{module}.{name}").find_parent("dl").get_text()
+        if not callable(obj):
+            continue
+        shown = (
+            page.find(id=f"tutorial_lib.{module}.{name}").find_parent("dl").get_text()
+        )
         for arg, text in docments(obj).items():
             if text and not (arg == "return" and isinstance(obj, type)):
-                assert "".join(text.replace("`", "").split()) in "".join(shown.split()), f"{name}: {arg}"
+                assert "".join(text.replace("`", "").split()) in "".join(
+                    shown.split()
+                ), f"{name}: {arg}"
 
 
 def test_names_in_prose_link_to_the_reference(book):
-    public = {n for module in MODULES for n in import_module(f"tutorial_lib.{module}").__all__}
-    codes = [(name, code) for name in CHAPTERS for code in soup(book/f"{name}.html").select("article p code")]
-    ours = [(name, code) for name, code in codes if code.get_text().removesuffix("()") in public]
-    assert any(code.find_parent("a") for _, code in ours), "no chapter's prose names anything of the library"
+    public = {
+        n for module in MODULES for n in import_module(f"tutorial_lib.{module}").__all__
+    }
+    codes = [
+        (name, code)
+        for name in CHAPTERS
+        for code in soup(book / f"{name}.html").select("article p code")
+    ]
+    ours = [
+        (name, code)
+        for name, code in codes
+        if code.get_text().removesuffix("()") in public
+    ]
+    assert any(code.find_parent("a") for _, code in ours), (
+        "no chapter's prose names anything of the library"
+    )
     for name, code in ours:
         link, word = code.find_parent("a"), code.get_text().removesuffix("()")
-        assert bool(link and "/reference/" in link["href"]) == is_ours(str(ROOT), name, word), (name, word)
+        assert bool(link and "/reference/" in link["href"]) == is_ours(
+            str(ROOT), name, word
+        ), (name, word)
 
 
 def test_a_name_that_numpy_has_too_links_where_the_chapter_has_ours():
-    assert is_ours(str(ROOT), "nbs/02_tensors", "verify_images") and not is_ours(str(ROOT), "nbs/02_tensors", "split")
-    assert is_ours(str(ROOT), "nbs/01_data", "split") and is_ours(str(ROOT), "book/reference/data", "split")
+    assert is_ours(str(ROOT), "nbs/02_tensors", "verify_images") and not is_ours(
+        str(ROOT), "nbs/02_tensors", "split"
+    )
+    assert is_ours(str(ROOT), "nbs/01_data", "split") and is_ours(
+        str(ROOT), "book/reference/data", "split"
+    )
 
 
 # ---- the extension's own functions
+
 
 def test_read_cell():
     folded = "#| export\n#|code-fold: true\n\nx = 1\n#| no\n"
@@ -217,36 +360,89 @@ def test_read_cell():
     assert read_cell("# a comment\nx") == ({}, "# a comment\nx")
 
 
-@pytest.mark.parametrize("source, expected", [
-    ("#| hide\nx = 1", ["remove-cell"]), ("#| default_exp data", ["remove-cell"]), ("#| export", ["remove-cell"]),
-    ('import sys\nif "google.colab" in sys.modules:\n    %pip install -q tutorial_lib', ["remove-cell"]),
-    ("#| echo: false\nplot()", ["remove-input"]), ("#| output: false\nx", ["remove-output"]),
-    ("#| export\n#| code-fold: true\ndef f(): pass", ["hide-input"]), ("#| export\nimport os", ["hide-input"]),
-    ("import os", []), ("#| export\ndef f(): pass", []), ("#| eval: false\nx", []),
-])
+@pytest.mark.parametrize(
+    "source, expected",
+    [
+        ("#| hide\nx = 1", ["remove-cell"]),
+        ("#| default_exp data", ["remove-cell"]),
+        ("#| export", ["remove-cell"]),
+        (
+            'import sys\nif "google.colab" in sys.modules:\n    %pip install -q x',
+            ["remove-cell"],
+        ),
+        ("#| echo: false\nplot()", ["remove-input"]),
+        ("#| output: false\nx", ["remove-output"]),
+        ("#| export\n#| code-fold: true\ndef f(): pass", ["hide-input"]),
+        ("#| export\nimport os", ["hide-input"]),
+        ("import os", []),
+        ("#| export\ndef f(): pass", []),
+        ("#| eval: false\nx", []),
+    ],
+)
 def test_tags(source, expected):
     assert tags(*read_cell(source)) == expected
 
 
 def test_names():
-    code = "A, b = 1, 2\nC = 3\nd: int = 4\nclass E:\n    x = 1\n    def f(self): pass\ndef g():\n    y = 1\n"
-    assert names(code) == {"C": (2, 2), "d": (3, 3), "E": (4, 6), "E.x": (5, 5), "E.f": (6, 6), "g": (7, 8)}
+    code = (
+        "A, b = 1, 2\nC = 3\nd: int = 4\n"
+        "class E:\n    x = 1\n    def f(self): pass\n"
+        "def g():\n    y = 1\n"
+    )
+    assert names(code) == {
+        "C": (2, 2),
+        "d": (3, 3),
+        "E": (4, 6),
+        "E.x": (5, 5),
+        "E.f": (6, 6),
+        "g": (7, 8),
+    }
 
 
 def test_as_rst():
-    assert as_rst(["Takes `x`, *all* of `**kw`, a_b and c_."]) == [r"Takes ``x``, \*all\* of ``**kw``, a_b and c\_."]
-    assert as_rst(["These:", "- one", "  more", "- two"]) == ["These:", "", "- one", "  more", "- two"]
-    assert as_rst(["```", "f(*x)", "```"]) == ["", ".. code-block:: python", "", "    f(*x)", ""]
+    assert as_rst(["Takes `x`, *all* of `**kw`, a_b and c_."]) == [
+        r"Takes ``x``, \*all\* of ``**kw``, a_b and c\_."
+    ]
+    assert as_rst(["These:", "- one", "  more", "- two"]) == [
+        "These:",
+        "",
+        "- one",
+        "  more",
+        "- two",
+    ]
+    assert as_rst(["```", "f(*x)", "```"]) == [
+        "",
+        ".. code-block:: python",
+        "",
+        "    f(*x)",
+        "",
+    ]
 
 
 def test_show_doc_opens_no_section_and_links_to_a_file():
-    stored = "---\n\n[source](https://h/learner.py#LNone){target=\"_blank\" style=\"float:right\"}\n\n### create_body\n\n```python\n# a\n```\n\n*Cut.*"
-    assert show_doc_text(stored) == "**`create_body`** ([source](https://h/learner.py))\n\n```python\n# a\n```\n\n*Cut.*"
-    assert show_doc_text("[source](https://h/a.py#L12){x}\n\n#### f") == "**`f`** ([source](https://h/a.py#L12))"
+    attributes = '{target="_blank" style="float:right"}'
+    link = f"[source](https://h/learner.py#LNone){attributes}"
+    rest = "\n\n```python\n# a\n```\n\n*Cut.*"
+    stored = f"---\n\n{link}\n\n### create_body{rest}"
+    assert (
+        show_doc_text(stored)
+        == f"**`create_body`** ([source](https://h/learner.py)){rest}"
+    )
+    assert (
+        show_doc_text("[source](https://h/a.py#L12){x}\n\n#### f")
+        == "**`f`** ([source](https://h/a.py#L12))"
+    )
 
 
 def test_stamp_line():
-    stamp = {"versions": {"fastai": "2.8.12", "python": "3.11.4", "torch": "2.15.0"}, "device": "CPU, 2 cores",
-             "data": "cifar10 (60,000 JPG files)", "date": "2026-11-21", "minutes": 5.6}
-    assert stamp_line(stamp) == ("Outputs: cifar10 (60,000 JPG files); CPU, 2 cores; "
-                                 "torch 2.15.0, fastai 2.8.12; 2026-11-21; 6 minutes.")
+    stamp = {
+        "versions": {"fastai": "2.8.12", "python": "3.11.4", "torch": "2.15.0"},
+        "device": "CPU, 2 cores",
+        "data": "cifar10 (60,000 JPG files)",
+        "date": "2026-11-21",
+        "minutes": 5.6,
+    }
+    assert stamp_line(stamp) == (
+        "Outputs: cifar10 (60,000 JPG files); CPU, 2 cores; "
+        "torch 2.15.0, fastai 2.8.12; 2026-11-21; 6 minutes."
+    )

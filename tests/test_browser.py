@@ -1,94 +1,166 @@
-"""Every page of the book in a real Chromium: nothing from outside, no error, no overflow, readable in both themes."""
+"""Every page of the book in a real Chromium.
+
+Nothing from outside, no error, no overflow, readable in both themes.
+"""
+
 import re
 from pathlib import Path
 
 import pytest
-
 from book_site import CHAPTERS, PAGES
 
-pytest_plugins = ["book_fixtures"]
 WIDTHS, THEMES = (1400, 390), ("light", "dark")
+
+# Remembers what a function answered: a page asks the same of thousands of elements.
+MEMO = """const memo = f => { const known = new Map();
+    return x => { if (!known.has(x)) known.set(x, f(x)); return known.get(x) } };"""
 
 # What sticks out of the window sideways, and does not scroll in a box of its own.
 OVERFLOW = """() => {
-    const boxed = e => e && e !== document.body
-        && (getComputedStyle(e).overflowX !== 'visible' || boxed(e.parentElement));
-    const out = [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().width
-        && e.getBoundingClientRect().right > innerWidth + 1 && !boxed(e.parentElement)
-        && getComputedStyle(e).position !== 'fixed');
+    MEMO
+    const boxed = memo(e => e && e !== document.body
+        && (getComputedStyle(e).overflowX !== 'visible' || boxed(e.parentElement)));
+    const sticksOut = e => {
+        const box = e.getBoundingClientRect();
+        return box.width && box.right > innerWidth + 1 && !boxed(e.parentElement)
+            && getComputedStyle(e).position !== 'fixed' };
+    const out = [...document.querySelectorAll('main *')].filter(sticksOut);
     const wide = document.documentElement.scrollWidth - innerWidth;
-    return [...out.slice(0, 5).map(e => e.outerHTML.slice(0, 120)), ...(wide > 0 ? [`${wide} px too wide`] : [])];
-}"""
+    return [...out.slice(0, 5).map(e => e.outerHTML.slice(0, 120)),
+        ...(wide > 0 ? [`${wide} px too wide`] : [])];
+}""".replace("MEMO", MEMO)
 
 # Pictures that are stretched in one direction.
-STRETCHED = """() => [...document.querySelectorAll('article img')].filter(i => i.clientHeight > 20
-    && Math.abs(i.clientWidth / i.clientHeight / (i.naturalWidth / i.naturalHeight) - 1) > 0.02).map(i => i.src)"""
+STRETCHED = """() => {
+    const shown = i => i.clientWidth / i.clientHeight;
+    const ratio = i => shown(i) / i.naturalWidth * i.naturalHeight;
+    return [...document.querySelectorAll('article img')].filter(
+        i => i.clientHeight > 20 && Math.abs(ratio(i) - 1) > 0.02).map(i => i.src) }"""
 
 # Text whose contrast with what lies behind it is below 4.5 to 1 (WCAG 2.2, 1.4.3).
 FAINT = """() => {
-    const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
-    const rgba = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
-        const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
-    const over = (top, under) => [0, 1, 2].map(i => top[i] * top[3] + under[i] * (1 - top[3]));
-    const ground = e => { if (!e) return [255, 255, 255];
+    MEMO
+    const canvas = new OffscreenCanvas(1, 1);
+    const pen = canvas.getContext('2d', {willReadFrequently: true});
+    const rgba = memo(color => {
+        pen.clearRect(0, 0, 1, 1); pen.fillStyle = color; pen.fillRect(0, 0, 1, 1);
+        const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+        return [r, g, b, a / 255] });
+    const over = (top, under) => [0, 1, 2].map(
+        i => top[i] * top[3] + under[i] * (1 - top[3]));
+    const ground = memo(e => {
+        if (!e) return [255, 255, 255];
         const color = rgba(getComputedStyle(e).backgroundColor);
-        return color[3] > 0.99 ? color.slice(0, 3) : over(color, ground(e.parentElement)); };
-    const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-    const found = new Map(), walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        if (color[3] > 0.99) return color.slice(0, 3);
+        return over(color, ground(e.parentElement)) });
+    const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const light = color => {
+        const [r, g, b] = color.map(v => linear(v / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+    const isSeen = memo(e => !e.closest('script, style, mjx-container')
+        && e.checkVisibility({opacityProperty: true, visibilityProperty: true}));
+    const contrast = memo(e => {
+        const under = ground(e), text = over(rgba(getComputedStyle(e).color), under);
+        const [a, b] = [light(text), light(under)];
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) });
+    const found = new Map();
+    const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (walk.nextNode()) {
         const e = walk.currentNode.parentElement, text = walk.currentNode.data.trim();
-        if (!text || e.closest('script, style, mjx-container')) continue;
-        if (!e.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
-        const under = ground(e), [a, b] = [light(over(rgba(getComputedStyle(e).color), under)), light(under)];
-        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (!text || !isSeen(e) || contrast(e) >= 4.5) continue;
         const kind = `${e.tagName}.${e.className}`;
-        if (ratio < 4.5) found.set(kind, `${ratio.toFixed(2)} ${kind}: ${text.slice(0, 40)}`);
+        found.set(kind, `${contrast(e).toFixed(2)} ${kind}: ${text.slice(0, 40)}`);
     }
     return [...found.values()].slice(0, 10);
-}"""
+}""".replace("MEMO", MEMO)
+
+
+@pytest.fixture(scope="module")
+def window(chromium):
+    "A window that keeps files in its cache, as a reader's does."
+    context = chromium.new_context(
+        viewport={"width": 1400, "height": 900},
+        reduced_motion="reduce",
+        color_scheme="light",
+    )
+    yield context
+    context.close()
 
 
 @pytest.fixture
-def tab(chromium, site):
-    "A fresh window on the book. What goes wrong in it is kept: `tab.outside` (requests) and `tab.errors`."
-    window = {"width": 1400, "height": 900}
-    context = chromium.new_context(viewport=window, reduced_motion="reduce", color_scheme="light")
-    page = context.new_page()
+def tab(window, site):
+    """A fresh tab on the book.
+
+    What goes wrong in it is kept: `tab.outside` (requests) and `tab.errors`.
+    """
+    page = window.new_page()
     page.outside, page.errors = [], []
 
-    def gate(route):
-        if route.request.url.startswith(site): return route.continue_()
-        page.outside.append(route.request.url)
-        route.abort()
-
-    page.route("**/*", gate)
     def note(text, is_error=True):
-        if is_error: page.errors.append(text)
+        if is_error:
+            page.errors.append(text)
 
+    def note_request(request):
+        if not request.url.startswith((site, "data:", "blob:")):
+            page.outside.append(request.url)
+
+    page.on("request", note_request)
     page.on("console", lambda message: note(message.text, message.type == "error"))
     page.on("pageerror", lambda error: note(str(error)))
-    page.on("response", lambda response: note(f"{response.status} {response.url}", response.status >= 400))
+    page.on(
+        "response",
+        lambda response: note(
+            f"{response.status} {response.url}", response.status >= 400
+        ),
+    )
     yield page
-    context.close()
+    page.evaluate("localStorage.clear()")
+    page.close()
+
+
+STILL = """*, ::before, ::after {
+    transition: none !important;
+    animation: none !important;
+}"""
+
+# Pictures that are to be seen, and hold nothing.
+EMPTY = """async () => {
+    const images = [...document.images];
+    images.forEach(i => i.loading = 'eager');
+    await Promise.allSettled(images.map(i => i.decode()));
+    const empty = images.filter(i => !i.naturalWidth && i.checkVisibility());
+    return empty.map(i => i.src);
+}"""
+
+# What lies over and behind outputs.
+FILTERS = """() => {
+    const outputs = 'article :is(img, .cell_output, .output)';
+    return [...document.querySelectorAll(outputs)].map(e => {
+        const style = getComputedStyle(e);
+        return [style.filter, style.backgroundColor].join(' ');
+    });
+}"""
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page(tab, site, name):
     tab.goto(f"{site}{name}.html", wait_until="load")
-    tab.add_style_tag(content="*, ::before, ::after { transition: none !important; animation: none !important; }")
+    tab.add_style_tag(content=STILL)
     tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => true)")
-    empty = tab.evaluate("""async () => { const images = [...document.images];
-        images.forEach(i => i.loading = 'eager'); await Promise.allSettled(images.map(i => i.decode()));
-        return images.filter(i => !i.naturalWidth && i.checkVisibility()).map(i => i.src) }""")
-    assert not empty, "images that show nothing"
+    assert not tab.evaluate(EMPTY), "images that show nothing"
     for width in WIDTHS:
         tab.set_viewport_size({"width": width, "height": 900})
         assert not tab.evaluate(STRETCHED), f"pictures out of shape at {width} px"
         for theme in THEMES:
-            tab.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
-            assert not (found := tab.evaluate(OVERFLOW)), f"{width} px, {theme}: {found}"
-            assert not (found := tab.evaluate(FAINT)), f"too little contrast at {width} px, {theme}: {found}"
+            tab.evaluate(
+                "theme => document.documentElement.dataset.theme = theme", theme
+            )
+            assert not (found := tab.evaluate(OVERFLOW)), (
+                f"{width} px, {theme}: {found}"
+            )
+            assert not (found := tab.evaluate(FAINT)), (
+                f"too little contrast at {width} px, {theme}: {found}"
+            )
     assert not tab.outside, "a page calls other hosts"
     assert not tab.errors
 
@@ -98,7 +170,9 @@ def test_search_finds_the_chapter(tab, site, name):
     tab.goto(f"{site}{name}.html")
     word = max(tab.locator("article h1").inner_text().split()[1:], key=len).strip(",.:")
     tab.goto(f"{site}search.html?q={word}")
-    tab.locator(f'#search-results a[href*="{Path(name).name}.html"]').first.wait_for(timeout=10_000)
+    tab.locator(f'#search-results a[href*="{Path(name).name}.html"]').first.wait_for(
+        timeout=10_000
+    )
     assert not tab.outside and not tab.errors
 
 
@@ -113,7 +187,7 @@ def test_search_from_any_page(tab, site):
 
 
 def test_theme_button(tab, site):
-    "The button goes through its three modes, changes the page, and the choice outlives the page."
+    "The button goes through its modes, changes the page, and the choice lasts."
     look = """() => { const {mode, theme} = document.documentElement.dataset;
         return [mode, [theme, getComputedStyle(document.body).backgroundColor]] }"""
     button = tab.locator(".bd-header-article .theme-switch-button")
@@ -123,29 +197,44 @@ def test_theme_button(tab, site):
         button.click()
         mode, seen[mode] = tab.evaluate(look)
     assert seen.keys() == {"light", "dark", "auto"}
-    assert seen["dark"][0] == "dark" and seen["light"][1] != seen["dark"][1] and seen["auto"] == seen["light"]
-    while tab.evaluate(look)[0] != "dark": button.click()
+    assert (
+        seen["dark"][0] == "dark"
+        and seen["light"][1] != seen["dark"][1]
+        and seen["auto"] == seen["light"]
+    )
+    while tab.evaluate(look)[0] != "dark":
+        button.click()
     tab.goto(f"{site}{CHAPTERS[0]}.html")
     assert tab.evaluate(look) == ["dark", seen["dark"]]
 
 
 @pytest.mark.parametrize("name", ["index", *CHAPTERS])
 def test_pictures_keep_their_colours_in_the_dark(tab, site, name):
-    "No white box behind a transparent figure, no filter over a photograph: outputs stand on the page itself."
+    """No white box behind a transparent figure, no filter over a photograph.
+
+    Outputs stand on the page itself.
+    """
     tab.goto(f"{site}{name}.html")
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
-    styles = tab.evaluate("""[...document.querySelectorAll('article :is(img, .cell_output, .output)')].map(e => {
-        const style = getComputedStyle(e); return [style.filter, style.backgroundColor].join(' ') })""")
-    assert set(styles) <= {"none rgba(0, 0, 0, 0)"}
+    assert set(tab.evaluate(FILTERS)) <= {"none rgba(0, 0, 0, 0)"}
 
 
 def test_keyboard_opens_folded_code(tab, site, book):
-    name = next((n for n in CHAPTERS if "<details" in (book/f"{n}.html").read_text(encoding="utf-8")), None)
-    if not name: pytest.skip("no chapter folds a cell")
+    name = next(
+        (
+            n
+            for n in CHAPTERS
+            if "<details" in (book / f"{n}.html").read_text(encoding="utf-8")
+        ),
+        None,
+    )
+    if not name:
+        pytest.skip("no chapter folds a cell")
     tab.goto(f"{site}{name}.html")
     tab.locator("article a, article button, article summary").first.focus()
     for _ in range(200):
-        if tab.evaluate("document.activeElement.tagName") == "SUMMARY": break
+        if tab.evaluate("document.activeElement.tagName") == "SUMMARY":
+            break
         tab.keyboard.press("Tab")
     code = tab.locator("article details:has(summary:focus)")
     assert not code.locator("pre").is_visible()
@@ -156,7 +245,11 @@ def test_keyboard_opens_folded_code(tab, site, book):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_hints_and_solutions_open_by_keyboard_and_say_what_they_are(tab, site, name):
-    "On a phone, in the dark: closed at first, each with a name of its own, opened with Enter, and no wider than the page."
+    """On a phone, in the dark.
+
+    Closed at first, each with a name of its own, opened with Enter, and no wider than
+    the page.
+    """
     tab.set_viewport_size({"width": 390, "height": 900})
     tab.goto(f"{site}{name}.html")
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
@@ -167,7 +260,10 @@ def test_hints_and_solutions_open_by_keyboard_and_say_what_they_are(tab, site, n
     for i, label in enumerate(labels):
         assert re.fullmatch(rf"(Hint \d for|Solution of) {number}\.[a-z]", label), label
         summary = folds.nth(i).locator("summary")
-        assert summary.get_attribute("aria-label") is None and folds.nth(i).get_attribute("open") is None
+        assert (
+            summary.get_attribute("aria-label") is None
+            and folds.nth(i).get_attribute("open") is None
+        )
         summary.focus()
         tab.keyboard.press("Enter")
         assert folds.nth(i).get_attribute("open") is not None
@@ -185,10 +281,18 @@ def test_narrow_window_opens_the_table_of_contents(tab, site):
 
 
 def test_lost_reader_finds_the_book(tab, site):
-    "An address deep in the book that names no page: the page that comes has its look, and its links lead back."
+    """An address deep in the book that names no page.
+
+    The page that comes has its look, and its links lead back.
+    """
     tab.goto(f"{site}nbs/no/such/page.html")
     assert tab.locator("article h1").inner_text() == "No page here"
     expected = "no/such/page", "Failed to load resource"
-    assert not [error for error in tab.errors if not any(word in error for word in expected)] and not tab.outside
+    assert (
+        not [
+            error for error in tab.errors if not any(word in error for word in expected)
+        ]
+        and not tab.outside
+    )
     tab.locator("article a").first.click()
     tab.wait_for_url(f"{site}index.html")

@@ -1,57 +1,130 @@
-"""Throw-away environments that know `tutorial_lib` from its wheel only, made in a second, with no network.
+"""Throw-away environments that know `tutorial_lib` from its wheel only.
 
-Such an environment sees every installed dependency through a folder of links, `tutorial_lib` left out, so that
-`pip install tutorial_lib` in it does what it does on Colab: finds the dependencies there and installs the wheel.
+They are made in a second, with no network.
+
+Such an environment sees every installed dependency through a folder of links,
+`tutorial_lib` left out, so that `pip install tutorial_lib` in it does what it does on
+Colab: finds the dependencies there and installs the wheel.
 
     wheel = build_wheel(folder/"wheel")
     python = make_venv(folder/"venv", link_dependencies(folder/"links"))
     run(python, "-m", "pip", "install", "-q", "tutorial_lib", env=offline(wheel))
 """
-import os, shutil, subprocess, sys, sysconfig, venv
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ["pyproject.toml", "README.md", "LICENSE", "settings.ini", "tutorial_lib", "nbs", "tests"]
+SOURCES = [
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "settings.ini",
+    "tutorial_lib",
+    "nbs",
+    "tests",
+]
+
 
 def run(*command, **kwargs):
-    "Run `command` and return its output; a failure raises an error that shows the output."
+    """Run `command` and return its output.
+
+    A failure raises an error that shows the output.
+    """
     command = [str(o) for o in command]
-    done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs)
-    if done.returncode: raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}")
+    done = subprocess.run(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}")
     return done.stdout
 
+
 def offline(wheel=None):
-    "This process's variables, for a child: no way back to the working tree, and pip finds `wheel`'s folder alone."
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTHON")) and k != "VIRTUAL_ENV"}
-    env |= dict(PIP_CONFIG_FILE=os.devnull, PIP_NO_INDEX="1", PIP_DISABLE_PIP_VERSION_CHECK="1", PYTHONUTF8="1")
+    """This process's variables, for a child.
+
+    No way back to the working tree, and pip finds `wheel`'s folder alone.
+    """
+    env = {
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("PIP_", "PYTHON")) and k != "VIRTUAL_ENV"
+    }
+    env |= dict(
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_NO_INDEX="1",
+        PIP_DISABLE_PIP_VERSION_CHECK="1",
+        PYTHONUTF8="1",
+    )
     return env | dict(PIP_FIND_LINKS=str(Path(wheel).parent)) if wheel else env
 
+
 def build_wheel(folder):
-    "The wheel of the working tree, built in `folder` from a copy, or a copy of the one that the variable WHEEL names."
+    """The wheel of the working tree, built in `folder` from a copy.
+
+    Where the variable WHEEL names one, it is a copy of that.
+    """
     folder = Path(folder)
-    if "WHEEL" in os.environ: return Path(shutil.copy(ROOT/os.environ["WHEEL"], folder))
-    copy = folder/"source"
+    if "WHEEL" in os.environ:
+        return Path(shutil.copy(ROOT / os.environ["WHEEL"], folder))
+    copy = folder / "source"
     copy.mkdir(parents=True)
     for name in SOURCES:
-        source = ROOT/name
-        if source.is_dir(): shutil.copytree(source, copy/name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        else: shutil.copy(source, copy)
-    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(
+                source, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*")
+            )
+        else:
+            shutil.copy(source, copy)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
     run(*pip, "-w", folder, copy, env=offline())
     return next(folder.glob("*.whl"))
 
+
 def link_dependencies(folder):
-    "Fill `folder` with a link to each thing installed beside this Python, except what belongs to `tutorial_lib`."
+    """Fill `folder` with a link to each thing installed beside this Python.
+
+    What belongs to `tutorial_lib` is left out.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True)
     for site in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         for entry in Path(site).iterdir():
-            if "tutorial_lib" in entry.name or entry.name == "__pycache__": continue
-            (folder/entry.name).symlink_to(entry, entry.is_dir())
+            if "tutorial_lib" in entry.name or entry.name == "__pycache__":
+                continue
+            (folder / entry.name).symlink_to(entry, entry.is_dir())
     return folder
 
+
 def make_venv(folder, links):
-    "A new environment at `folder` that sees the dependencies, and pip, through `links`: the path of its Python."
+    "The Python of a new environment that sees the dependencies through `links`."
     venv.EnvBuilder(symlinks=os.name != "nt").create(folder)
-    next(Path(folder).rglob("site-packages")).joinpath("dependencies.pth").write_text(str(links), encoding="utf-8")
-    return Path(folder)/("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    next(Path(folder).rglob("site-packages")).joinpath("dependencies.pth").write_text(
+        str(links), encoding="utf-8"
+    )
+    return Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def make_colab(folder, links):
+    "As `make_venv`; each Python of it has `google.colab` loaded, and no network."
+    python = make_venv(folder, links)
+    site = next(Path(folder).rglob("site-packages"))
+    (site / "google" / "colab").mkdir(parents=True)
+    (site / "google" / "colab" / "__init__.py").touch()
+    shutil.copy(ROOT / "tests" / "offline.py", site)
+    (site / "stand_in.pth").write_text("import offline, google.colab\n")
+    return python

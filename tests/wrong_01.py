@@ -1,4 +1,8 @@
-"""Plausible wrong answers to the exercises of chapter 01, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 01.
+
+Each has words of the property that its verdict has to name.
+"""
+
 import random
 
 import numpy as np
@@ -8,10 +12,14 @@ from tutorial_lib.data import read_images, twins
 
 
 def arrays(train, valid, dtype=int, size=16):
-    return [read_images(files, size=size).reshape(len(files), -1).astype(dtype) for files in (train, valid)]
+    return [
+        read_images(files, size=size).reshape(len(files), -1).astype(dtype)
+        for files in (train, valid)
+    ]
 
 
-def differences(a, b): return np.abs(a[:, None] - b[None]).mean(axis=2)
+def differences(a, b):
+    return np.abs(a[:, None] - b[None]).mean(axis=2)
 
 
 def least(train, valid, **kwargs):
@@ -19,7 +27,8 @@ def least(train, valid, **kwargs):
     return np.unravel_index(difference.argmin(), difference.shape)
 
 
-def gives_positions(train, valid): return least(train, valid)
+def gives_positions(train, valid):
+    return least(train, valid)
 
 
 def other_way_round(train, valid):
@@ -50,7 +59,8 @@ def runs_over(train, valid):
 def trusts_bytes(train, valid):
     for t in train:
         for v in valid:
-            if t.read_bytes() == v.read_bytes(): return t, v
+            if t.read_bytes() == v.read_bytes():
+                return t, v
     return train[0], valid[0]
 
 
@@ -60,7 +70,8 @@ def trusts_twins(train, valid):
     return files[i], files[j]
 
 
-def trusts_names(train, valid): return next((t, v) for t in train for v in valid if t.stem == v.stem)
+def trusts_names(train, valid):
+    return next((t, v) for t in train for v in valid if t.stem == v.stem)
 
 
 def compares_brightness(train, valid):
@@ -73,7 +84,7 @@ def compares_brightness(train, valid):
 def compares_within_a_side(train, valid):
     files = [*train, *valid]
     x, _ = arrays(files, valid)
-    difference = differences(x, x) + 1000*np.eye(len(x))
+    difference = differences(x, x) + 1000 * np.eye(len(x))
     i, j = np.unravel_index(difference.argmin(), difference.shape)
     return files[i], files[j]
 
@@ -89,13 +100,22 @@ def needs_one_size(train, valid):
     return train[i], valid[j]
 
 
-def by_name(path): return {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".gif": "GIF", ".webp": "WEBP"}.get(path.suffix, "")
+def by_name(path):
+    return {
+        ".jpg": "JPEG",
+        ".jpeg": "JPEG",
+        ".png": "PNG",
+        ".gif": "GIF",
+        ".webp": "WEBP",
+    }.get(path.suffix, "")
 
 
 def by_pillow(path):
     try:
-        with Image.open(path) as im: return im.format
-    except UnidentifiedImageError: return ""
+        with Image.open(path) as im:
+            return im.format
+    except UnidentifiedImageError:
+        return ""
 
 
 def by_pillow_of_four(path):
@@ -105,26 +125,43 @@ def by_pillow_of_four(path):
 
 def by_beginnings(**beginnings):
     "Judge by one beginning a format."
+
     def kind(path):
         head = path.read_bytes()[:12]
-        return next((form for form, start in (RIGHT | beginnings).items() if head.startswith(start)), "")
+        return next(
+            (
+                form
+                for form, start in (RIGHT | beginnings).items()
+                if head.startswith(start)
+            ),
+            "",
+        )
+
     return kind
 
 
-RIGHT = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": (b"GIF87a", b"GIF89a"), "WEBP": b"RIFF"}
+RIGHT = {
+    "JPEG": b"\xff\xd8\xff",
+    "PNG": b"\x89PNG\r\n\x1a\n",
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "WEBP": b"RIFF",
+}
 
 
 def with_webp(jpeg=RIGHT["JPEG"], png=RIGHT["PNG"], gif=RIGHT["GIF"], other=""):
     def kind(path):
         head = path.read_bytes()
-        if head[:4] == b"RIFF": return "WEBP" if head[8:12] == b"WEBP" else other
+        if head[:4] == b"RIFF":
+            return "WEBP" if head[8:12] == b"WEBP" else other
         return by_beginnings(JPEG=jpeg, PNG=png, GIF=gif)(path) or other
+
     return kind
 
 
 def searches_anywhere(path):
     data = path.read_bytes()
-    if data.startswith(b"RIFF") and b"WEBP" in data: return "WEBP"
+    if data.startswith(b"RIFF") and b"WEBP" in data:
+        return "WEBP"
     return with_webp()(path)
 
 
@@ -144,31 +181,38 @@ def counts_on_twelve(path):
     return "" if head[11] < 0 else with_webp()(path)
 
 
-def splitter(names=lambda groups: np.unique(groups), rng=np.random.default_rng, count=lambda n, valid: min(max(round(valid*n), 1), n - 1),
-             give=lambda groups, is_valid: (np.flatnonzero(~is_valid), np.flatnonzero(is_valid))):
+def splitter(
+    names=lambda groups: np.unique(groups),
+    rng=np.random.default_rng,
+    count=lambda n, valid: min(max(round(valid * n), 1), n - 1),
+    give=lambda groups, is_valid: (np.flatnonzero(~is_valid), np.flatnonzero(is_valid)),
+):
     "A split by groups, of which one part is wrong."
+
     def split_groups(groups, valid, seed):
         all_names = names(groups)
-        chosen = rng(seed).permutation(all_names)[:count(len(all_names), valid)]
+        chosen = rng(seed).permutation(all_names)[: count(len(all_names), valid)]
         return give(np.asarray(groups), np.isin(groups, chosen))
+
     return split_groups
 
 
 def by_position(groups, valid, seed):
     order = np.random.default_rng(seed).permutation(len(groups))
-    n = round(valid*len(groups))
+    n = round(valid * len(groups))
     return order[n:], order[:n]
 
 
 def cuts_the_list(groups, valid, seed):
-    n = round(valid*len(groups))
+    n = round(valid * len(groups))
     return np.arange(n, len(groups)), np.arange(n)
 
 
 def by_pictures(groups, valid, seed):
     held_out = []
     for name in np.random.default_rng(seed).permutation(np.unique(groups)):
-        if len(held_out) < valid*len(groups): held_out += np.flatnonzero(np.asarray(groups) == name).tolist()
+        if len(held_out) < valid * len(groups):
+            held_out += np.flatnonzero(np.asarray(groups) == name).tolist()
     return np.setdiff1d(np.arange(len(groups)), held_out), np.array(held_out)
 
 
@@ -179,7 +223,9 @@ def seeds_numpy(groups, valid, seed):
 
 def seeds_python(groups, valid, seed):
     random.seed(seed)
-    return splitter(names=lambda groups: random.sample(sorted(set(groups)), len(set(groups))))(groups, valid, seed)
+    return splitter(
+        names=lambda groups: random.sample(sorted(set(groups)), len(set(groups)))
+    )(groups, valid, seed)
 
 
 def sorts_what_it_is_given(groups, valid, seed):
@@ -197,7 +243,12 @@ WRONG = {
     "01.a": [
         (None, "`leaking_pair` is a function"),
         (prints, "the result is a pair"),
-        (lambda train, valid: [(t, v) for t in train for v in valid if t.read_bytes() == v.read_bytes()], "the result is a pair"),
+        (
+            lambda train, valid: [
+                (t, v) for t in train for v in valid if t.read_bytes() == v.read_bytes()
+            ],
+            "the result is a pair",
+        ),
         (gives_positions, "both of the pair are paths"),
         (gives_arrays, "both of the pair are paths"),
         (gives_names, "the first path is in `train`"),
@@ -219,14 +270,20 @@ WRONG = {
         (by_name, "the name of a file does not count"),
         (by_pillow_of_four, "only the first bytes count"),
         (with_webp(other="unknown"), "a file of any other kind gives an empty text"),
-        (with_webp(gif=b"GIF87a"), "only the first bytes count"),               # a newer GIF
-        (with_webp(jpeg=b"\xff\xd8\xff\xe1"), "a picture is called by its format"),  # only what a camera saves
-        (with_webp(png=b"PNG"), "a picture is called by its format"),           # begins one byte late
+        (with_webp(gif=b"GIF87a"), "only the first bytes count"),  # a newer GIF
+        (
+            with_webp(jpeg=b"\xff\xd8\xff\xe1"),
+            "a picture is called by its format",
+        ),  # only what a camera saves
+        (
+            with_webp(png=b"PNG"),
+            "a picture is called by its format",
+        ),  # begins one byte late
         (with_webp(jpeg=b"\xff\xd8"), "before its format is certain"),
         (with_webp(gif=b"GIF"), "before its format is certain"),
         (with_webp(gif=b"GIF8"), "before its format is certain"),
         (with_webp(png=b"\x89PNG"), "before its format is certain"),
-        (by_beginnings(), "before its format is certain"),                      # RIFF is enough
+        (by_beginnings(), "before its format is certain"),  # RIFF is enough
         (searches_anywhere, "only resembles a format"),
         (cuts_the_file, "the file stays as it was"),
         (counts_on_twelve, "Your code raised an error"),
@@ -235,22 +292,53 @@ WRONG = {
     "01.c": [
         (None, "`split_groups` is a function"),
         (lambda groups, valid, seed: print(len(groups)), "the result is a pair"),
-        (lambda groups, valid, seed: splitter()(groups, valid, seed)[1], "the result is a pair"),
-        (splitter(give=lambda groups, is_valid: (groups[~is_valid], groups[is_valid])), "an array of positions"),
-        (splitter(give=lambda groups, is_valid: (~is_valid, is_valid)), "an array of positions"),
+        (
+            lambda groups, valid, seed: splitter()(groups, valid, seed)[1],
+            "the result is a pair",
+        ),
+        (
+            splitter(
+                give=lambda groups, is_valid: (groups[~is_valid], groups[is_valid])
+            ),
+            "an array of positions",
+        ),
+        (
+            splitter(give=lambda groups, is_valid: (~is_valid, is_valid)),
+            "an array of positions",
+        ),
         (splitter(give=one_of_each), "every position is on one of the two sides"),
         (by_position, "no group is on both sides"),
         (cuts_the_list, "no group is on both sides"),
-        (splitter(count=lambda n, valid: round(valid*n)), "at least one group is held out"),
-        (splitter(count=lambda n, valid: max(round(valid*n), 1)), "never are all groups held out"),
+        (
+            splitter(count=lambda n, valid: round(valid * n)),
+            "at least one group is held out",
+        ),
+        (
+            splitter(count=lambda n, valid: max(round(valid * n), 1)),
+            "never are all groups held out",
+        ),
         (splitter(count=lambda n, valid: 1), "the share `valid` of the groups"),
         (by_pictures, "the share `valid` of the groups"),
         (sorts_what_it_is_given, "`groups` stays as it was"),
         (seeds_numpy, "moved: numpy.random"),
         (seeds_python, "moved: random"),
-        (splitter(rng=lambda seed: np.random.default_rng()), "the same seed holds out the same groups"),
-        (splitter(names=lambda groups: np.array(list(dict.fromkeys(groups)))), "another order of the pictures"),
-        (splitter(rng=lambda seed: np.random.default_rng(0)), "another seed holds out other groups"),
-        (lambda groups, valid, seed: splitter()([groups.index(g) for g in groups], valid, seed), "Your code raised an error"),   # lists only
+        (
+            splitter(rng=lambda seed: np.random.default_rng()),
+            "the same seed holds out the same groups",
+        ),
+        (
+            splitter(names=lambda groups: np.array(list(dict.fromkeys(groups)))),
+            "another order of the pictures",
+        ),
+        (
+            splitter(rng=lambda seed: np.random.default_rng(0)),
+            "another seed holds out other groups",
+        ),
+        (
+            lambda groups, valid, seed: splitter()(
+                [groups.index(g) for g in groups], valid, seed
+            ),
+            "Your code raised an error",
+        ),  # lists only
     ],
 }

@@ -1,324 +1,404 @@
-"""Plausible wrong answers to the exercises of chapter 04, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 04.
+
+Each has words of the property that its verdict has to name.
+"""
+
+from contextlib import suppress
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from tutorial_lib.classifier import evaluating
+from torch import nn
 
-RIGHT = {"A": "gradients never cleared", "B": "dropout on while judging", "C": "softmax before the loss", "D": "no mistake"}
-
-
-def named(*names): return dict(zip("ABCD", names, strict=True))
+from tutorial_lib.modules import SmallNet, record_shapes, rename_keys
 
 
-def judge(model, batches, mean=False, percent=False, error_rate=False, skip=0, swap=False):
+class Net(nn.Module):
+    "A right answer to 04.a. Each class below spoils one thing."
+
+    def __init__(self, n_out):
+        super().__init__()
+        self.conv1, self.conv2, self.fc = (
+            nn.Conv2d(3, 8, 3),
+            nn.Conv2d(8, 16, 3),
+            nn.Linear(16, n_out),
+        )
+
+    def body(self, x):
+        return self.conv2(F.relu(self.conv1(x))).mean((2, 3))
+
+    def forward(self, x):
+        return self.fc(self.body(x))
+
+
+class OneSize(nn.Module):
+    def __init__(self, n_out):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 2, 5, stride=4),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(2 * 15 * 15, n_out),
+        )
+
+    def forward(self, x):
+        return self.net(x)
+
+
+class Lost(nn.Module):
+    def __init__(self, n_out):
+        super().__init__()
+        self.layers, self.fc = [nn.Conv2d(3, 8, 3), nn.ReLU()], nn.Linear(8, n_out)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return self.fc(x.mean((2, 3)))
+
+
+class Dropping(Net):
+    def forward(self, x):
+        return self.fc(F.dropout(self.body(x), 0.5))
+
+
+class Normalising(Net):
+    def forward(self, x):
+        return self.fc(F.batch_norm(self.body(x), None, None, training=True))
+
+
+class Straight(Net):
+    def body(self, x):
+        return self.conv2(self.conv1(x)).mean((2, 3))
+
+
+class Probabilities(Net):
+    def forward(self, x):
+        return super().forward(x).softmax(1)
+
+
+class Unused(Net):
+    def __init__(self, n_out):
+        super().__init__(n_out)
+        self.spare = nn.Linear(2, 2)
+
+
+class Frozen(Net):
+    def __init__(self, n_out):
+        super().__init__(n_out)
+        self.conv1.requires_grad_(False)
+
+
+class TwoClasses(Net):
+    def __init__(self, n_out):
+        super().__init__(2)
+
+
+class Silent(Net):
+    def forward(self, x):
+        print(super().forward(x).shape)
+
+
+class Forgetful(nn.Module):
+    def __init__(self, n_out):
+        self.fc = nn.Linear(3, n_out)
+
+    def forward(self, x):
+        return self.fc(x.mean((2, 3)))
+
+
+def shapes(
+    model,
+    xb,
+    modules=None,
+    catch=Exception,
+    in_eval=True,
+    back=None,
+    clean=True,
+    clear=False,
+    as_dict=False,
+    mute=False,
+    shape=tuple,
+):
     "A right answer to 04.b. Each argument spoils one thing."
-    loss = right = n = 0
-    batches = list(batches)
-    with evaluating(model):
-        for xb, yb in batches[:len(batches) - skip]:
-            logits = model(xb)
-            loss += F.cross_entropy(logits, yb, reduction="mean" if mean else "sum").item()
-            hits = (logits.argmax(1) == yb).float()
-            right += (hits.mean() if mean else hits.sum()).item()
-            n += 1 if mean else len(yb)
-    accuracy = 1 - right/n if error_rate else right/n*(100 if percent else 1)
-    return (accuracy, loss/n) if swap else (loss/n, accuracy)
+    rows, handles, modes = [], [], {m: m.training for m in model.modules()}
+
+    def record(name, module, args, output):
+        rows.append((name, shape(output.shape)))
+
+    for name, m in model.named_modules():
+        if modules == "all" or not list(m.children()):
+            handles.append(m.register_forward_hook(partial(record, name)))
+    if in_eval:
+        model.eval()
+    with torch.no_grad(), suppress(catch):
+        model(xb)
+    if clear:
+        for m in model.modules():
+            m._forward_hooks.clear()
+    if clean:
+        for h in handles:
+            h.remove()
+    if back == "train":
+        model.train()
+    elif back is None:
+        for m, mode in modes.items():
+            m.training = mode
+    return None if mute else dict(rows) if as_dict else rows
 
 
-def sums_are_not_means(model, batches):
-    loss = right = n = 0
-    with evaluating(model):
-        for xb, yb in batches:
-            logits = model(xb)
-            loss += F.cross_entropy(logits, yb).item()
-            right += (logits.argmax(1) == yb).sum().item()
-            n += len(yb)
-    return loss/n, right/n
+def clean_on_success(model, xb):
+    rows, handles = [], []
 
+    def record(name, module, args, output):
+        rows.append((name, tuple(output.shape)))
 
-def size_of_the_first(model, batches):
-    loss = right = n = 0
-    bs = None
-    with evaluating(model):
-        for xb, yb in batches:
-            bs = bs or len(xb)
-            logits = model(xb)
-            loss += F.cross_entropy(logits, yb).item()*bs
-            right += (logits.argmax(1) == yb).sum().item()
-            n += bs
-    return loss/n, right/n
-
-
-def keeps_logits(model, batches):
-    with evaluating(model): logits, y = zip(*((model(xb), yb) for xb, yb in batches))
-    logits, y = torch.cat(logits), torch.cat(y)
-    return F.cross_entropy(logits, y).item(), (logits.argmax(1) == y).float().mean().item()
-
-
-def keeps_hits(model, batches):
-    hits, loss = [], 0
-    with evaluating(model):
-        for xb, yb in batches:
-            logits = model(xb)
-            loss += F.cross_entropy(logits, yb, reduction="sum").item()
-            hits.append(logits.argmax(1) == yb)
-    hits = torch.cat(hits)
-    return loss/len(hits), hits.float().mean().item()
-
-
-def all_at_once(model, batches):
-    xs, ys = zip(*batches)
-    x, y = torch.cat(xs), torch.cat(ys)
-    with evaluating(model): logits = model(x)
-    return F.cross_entropy(logits, y).item(), (logits.argmax(1) == y).float().mean().item()
-
-
-def counts_first(model, batches):
-    n = sum(len(yb) for _, yb in batches)
-    loss = right = 0
-    with evaluating(model):
-        for xb, yb in batches:
-            logits = model(xb)
-            loss += F.cross_entropy(logits, yb, reduction="sum").item()
-            right += (logits.argmax(1) == yb).sum().item()
-    return loss/n, right/n
-
-
-def asks_twice(model, batches):
-    loss = right = n = 0
-    with evaluating(model):
-        for xb, yb in batches:
-            loss += F.cross_entropy(model(xb), yb, reduction="sum").item()
-            right += (model(xb).argmax(1) == yb).sum().item()
-            n += len(yb)
-    return loss/n, right/n
-
-
-def plain(model, batches):
-    "Neither switches anything nor switches it back."
-    loss = right = n = 0
-    for xb, yb in batches:
-        logits = model(xb)
-        loss += F.cross_entropy(logits, yb, reduction="sum").item()
-        right += (logits.argmax(1) == yb).sum().item()
-        n += len(yb)
-    return loss/n, right/n
-
-
-def only_eval(model, batches):
+    for name, m in model.named_modules():
+        if not list(m.children()):
+            handles.append(m.register_forward_hook(partial(record, name)))
+    modes = {m: m.training for m in model.modules()}
     model.eval()
-    return plain(model, batches)
+    with suppress(RuntimeError, KeyError):
+        model(xb)
+        for h in handles:
+            h.remove()
+        for m, mode in modes.items():
+            m.training = mode
+    return rows
 
 
-def only_no_grad(model, batches):
-    with torch.no_grad(): return plain(model, batches)
+def in_order_of_names(model, xb):
+    found = dict(shapes(model, xb))
+    return [(name, found[name]) for name, _ in model.named_modules() if name in found]
 
 
-def stays_in_eval(model, batches):
-    model.eval()
-    return only_no_grad(model, batches)
+def recorded(model, xb):
+    table = record_shapes(model, xb)
+    return list(zip(table.name, table.output))
 
 
-def back_to_train(model, batches):
-    result = stays_in_eval(model, batches)
-    model.train()
-    return result
+RULES = [
+    (r"^module\.", ""),
+    (r"^features\.c", "body.conv"),
+    (r"^features\.n", "body.bn"),
+    (r"^classifier\.l", "head.fc"),
+    (r"gamma$", "weight"),
+    (r"beta$", "bias"),
+    (r"(mean|var)$", r"running_\1"),
+    (r"count$", "num_batches_tracked"),
+]
 
 
-def back_to_one_mode(model, batches):
-    mode = model.training
-    result = stays_in_eval(model, batches)
-    model.train(mode)
-    return result
+def loads(rules, strict=True, assign=False):
+    def load_theirs(net, checkpoint):
+        net.load_state_dict(
+            rename_keys(checkpoint["model"], rules), strict=strict, assign=assign
+        )
+        return net
+
+    return load_theirs
 
 
-def back_on_success(model, batches):
-    modes = [(m, m.training) for m in model.modules()]
-    result = stays_in_eval(model, batches)
-    for m, mode in modes: m.training = mode
-    return result
+def forgets_to_return(net, checkpoint):
+    net.load_state_dict(rename_keys(checkpoint["model"], RULES))
 
 
-def switches_for_all(model, batches):
-    torch.set_grad_enabled(False)
-    with evaluating(model): pass
-    modes = [(m, m.training) for m in model.modules()]
-    result = only_eval(model, batches)
-    for m, mode in modes: m.training = mode
-    return result
+def returns_the_keys(net, checkpoint):
+    return net.load_state_dict(rename_keys(checkpoint["model"], RULES))
 
 
-def freezes(model, batches):
-    model.requires_grad_(False)
-    result = judge(model, batches)
-    model.requires_grad_(True)
-    return result
+def takes_apart(net, checkpoint):
+    state = checkpoint.pop("model")
+    net.load_state_dict(rename_keys(state, RULES))
+    return net
 
 
-def clears(model, batches):
-    model.zero_grad()
-    return judge(model, batches)
+def renames_in_place(net, checkpoint):
+    state = checkpoint["model"]
+    for old, new in zip(list(state), rename_keys(state, RULES)):
+        state[new] = state.pop(old)
+    net.load_state_dict(state)
+    return net
 
 
-def old_fit(model, batches, opt, n_epoch):
-    losses = []
-    for epoch in range(n_epoch):
-        for xb, yb in batches:
-            probs = model(xb).softmax(1)
-            loss = F.cross_entropy(probs, yb)
-            loss.backward()
-            opt.step()
-        losses.append(loss.item())
-    return losses
+def by_order(net, checkpoint):
+    net.load_state_dict(dict(zip(net.state_dict(), checkpoint["model"].values())))
+    return net
 
 
-def fit(model, batches, opt, n_epoch, train=True, prepare=lambda z: z, reduction="mean", clear="after", report="mean", number=float):
-    "A right answer to 04.c. Each argument spoils one thing."
-    losses = []
-    if train: model.train()
-    for epoch in range(n_epoch):
-        total = 0
-        if clear == "epoch": opt.zero_grad()
-        for xb, yb in batches:
-            loss = F.cross_entropy(prepare(model(xb)), yb, reduction=reduction)
-            loss.backward()
-            if clear == "before the step": opt.zero_grad()
-            opt.step()
-            if clear == "after": opt.zero_grad()
-            total += loss if number is not float else loss.item()
-        losses.append({"mean": total/len(batches), "sum": total, "last": number(loss), "per image": total/sum(len(yb) for _, yb in batches)}[report])
-        if train == "once": model.eval()
-    return losses
+def of_one_size(net, checkpoint):
+    return loads(RULES)(SmallNet(2), checkpoint)
 
 
-def nll(model, batches, opt, n_epoch):
-    model.train()
-    losses = []
-    for epoch in range(n_epoch):
-        total = 0
-        for xb, yb in batches:
-            opt.zero_grad()
-            loss = F.nll_loss(model(xb), yb)
-            loss.backward()
-            opt.step()
-            total += loss.item()
-        losses.append(total/len(batches))
-    return losses
+def ignores_others(net, checkpoint):
+    state = rename_keys(checkpoint["model"], RULES)
+    net.load_state_dict({name: state[name] for name in net.state_dict()})
+    return net
 
 
-def one_step_an_epoch(model, batches, opt, n_epoch):
-    model.train()
-    losses = []
-    for epoch in range(n_epoch):
-        opt.zero_grad()
-        each = [F.cross_entropy(model(xb), yb) for xb, yb in batches]
-        loss = torch.stack(each).mean()
-        loss.backward()
-        opt.step()
-        losses.append(loss.item())
-    return losses
+def forgets_batches(net, checkpoint):
+    state = rename_keys(checkpoint["model"], RULES)
+    net.load_state_dict(
+        {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")},
+        strict=False,
+    )
+    return net
 
 
-def one_list_for_all(model, batches, opt, n_epoch):
-    return [loss for _ in range(n_epoch) for xb, yb in batches for loss in fit(model, [(xb, yb)], opt, 1)]
+SWAPPED = [*RULES[:4], (r"gamma$", "bias"), (r"beta$", "weight"), *RULES[6:]]
+STATISTICS = [
+    *RULES[:6],
+    (r"mean$", "running_var"),
+    (r"n(\d)\.var$", r"n\1.running_mean"),
+    RULES[7],
+]
 
 
-def after_the_step(model, batches, opt, n_epoch):
-    losses = []
-    for epoch in range(n_epoch):
-        total = 0
-        for xb, yb in batches:
-            fit(model, [(xb, yb)], opt, 1)
-            with torch.no_grad(): total += F.cross_entropy(F.linear(xb, model.weight, model.bias), yb).item()
-        losses.append(total/len(batches))
-    return losses
+def merged(weight, bias):
+    def merge(fc1, fc2):
+        fc = nn.Linear(fc1.in_features, fc2.out_features)
+        with torch.no_grad():
+            fc.weight.copy_(weight(fc1, fc2))
+            fc.bias.copy_(bias(fc1, fc2))
+        return fc
+
+    return merge
 
 
-def scales_in_place(model, batches, opt, n_epoch):
-    for xb, _ in batches: xb.sub_(xb.mean()).div_(xb.std())
-    return fit(model, batches, opt, n_epoch)
+def product(fc1, fc2):
+    return fc2.weight @ fc1.weight
 
 
-def spoils_afterwards(model, batches, opt, n_epoch):
-    losses = fit(model, batches, opt, n_epoch)
-    for xb, _ in batches: xb.zero_()
-    return losses
+def both_biases(fc1, fc2):
+    return fc2.weight @ fc1.bias + fc2.bias
 
 
-def silent(model, batches, opt, n_epoch): print(fit(model, batches, opt, n_epoch))
+def writes_into_fc1(fc1, fc2):
+    fc1.bias.data = both_biases(fc1, fc2).detach()
+    fc1.weight.data = product(fc1, fc2).detach()
+    return fc1
+
+
+def of_any_size(fc1, fc2):
+    fc = nn.Linear(1, 1)
+    fc.weight.data, fc.bias.data = (
+        product(fc1, fc2).detach(),
+        both_biases(fc1, fc2).detach(),
+    )
+    return fc
+
+
+def without_bias(fc1, fc2):
+    fc = nn.Linear(fc1.in_features, fc2.out_features, bias=False)
+    fc.weight.data = product(fc1, fc2).detach()
+    return fc
+
+
+def still_in_the_graph(fc1, fc2):
+    fc = nn.Linear(fc1.in_features, fc2.out_features)
+    del fc.weight, fc.bias
+    fc.weight, fc.bias = product(fc1, fc2), both_biases(fc1, fc2)
+    return fc
+
+
+def frozen(fc1, fc2):
+    return merged(product, both_biases)(fc1, fc2).requires_grad_(False)
 
 
 WRONG = {
     "04.a": [
-        (None, "`mistakes` is a dict"),
-        (list(RIGHT.values()), "`mistakes` is a dict"),
-        ({k: v for k, v in RIGHT.items() if k != "D"}, "its keys are the four loops"),
-        ({k.lower(): v for k, v in RIGHT.items()}, "its keys are the four loops"),
-        ({v: k for k, v in RIGHT.items()}, "its keys are the four loops"),
-        (RIGHT | {"D": "none"}, "names from the table"),
-        (RIGHT | {"D": None}, "names from the table"),
-        (RIGHT | {"A": ["labels shuffled"]}, "names from the table"),
-        (RIGHT | {"A": "no mistake"}, "no two loops have the same name"),
-        (RIGHT | {"A": "labels shuffled"}, "What accuracy is left, in every epoch?"),
-        (RIGHT | {"B": RIGHT["D"], "D": RIGHT["B"]}, "fits its curves"),
-        (RIGHT | {"A": RIGHT["C"], "C": RIGHT["A"]}, "fits its curves"),
-        (RIGHT | {"C": RIGHT["D"], "D": RIGHT["C"]}, "fits its curves"),
-        (RIGHT | {"C": "labels shuffled"}, "fits its curves"),
-        (named(*reversed(RIGHT.values())), "fits its curves"),
+        (Net(10), "`Tiny` is a class"),
+        (lambda n_out: Net(n_out), "`Tiny` is a class"),
+        (Forgetful, "before Module.__init__() call"),
+        (Silent, "the network gives a tensor"),
+        (TwoClasses, "come logits of shape"),
+        (OneSize, "shapes cannot be multiplied"),
+        (SmallNet, "fewer than 10,000 parameters"),
+        (Dropping, "the same images give the same logits twice"),
+        (Normalising, "do not depend on its neighbours"),
+        (Lost, "two networks with the same state dict"),
+        (Probabilities, "logits, not probabilities"),
+        (Straight, "more than one linear map"),
+        (Unused, "every parameter gets a gradient"),
+        (Frozen, "every parameter gets a gradient"),
     ],
     "04.b": [
-        (None, "`evaluate` is a function"),
-        (lambda model, batches: print(judge(model, batches)), "the result is a pair of numbers"),
-        (lambda model, batches: judge(model, batches)[1], "the result is a pair of numbers"),
-        (all_at_once, "the model is called once for each batch"),
-        (partial(judge, skip=1), "Your code raised an error"),
-        (lambda model, batches: judge(model, [b for b in batches if len(b[0]) >= 30]), "also for the smaller last one"),
-        (asks_twice, "the model is called once for each batch"),
-        (counts_first, "the model is called once for each batch"),
-        (plain, "in each call the whole model is in evaluation mode"),
-        (only_no_grad, "in each call the whole model is in evaluation mode"),
-        (only_eval, "no gradients are recorded"),
-        (partial(judge, swap=True), "the loss of a single batch"),
-        (sums_are_not_means, "the loss of a single batch"),
-        (partial(judge, percent=True), "the accuracy is the share"),
-        (partial(judge, error_rate=True), "the accuracy is the share"),
-        (partial(judge, mean=True), "each picture counts the same"),
-        (size_of_the_first, "each picture counts the same"),
-        (stays_in_eval, "every module is in the mode that it was in"),
-        (back_to_train, "every module is in the mode that it was in"),
-        (back_to_one_mode, "every module is in the mode that it was in"),
-        (back_on_success, "also after an error"),
-        (freezes, "what was frozen is frozen"),
-        (switches_for_all, "gradients are recorded again for everybody else"),
-        (clears, "the gradients that the parameters held"),
-        (keeps_logits, "does not grow with the number of batches"),
-        (keeps_hits, "does not grow with the number of batches"),
-        (judge, "does not grow with the number of batches"),
+        (None, "`shapes_so_far` is a function"),
+        (partial(shapes, mute=True), "the result is a list"),
+        (partial(shapes, as_dict=True), "the result is a list"),
+        (record_shapes, "the result is a list"),
+        (recorded, "an error of the model, of whatever kind"),
+        (
+            partial(shapes, catch=RuntimeError),
+            "an error of the model, of whatever kind",
+        ),
+        (partial(shapes, modules="all"), "only layers, modules without children"),
+        (in_order_of_names, "in the order of the calls"),
+        (lambda model, xb: sorted(shapes(model, xb)), "in the order of the calls"),
+        (
+            partial(shapes, shape=list),
+            "each shape is that of the layer's output, as a tuple",
+        ),
+        (
+            partial(shapes, shape=lambda s: tuple(s[1:])),
+            "each shape is that of the layer's output, as a tuple",
+        ),
+        (
+            lambda model, xb: [name for name, _ in shapes(model, xb)],
+            "a pair of a name and a shape",
+        ),
+        (
+            lambda model, xb: shapes(model, xb) and shapes(model, xb),
+            "the model is called once",
+        ),
+        (partial(shapes, clean=False), "no hook of yours is left"),
+        (clean_on_success, "no hook of yours is left"),
+        (partial(shapes, clear=True), "the hooks of others are still there"),
+        (partial(shapes, back="train"), "the mode that it was in"),
+        (partial(shapes, back="eval"), "the mode that it was in"),
+        (partial(shapes, in_eval=False), "no parameter and no buffer has changed"),
     ],
     "04.c": [
-        (None, "`fit` is a function"),
-        (silent, "the result is a list of 2 losses"),
-        (one_list_for_all, "the result is a list of 2 losses"),
-        (partial(fit, number=lambda v: v), "the losses are plain numbers"),
-        (one_step_an_epoch, "there is one step for each batch"),
-        (lambda model, batches, opt, n_epoch: fit(model, batches[:-1] or batches, opt, n_epoch), "with each batch once, in order"),
-        (lambda model, batches, opt, n_epoch: fit(model, batches[::-1], opt, n_epoch), "with each batch once, in order"),
-        (scales_in_place, "with each batch once, in order"),
-        (old_fit, "the model is in training mode in each call"),
-        (partial(fit, train=False), "the model is in training mode in each call"),
-        (partial(fit, train="once"), "the model is in training mode in each call"),
-        (partial(fit, prepare=lambda z: z.softmax(1)), "which was given logits"),
-        (partial(fit, prepare=lambda z: z.argmax(1).float()), "Your code raised an error"),
-        (partial(fit, reduction="sum"), "the mean cross entropy"),
-        (nll, "which was given logits"),
-        (partial(fit, clear="before the step"), "when the optimizer steps, there are gradients"),
-        (partial(fit, clear="never"), "of no batch before"),
-        (partial(fit, clear="epoch"), "of no batch before"),
-        (partial(fit, report="last"), "each loss is the mean over the batches of its epoch"),
-        (partial(fit, report="sum"), "each loss is the mean over the batches of its epoch"),
-        (partial(fit, report="per image"), "each loss is the mean over the batches of its epoch"),
-        (after_the_step, "each loss is the mean over the batches of its epoch"),
-        (spoils_afterwards, "the batches stay as they were"),
+        (RULES, "`load_theirs` is a function"),
+        (forgets_to_return, "the result is `net` itself"),
+        (returns_the_keys, "the result is `net` itself"),
+        (of_one_size, "the result is `net` itself"),
+        (lambda net, checkpoint: net, "the tensors of the checkpoint are in `net`"),
+        (loads(RULES[1:]), "Missing key(s)"),
+        (loads([], strict=False), "the tensors of the checkpoint are in `net`"),
+        (loads(RULES[:4], strict=False), "`net` gives the logits"),
+        (loads(RULES[:6], strict=False), "`net` gives the logits"),
+        (loads(SWAPPED), "`net` gives the logits"),
+        (loads(STATISTICS), "`net` gives the logits"),
+        (by_order, "Your code raised an error"),
+        (forgets_batches, "every tensor of `net` is the one of the checkpoint"),
+        (takes_apart, "the checkpoint keeps its parts"),
+        (renames_in_place, "the checkpoint keeps its names"),
+        (loads(RULES, assign=True), "the checkpoint stays as it was"),
+        (loads(RULES, strict=False), "lacks a tensor is refused"),
+        (ignores_others, "has a tensor too many is refused"),
+    ],
+    "04.d": [
+        (None, "`merge` is a function"),
+        (lambda fc1, fc2: nn.Sequential(fc1, fc2), "the result is one `nn.Linear`"),
+        (lambda fc1, fc2: fc2.weight @ fc1.weight, "the result is one `nn.Linear`"),
+        (lambda fc1, fc2: fc2, "the result is a new layer"),
+        (writes_into_fc1, "`fc1` and `fc2` stay as they were"),
+        (without_bias, "the layer has a bias"),
+        (of_any_size, "the layer goes from"),
+        (merged(product, lambda fc1, fc2: fc2.bias), "an input of zeros gives"),
+        (
+            merged(product, lambda fc1, fc2: fc1.bias + fc2.bias),
+            "an input of zeros gives",
+        ),
+        (
+            merged(lambda fc1, fc2: fc1.weight @ fc2.weight, both_biases),
+            "every input gives",
+        ),
+        (
+            merged(lambda fc1, fc2: product(fc1, fc2).T, both_biases),
+            "every input gives",
+        ),
+        (still_in_the_graph, "weight and bias of the new layer are parameters"),
+        (frozen, "the new layer can be trained"),
     ],
 }

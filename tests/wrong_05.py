@@ -1,361 +1,419 @@
-"""Plausible wrong answers to the exercises of chapter 05, each with words of the property that its verdict has to name."""
-import copy
+"""Plausible wrong answers to the exercises of chapter 05.
+
+Each has words of the property that its verdict has to name.
+"""
+
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from tutorial_lib.densenet import ARCHITECTURES, DenseNet, densenet121
 
-SLIM = dict(growth_rate=12, block_config=(8, 9, 14), num_init_features=72, bn_size=2, num_classes=10, small_images=True)
+from tutorial_lib.classifier import evaluating
+
+RIGHT = {
+    "A": "gradients never cleared",
+    "B": "dropout on while judging",
+    "C": "softmax before the loss",
+    "D": "no mistake",
+}
 
 
-def without(key): return {k: v for k, v in SLIM.items() if k != key}
+def named(*names):
+    return dict(zip("ABCD", names, strict=True))
 
 
-def one_channel(model, weight=lambda w: w.sum(1, keepdim=True), renew=None, says=1, train=None, thaw=False):
+def judge(
+    model, batches, mean=False, percent=False, error_rate=False, skip=0, swap=False
+):
     "A right answer to 05.b. Each argument spoils one thing."
-    new = copy.deepcopy(model)
-    conv = new.features.conv0
-    conv.weight = nn.Parameter(weight(conv.weight.detach()), requires_grad=conv.weight.requires_grad)
-    if says: conv.in_channels = says
-    if renew: new.features.conv0 = renew(conv)
-    if train is not None: new.train(train)
-    if thaw: new.requires_grad_(True)
-    return new
+    loss = right = n = 0
+    batches = list(batches)
+    with evaluating(model):
+        for xb, yb in batches[: len(batches) - skip]:
+            logits = model(xb)
+            loss += F.cross_entropy(
+                logits, yb, reduction="mean" if mean else "sum"
+            ).item()
+            hits = (logits.argmax(1) == yb).float()
+            right += (hits.mean() if mean else hits.sum()).item()
+            n += 1 if mean else len(yb)
+    accuracy = 1 - right / n if error_rate else right / n * (100 if percent else 1)
+    return (accuracy, loss / n) if swap else (loss / n, accuracy)
 
 
-def writes_into_the_model(model):
-    model.features.conv0 = one_channel(model).features.conv0
-    return model
+def sums_are_not_means(model, batches):
+    loss = right = n = 0
+    with evaluating(model):
+        for xb, yb in batches:
+            logits = model(xb)
+            loss += F.cross_entropy(logits, yb).item()
+            right += (logits.argmax(1) == yb).sum().item()
+            n += len(yb)
+    return loss / n, right / n
 
 
-def shallow(model):
-    new = copy.copy(model)
-    new.features.conv0 = one_channel(model).features.conv0
-    return new
+def size_of_the_first(model, batches):
+    loss = right = n = 0
+    bs = None
+    with evaluating(model):
+        for xb, yb in batches:
+            bs = bs or len(xb)
+            logits = model(xb)
+            loss += F.cross_entropy(logits, yb).item() * bs
+            right += (logits.argmax(1) == yb).sum().item()
+            n += bs
+    return loss / n, right / n
 
 
-def shares(model):
-    new = one_channel(model)
-    for name in ("features.norm5", "classifier"): new.set_submodule(name, model.get_submodule(name))
-    return new
+def keeps_logits(model, batches):
+    with evaluating(model):
+        logits, y = zip(*((model(xb), yb) for xb, yb in batches))
+    logits, y = torch.cat(logits), torch.cat(y)
+    return F.cross_entropy(logits, y).item(), (
+        logits.argmax(1) == y
+    ).float().mean().item()
 
 
-def forgets_weights(model):
-    new = DenseNet(**model.config)
-    new.features.conv0 = one_channel(model).features.conv0
-    return new
+def keeps_hits(model, batches):
+    hits, loss = [], 0
+    with evaluating(model):
+        for xb, yb in batches:
+            logits = model(xb)
+            loss += F.cross_entropy(logits, yb, reduction="sum").item()
+            hits.append(logits.argmax(1) == yb)
+    hits = torch.cat(hits)
+    return loss / len(hits), hits.float().mean().item()
 
 
-def forgets_statistics(model):
-    new, state = forgets_weights(model), dict(model.named_parameters())
-    state.pop("features.conv0.weight")
-    new.load_state_dict({k: v.detach() for k, v in state.items()}, strict=False)
-    return new
+def all_at_once(model, batches):
+    xs, ys = zip(*batches)
+    x, y = torch.cat(xs), torch.cat(ys)
+    with evaluating(model):
+        logits = model(x)
+    return F.cross_entropy(logits, y).item(), (
+        logits.argmax(1) == y
+    ).float().mean().item()
 
 
-def built_anew(model):
-    new = forgets_weights(model)
-    new.load_state_dict(one_channel(model).state_dict())
-    return new
+def counts_first(model, batches):
+    n = sum(len(yb) for _, yb in batches)
+    loss = right = 0
+    with evaluating(model):
+        for xb, yb in batches:
+            logits = model(xb)
+            loss += F.cross_entropy(logits, yb, reduction="sum").item()
+            right += (logits.argmax(1) == yb).sum().item()
+    return loss / n, right / n
 
 
-class Repeats(nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x): return self.model(x.repeat(1, 3, 1, 1))
-
-
-def adds_a_layer(model):
-    new = copy.deepcopy(model)
-    new.features = nn.Sequential(nn.Conv2d(1, 3, 1, bias=False), new.features)
-    nn.init.ones_(new.features[0].weight)
-    return new
+def asks_twice(model, batches):
+    loss = right = n = 0
+    with evaluating(model):
+        for xb, yb in batches:
+            loss += F.cross_entropy(model(xb), yb, reduction="sum").item()
+            right += (model(xb).argmax(1) == yb).sum().item()
+            n += len(yb)
+    return loss / n, right / n
 
 
-def plain_conv(conv):
-    new = nn.Conv2d(1, conv.out_channels, conv.kernel_size, bias=False)
-    new.weight = conv.weight
-    return new
+def plain(model, batches):
+    "Neither switches anything nor switches it back."
+    loss = right = n = 0
+    for xb, yb in batches:
+        logits = model(xb)
+        loss += F.cross_entropy(logits, yb, reduction="sum").item()
+        right += (logits.argmax(1) == yb).sum().item()
+        n += len(yb)
+    return loss / n, right / n
 
 
-def with_bias(conv):
-    new = nn.Conv2d(1, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
-    new.weight = conv.weight
-    return new
+def only_eval(model, batches):
+    model.eval()
+    return plain(model, batches)
 
 
-def buffered(block, x, prepare=None, run=None, start=None, after=0, result=lambda out, n: out, grad=False, new=None):
-    "A right answer to 05.c. Each argument spoils one thing."
-    n = x.shape[1]
-    run = run or (lambda layer, xs: layer.conv2(layer.relu2(layer.norm2(layer.conv1(layer.relu1(layer.norm1(xs)))))))
-    with torch.set_grad_enabled(grad):
-        out = (new or x.new_empty)((x.shape[0], n + sum(layer.conv2.out_channels for layer in block.values()), *x.shape[2:]))
-        out[:, :n] = x
-        if prepare: prepare(block)
-        for layer in block.values():
-            made = run(layer, out[:, :n] if start is None else start(out, n))
-            out[:, n + after:n + after + made.shape[1]] = made[:, :out.shape[1] - n - after]
-            n += made.shape[1]
-    return result(out, x.shape[1])
-
-
-def holds_on(block, x):
-    kept = []
-    def run(layer, xs):
-        kept.append(layer.norm1(xs))
-        return layer.conv2(layer.relu2(layer.norm2(layer.conv1(layer.relu1(kept[-1])))))
-    return buffered(block, x, run=run)
-
-
-def names_it(block, x):
-    n = x.shape[1]
+def only_no_grad(model, batches):
     with torch.no_grad():
-        out = x.new_empty(len(x), n + sum(layer.conv2.out_channels for layer in block.values()), *x.shape[2:])
-        out[:, :n] = x
-        for layer in block.values():
-            normed = layer.relu1(layer.norm1(out[:, :n]))
-            made = layer.conv2(layer.relu2(layer.norm2(layer.conv1(normed))))
-            out[:, n:n + made.shape[1]] = made
-            n += made.shape[1]
-    return out
+        return plain(model, batches)
 
 
-def trains_a_little(block, x):
-    out = buffered(block.train(), x)
-    block.eval()
-    return out
+def stays_in_eval(model, batches):
+    model.eval()
+    return only_no_grad(model, batches)
 
 
-def grows(block, x):
-    with torch.no_grad():
-        for layer in block.values():
-            new = layer.conv2(layer.relu2(layer.norm2(layer.conv1(layer.relu1(layer.norm1(x))))))
-            x = torch.cat([x, new], 1)
-    return x
+def back_to_train(model, batches):
+    result = stays_in_eval(model, batches)
+    model.train()
+    return result
 
 
-def separate(layer, xs, batch=False):
-    norm = F.batch_norm(xs, None, None, layer.norm1.weight, layer.norm1.bias, training=True) if batch else layer.norm1(xs)
-    return layer.conv2(layer.relu2(layer.norm2(layer.conv1(F.relu(norm)))))
+def back_to_one_mode(model, batches):
+    mode = model.training
+    result = stays_in_eval(model, batches)
+    model.train(mode)
+    return result
 
 
-def switches_off(block, x):
+def back_on_success(model, batches):
+    modes = [(m, m.training) for m in model.modules()]
+    result = stays_in_eval(model, batches)
+    for m, mode in modes:
+        m.training = mode
+    return result
+
+
+def switches_for_all(model, batches):
     torch.set_grad_enabled(False)
-    return buffered(block, x)
+    with evaluating(model):
+        pass
+    modes = [(m, m.training) for m in model.modules()]
+    result = only_eval(model, batches)
+    for m, mode in modes:
+        m.training = mode
+    return result
 
 
-def reads_what_came(block, x): return buffered(block, x, start=lambda out, n: torch.cat([x, out[:, x.shape[1]:n]], 1))
+def freezes(model, batches):
+    model.requires_grad_(False)
+    result = judge(model, batches)
+    model.requires_grad_(True)
+    return result
 
 
-def relu_first(layer, xs): return layer.conv2(layer.relu2(layer.norm2(layer.conv1(layer.norm1(layer.relu1(xs))))))
+def clears(model, batches):
+    model.zero_grad()
+    return judge(model, batches)
 
 
-def relu_of_x(block, x):
-    x.relu_()
-    return buffered(block, x)
+def old_fit(model, batches, opt, n_epoch):
+    losses = []
+    for _ in range(n_epoch):
+        for xb, yb in batches:
+            probs = model(xb).softmax(1)
+            loss = F.cross_entropy(probs, yb)
+            loss.backward()
+            opt.step()
+        losses.append(loss.item())
+    return losses
 
 
-def new_ones_first(block, x):
-    out = buffered(block, x)
-    return torch.cat([out[:, x.shape[1]:], out[:, :x.shape[1]]], 1)
+def fit(
+    model,
+    batches,
+    opt,
+    n_epoch,
+    train=True,
+    prepare=lambda z: z,
+    reduction="mean",
+    clear="after",
+    report="mean",
+    number=float,
+):
+    "A right answer to 05.c. Each argument spoils one thing."
+    losses = []
+    if train:
+        model.train()
+    for _ in range(n_epoch):
+        total = 0
+        if clear == "epoch":
+            opt.zero_grad()
+        for xb, yb in batches:
+            loss = F.cross_entropy(prepare(model(xb)), yb, reduction=reduction)
+            loss.backward()
+            if clear == "before the step":
+                opt.zero_grad()
+            opt.step()
+            if clear == "after":
+                opt.zero_grad()
+            total += loss if number is not float else loss.item()
+        losses.append(
+            {
+                "mean": total / len(batches),
+                "sum": total,
+                "last": number(loss),
+                "per image": total / sum(len(yb) for _, yb in batches),
+            }[report]
+        )
+        if train == "once":
+            model.eval()
+    return losses
 
 
-KEPT = {}
+def nll(model, batches, opt, n_epoch):
+    model.train()
+    losses = []
+    for _ in range(n_epoch):
+        total = 0
+        for xb, yb in batches:
+            opt.zero_grad()
+            loss = F.nll_loss(model(xb), yb)
+            loss.backward()
+            opt.step()
+            total += loss.item()
+        losses.append(total / len(batches))
+    return losses
 
 
-def keeps_its_buffer(block, x):
-    def new(shape): return KEPT.setdefault((shape, x.dtype), x.new_empty(shape))
-    return buffered(block, x, new=new)
+def one_step_an_epoch(model, batches, opt, n_epoch):
+    model.train()
+    losses = []
+    for _ in range(n_epoch):
+        opt.zero_grad()
+        each = [F.cross_entropy(model(xb), yb) for xb, yb in batches]
+        loss = torch.stack(each).mean()
+        loss.backward()
+        opt.step()
+        losses.append(loss.item())
+    return losses
 
 
-def deeper(model, n, zero=("classifier.weight",), copied=lambda name: True, front=(), more=0, shares=False, dead=(), noise=0.):
-    "A right answer to 05.d. Each argument spoils one thing."
-    *first, last = model.config["block_config"]
-    new = DenseNet(**model.config | dict(block_config=(*first, last + n + more)))
-    state, old = new.state_dict(), model.state_dict()
-    with torch.no_grad():
-        for name in zero: state[name].zero_()
-        for name, v in old.items():
-            if not copied(name): continue
-            place = [slice(-size, None) if name in front else slice(size) for size in v.shape]
-            state[name][tuple(place)] = v
-        for name, v in state.items():
-            if name not in old and name.endswith(dead or "?"): v.zero_()
-            if name == "classifier.weight" and noise: v[:, old[name].shape[1]:] = noise
-    if shares: new.features.conv0.weight = model.features.conv0.weight
-    return new
+def one_list_for_all(model, batches, opt, n_epoch):
+    return [
+        loss
+        for _ in range(n_epoch)
+        for xb, yb in batches
+        for loss in fit(model, [(xb, yb)], opt, 1)
+    ]
 
 
-def zero_convolution(model, n):
-    "New channels are 0, and so are their scales and shifts: no number can begin to change."
-    new, n_old = deeper(model, n, zero=(), dead=("conv2.weight",)), model.classifier.in_features
-    with torch.no_grad(): new.features.norm5.bias[n_old:] = 0
-    return new
+def after_the_step(model, batches, opt, n_epoch):
+    losses = []
+    for _ in range(n_epoch):
+        total = 0
+        for xb, yb in batches:
+            fit(model, [(xb, yb)], opt, 1)
+            with torch.no_grad():
+                total += F.cross_entropy(
+                    F.linear(xb, model.weight, model.bias), yb
+                ).item()
+        losses.append(total / len(batches))
+    return losses
 
 
-def into_the_first_block(model, n):
-    first, *rest = model.config["block_config"]
-    new = DenseNet(**model.config | dict(block_config=(first + n, *rest)))
-    state = new.state_dict()
-    for name, v in model.state_dict().items(): state[name][tuple(map(slice, v.shape))] = v
-    return new
+def scales_in_place(model, batches, opt, n_epoch):
+    for xb, _ in batches:
+        xb.sub_(xb.mean()).div_(xb.std())
+    return fit(model, batches, opt, n_epoch)
 
 
-def appended(model, n):
-    "Hangs new layers into a copy, and forgets what reads them."
-    new = copy.deepcopy(model)
-    block = list(new.features.children())[-2]
-    layer, made = list(block.values())[-1], len(block)
-    for i in range(n): block[f"denselayer{made + i + 1}"] = type(layer)(layer.norm1.num_features + (i + 1)*layer.conv2.out_channels, layer.conv2.out_channels,
-                                                                        model.config["bn_size"])
-    new.config = deeper(model, n).config
-    return new
+def spoils_afterwards(model, batches, opt, n_epoch):
+    losses = fit(model, batches, opt, n_epoch)
+    for xb, _ in batches:
+        xb.zero_()
+    return losses
 
 
-def grown_in_place(model, n):
-    new = deeper(model, n)
-    model.features, model.classifier, model.config = new.features, new.classifier, new.config
-    return model
-
-
-def changes_config(model, n):
-    new = deeper(model, n)
-    model.config["block_config"] = new.config["block_config"]
-    return new
-
-
-def old_config(model, n):
-    new = deeper(model, n)
-    new.config = dict(model.config)
-    return new
-
-
-class Hidden(DenseNet):
-    "Its `forward` reads fewer channels than its classifier has."
-    def forward(self, x):
-        x = F.relu(self.features(x)).mean((2, 3))
-        return F.linear(x[:, :self.n], self.classifier.weight[:, :self.n], self.classifier.bias)
-
-
-def hides(model, n):
-    new = deeper(model, n, zero=())
-    new.__class__, new.n = Hidden, model.classifier.in_features
-    return new
-
-
-def frozen(model, n):
-    new = deeper(model, n)
-    for layer in list(new.features.children())[-2].values(): layer.requires_grad_(False)
-    return new
+def silent(model, batches, opt, n_epoch):
+    print(fit(model, batches, opt, n_epoch))
 
 
 WRONG = {
     "05.a": [
-        (None, "`slim` is a dict"),
-        ((12, (8, 9, 14), 72), "`slim` is a dict"),
-        (DenseNet(**SLIM), "`slim` is a dict"),
-        (SLIM | {"growth": 12}, "there is no key 'growth'"),
-        (SLIM | {"bn_size": 0.5}, "an architecture that `DenseNet` can build"),
-        (SLIM | {"block_config": 31}, "an architecture that `DenseNet` can build"),
-        (without("num_classes"), "the network is for 10 classes"),
-        (without("small_images"), "the network is for small pictures"),
-        (without("block_config"), "there are three blocks"),
-        (SLIM | {"block_config": (14, 18)}, "there are three blocks"),
-        (ARCHITECTURES["densenet_tiny"], "there are at least 28 dense layers"),
-        (SLIM | {"block_config": (4, 8, 16), "num_init_features": 4}, "the classifier meets 264 channels"),
-        (SLIM | {"block_config": (8, 9, 13)}, "the classifier meets 264 channels"),
-        (SLIM | {"block_config": (8, 9, 99_999)}, "the classifier meets 264 channels"),
-        (SLIM | {"growth_rate": 11, "block_config": (5, 9, 17), "num_init_features": 56}, "an even number of channels"),
-        (without("bn_size"), "parameters"),
-        (SLIM | {"bn_size": 4}, "A bottleneck of `bn_size*growth_rate` channels"),
-        (SLIM | {"bn_size": 3}, "parameters"),
+        (None, "`mistakes` is a dict"),
+        (list(RIGHT.values()), "`mistakes` is a dict"),
+        ({k: v for k, v in RIGHT.items() if k != "D"}, "its keys are the four loops"),
+        ({k.lower(): v for k, v in RIGHT.items()}, "its keys are the four loops"),
+        ({v: k for k, v in RIGHT.items()}, "its keys are the four loops"),
+        (RIGHT | {"D": "none"}, "names from the table"),
+        (RIGHT | {"D": None}, "names from the table"),
+        (RIGHT | {"A": ["labels shuffled"]}, "names from the table"),
+        (RIGHT | {"A": "no mistake"}, "no two loops have the same name"),
+        (RIGHT | {"A": "labels shuffled"}, "What accuracy is left, in every epoch?"),
+        (RIGHT | {"B": RIGHT["D"], "D": RIGHT["B"]}, "fits its curves"),
+        (RIGHT | {"A": RIGHT["C"], "C": RIGHT["A"]}, "fits its curves"),
+        (RIGHT | {"C": RIGHT["D"], "D": RIGHT["C"]}, "fits its curves"),
+        (RIGHT | {"C": "labels shuffled"}, "fits its curves"),
+        (named(*reversed(RIGHT.values())), "fits its curves"),
     ],
     "05.b": [
-        (None, "`grey` is a function"),
-        (lambda model: print(one_channel(model)), "the result is a network"),
-        (lambda model: one_channel(model).state_dict(), "the result is a network"),
-        (writes_into_the_model, "the result is a new network"),
-        (lambda model: model, "the result is a new network"),
-        (shallow, "the network that you were given keeps its weights"),
-        (lambda model: one_channel(model.eval()), "keeps the mode and the frozen parts"),
-        (lambda model: one_channel(model.requires_grad_(True)), "keeps the mode and the frozen parts"),
-        (Repeats, "its state dict has the names of the old one"),
-        (adds_a_layer, "its state dict has the names of the old one"),
-        (partial(one_channel, renew=with_bias), "its state dict has the names of the old one"),
-        (copy.deepcopy, "features.conv0.weight is of shape"),
-        (partial(one_channel, weight=lambda w: w.sum(1)), "features.conv0.weight is of shape"),
-        (lambda model: densenet121(), "its state dict has the names of the old one"),
-        (forgets_weights, "all tensors but that of the first convolution"),
-        (forgets_statistics, "all tensors but that of the first convolution"),
-        (partial(one_channel, says=None), "says that it takes one channel"),
-        (partial(one_channel, renew=plain_conv), "keeps its stride and its padding"),
-        (partial(one_channel, weight=lambda w: w.mean(1, keepdim=True)), "the logits of a grey picture"),
-        (partial(one_channel, weight=lambda w: w[:, :1].clone()), "the logits of a grey picture"),
-        (partial(one_channel, weight=lambda w: (w*torch.tensor([.299, .587, .114])[:, None, None]).sum(1, keepdim=True)), "the logits of a grey picture"),
-        (partial(one_channel, train=False), "each part of the new network is in the mode"),
-        (partial(one_channel, train=True), "each part of the new network is in the mode"),
-        (built_anew, "each part of the new network is in the mode"),
-        (partial(one_channel, thaw=True), "what was frozen is frozen"),
-        (shares, "the two networks share no tensor"),
+        (None, "`evaluate` is a function"),
+        (
+            lambda model, batches: print(judge(model, batches)),
+            "the result is a pair of numbers",
+        ),
+        (
+            lambda model, batches: judge(model, batches)[1],
+            "the result is a pair of numbers",
+        ),
+        (all_at_once, "the model is called once for each batch"),
+        (partial(judge, skip=1), "Your code raised an error"),
+        (
+            lambda model, batches: judge(
+                model, [b for b in batches if len(b[0]) >= 30]
+            ),
+            "also for the smaller last one",
+        ),
+        (asks_twice, "the model is called once for each batch"),
+        (counts_first, "the model is called once for each batch"),
+        (plain, "in each call the whole model is in evaluation mode"),
+        (only_no_grad, "in each call the whole model is in evaluation mode"),
+        (only_eval, "no gradients are recorded"),
+        (partial(judge, swap=True), "the loss of a single batch"),
+        (sums_are_not_means, "the loss of a single batch"),
+        (partial(judge, percent=True), "the accuracy is the share"),
+        (partial(judge, error_rate=True), "the accuracy is the share"),
+        (partial(judge, mean=True), "each picture counts the same"),
+        (size_of_the_first, "each picture counts the same"),
+        (stays_in_eval, "every module is in the mode that it was in"),
+        (back_to_train, "every module is in the mode that it was in"),
+        (back_to_one_mode, "every module is in the mode that it was in"),
+        (back_on_success, "also after an error"),
+        (freezes, "what was frozen is frozen"),
+        (switches_for_all, "gradients are recorded again for everybody else"),
+        (clears, "the gradients that the parameters held"),
+        (keeps_logits, "does not grow with the number of batches"),
+        (keeps_hits, "does not grow with the number of batches"),
+        (judge, "does not grow with the number of batches"),
     ],
     "05.c": [
-        (None, "`one_buffer` is a function"),
-        (lambda block, x: print(buffered(block, x).shape), "the result is a tensor"),
-        (partial(buffered, result=lambda out, n: [out]), "the result is a tensor"),
-        (partial(buffered, result=lambda out, n: out[:, n:]), "channels, of the same height and width"),
-        (partial(buffered, result=lambda out, n: out.half()), "the result has the dtype of `x`"),
-        (partial(buffered, new=torch.empty), "Your code raised an error"),
-        (relu_of_x, "`x` stays as it was"),
-        (partial(buffered, prepare=lambda block: block.train()), "the block stays in evaluation mode"),
-        (trains_a_little, "the block stays as it was"),
-        (lambda block, x: block(x), "no gradients are recorded"),
-        (partial(buffered, grad=True), "no gradients are recorded"),
-        (switches_off, "gradients are recorded again for everybody else"),
-        (partial(buffered, run=relu_first), "the first channels of the result are those of `x`"),
-        (new_ones_first, "the first channels of the result are those of `x`"),
-        (partial(buffered, start=lambda out, n: out[:, :n].clone().relu_()), "the channels of each layer"),
-        (partial(buffered, after=1), "the channels of each layer"),
-        (partial(buffered, run=lambda layer, xs: separate(layer, xs, batch=True)), "the channels of each layer"),
-        (partial(buffered, run=lambda layer, xs: layer.conv2(layer.norm2(layer.conv1(layer.norm1(xs))))), "the channels of each layer"),
-        (torch.no_grad()(lambda block, x: block(x)), "one large tensor at most"),
-        (partial(buffered, run=lambda layer, xs: layer(xs)), "one large tensor at most"),
-        (partial(buffered, run=separate), "one large tensor at most"),
-        (grows, "one large tensor at most"),
-        (reads_what_came, "one large tensor at most"),
-        (names_it, "gone before the next layer makes its own"),
-        (holds_on, "gone before the next layer makes its own"),
-        (keeps_its_buffer, "a second call leaves the result of the first"),
-    ],
-    "05.d": [
-        (None, "`deepen` is a function"),
-        (lambda model, n: deeper(model, n).state_dict(), "the result is a network"),
-        (lambda model, n: print(deeper(model, n)), "the result is a network"),
-        (lambda model, n: model, "the result is a new network"),
-        (grown_in_place, "the result is a new network"),
-        (changes_config, "the network that you were given stays as it was"),
-        (lambda model, n: deeper(model.train(), n), "stays in evaluation mode"),
-        (lambda model, n: copy.deepcopy(model), "its `config` says what it is"),
-        (old_config, "its `config` says what it is"),
-        (lambda model, n: deeper(model, 1), "its `config` says what it is"),
-        (partial(deeper, more=1), "its `config` says what it is"),
-        (into_the_first_block, "its `config` says what it is"),
-        (appended, "names and shapes of a `DenseNet` made from its config"),
-        (lambda model, n: DenseNet(**deeper(model, n).config), "the numbers of the old network stand where they stood"),
-        (partial(deeper, copied=lambda name: "running" not in name), "the numbers of the old network stand where they stood"),
-        (partial(deeper, copied=lambda name: "num_batches" not in name), "the numbers of the old network stand where they stood"),
-        (partial(deeper, copied=lambda name: "norm5" not in name), "the numbers of the old network stand where they stood"),
-        (partial(deeper, front=("classifier.weight",)), "the numbers of the old network stand where they stood"),
-        (partial(deeper, zero=()), "in evaluation mode the logits are those of the old network"),
-        (partial(deeper, noise=0.1), "in evaluation mode the logits are those of the old network"),
-        (partial(deeper, zero=("features.norm5.weight", "features.norm5.bias"), noise=1.), "gradients reach all that is new"),
-        (partial(deeper, dead=("conv2.weight",)), "gradients reach all that is new"),
-        (zero_convolution, "gradients reach all that is new"),
-        (hides, "gives the same logits"),
-        (frozen, "gradients reach all that is new"),
-        (partial(deeper, shares=True), "the two networks share no tensor"),
+        (None, "`fit` is a function"),
+        (silent, "the result is a list of 2 losses"),
+        (one_list_for_all, "the result is a list of 2 losses"),
+        (partial(fit, number=lambda v: v), "the losses are plain numbers"),
+        (one_step_an_epoch, "there is one step for each batch"),
+        (
+            lambda model, batches, opt, n_epoch: fit(
+                model, batches[:-1] or batches, opt, n_epoch
+            ),
+            "with each batch once, in order",
+        ),
+        (
+            lambda model, batches, opt, n_epoch: fit(
+                model, batches[::-1], opt, n_epoch
+            ),
+            "with each batch once, in order",
+        ),
+        (scales_in_place, "with each batch once, in order"),
+        (old_fit, "the model is in training mode in each call"),
+        (partial(fit, train=False), "the model is in training mode in each call"),
+        (partial(fit, train="once"), "the model is in training mode in each call"),
+        (partial(fit, prepare=lambda z: z.softmax(1)), "which was given logits"),
+        (
+            partial(fit, prepare=lambda z: z.argmax(1).float()),
+            "Your code raised an error",
+        ),
+        (partial(fit, reduction="sum"), "the mean cross entropy"),
+        (nll, "which was given logits"),
+        (
+            partial(fit, clear="before the step"),
+            "when the optimizer steps, there are gradients",
+        ),
+        (partial(fit, clear="never"), "of no batch before"),
+        (partial(fit, clear="epoch"), "of no batch before"),
+        (
+            partial(fit, report="last"),
+            "each loss is the mean over the batches of its epoch",
+        ),
+        (
+            partial(fit, report="sum"),
+            "each loss is the mean over the batches of its epoch",
+        ),
+        (
+            partial(fit, report="per image"),
+            "each loss is the mean over the batches of its epoch",
+        ),
+        (after_the_step, "each loss is the mean over the batches of its epoch"),
+        (spoils_afterwards, "the batches stay as they were"),
     ],
 }

@@ -1,183 +1,311 @@
-"""Plausible wrong answers to the exercises of chapter 07, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 07.
+
+Each has words of the property that its verdict has to name.
+"""
+
 from functools import partial
 
 import numpy as np
+import torch
+from fastai.vision.all import (
+    CategoryBlock,
+    DataBlock,
+    EndSplitter,
+    ImageBlock,
+    Normalize,
+    PILImage,
+    RandomSplitter,
+    RegexLabeller,
+    Resize,
+    cifar_stats,
+    get_image_files,
+    imagenet_stats,
+)
+from PIL import Image, ImageOps
+from torch.nn import functional as F
+from torch.utils.data import default_collate
+
+from tutorial_lib.data import image_files
+from tutorial_lib.datablock import LeakAwareSplitter, breed_label
+
+CALLS = {"get_y": 60, "item": 60, "batch": 4, "mirror": 3}
 
 
-def broken(pairs, labels, contents, part, skip=(), twins_too=False, always=(), container=set, one=False, names=None, label_rule=None):
-    "A right answer to 07.a. Each argument spoils one thing."
-    out = []
-    for i, j, same in pairs:
-        found = []
-        if i == j: found.append("itself")
-        if (twins_too or i != j) and contents[i] == contents[j]: found.append("twins")
-        if part[i] != part[j]: found.append("crosses")
-        if (label_rule or (lambda same, a, b: same != (a == b)))(same, labels[i], labels[j]): found.append("label")
-        found = [(names or {}).get(name, name) for name in found if name not in skip] + list(always)
-        out.append(container(found[:1] if one else found))
-    return out
-
-
-def by_label(pairs, labels, contents, part): return broken(pairs, labels, labels, part)
-
-
-def sorts_first(pairs, labels, contents, part):
-    pairs.sort()
-    return broken(pairs, labels, contents, part)
-
-
-def only_the_bad(pairs, labels, contents, part): return [s for s in broken(pairs, labels, contents, part) if s]
-
-
-def as_a_dict(pairs, labels, contents, part): return dict(zip(pairs, broken(pairs, labels, contents, part)))
-
-
-def one_set(pairs, labels, contents, part): return set().union(*broken(pairs, labels, contents, part))
-
-
-def no_pairs_is_an_error(pairs, labels, contents, part): return broken(pairs, labels, contents, part) if pairs else [set()]
-
-
-def spoils_labels(pairs, labels, contents, part):
-    out = broken(pairs, labels, contents, part)
-    labels.sort()
-    return out
-
-
-def place(r, start, first, n_twin, base=True, late=False, jump=True, once=False, back=False):
+def square(
+    im: PILImage,
+    side=max,
+    place=lambda n: n // 2,
+    colour=(128, 128, 128),
+    wrap=PILImage.create,
+):
     "A right answer to 07.b. Each argument spoils one thing."
-    k = start + r if base else r
-    here = k > first if late else k >= first
-    return np.where(here, k + (1 if once else -n_twin if back else n_twin), k) if jump else k
+    side = side(im.size)
+    out = Image.new("RGB", (side, side), colour)
+    out.paste(im, (place(side - im.width), place(side - im.height)))
+    return wrap(out)
 
 
-def relative(r, start, first, n_twin): return np.where(r >= first, start + r + n_twin, start + r)
+def for_anything(im):
+    return square(im)
 
 
-def only_arrays(r, start, first, n_twin):
-    out = (start + r).copy()
-    out[out >= first] += n_twin
+def paints_over(im: PILImage):
+    out = square(im)
+    im.paste((0, 0, 0), (0, 0, 1, 1))
     return out
 
 
-def only_numbers(r, start, first, n_twin): return start + r + n_twin if start + r >= first else start + r
+def same_if_square(im: PILImage):
+    return im if im.width == im.height else square(im)
 
 
-def in_place(r, start, first, n_twin):
-    if not isinstance(r, np.ndarray): return place(r, start, first, n_twin)
-    r += start
-    r += np.where(r >= first, n_twin, 0)
-    return r
+def grey(im: PILImage):
+    return PILImage.create(square(im).convert("L"))
 
 
-def as_a_list(r, start, first, n_twin): return place(r, start, first, n_twin).tolist()
+def squish(im: PILImage):
+    return PILImage.create(im.resize((max(im.size), max(im.size))))
 
 
-def end_of_class(r, start, first, n_twin): return np.where((start + r >= first) & (start + r < first + n_twin), start + r + n_twin, start + r)
+def mirrored(im: PILImage):
+    return Resize(max(im.size), "pad")(im, split_idx=1)
 
 
-def as_floats(r, start, first, n_twin): return place(r, start, first, n_twin)*1.0
+def fitted(im: PILImage):
+    return PILImage.create(ImageOps.pad(im, (64, 64), color=(128, 128, 128)))
 
 
-def uses(sizes, p_same, single_same=False, single_p=False, members=False, own_class=False, share=False, all_classes=False, anchors=False):
+def collated(
+    items,
+    size=None,
+    fill=0,
+    corner=lambda h, w, height, width: (0, 0),
+    x_dtype=torch.uint8,
+    y_dtype=torch.int64,
+):
     "A right answer to 07.c. Each argument spoils one thing."
-    sizes = np.asarray(sizes)
-    p = np.where((sizes > 1) | single_same, p_same, 0)
-    n_different = sizes*(1 - (p_same if single_p else p))
-    others = n_different.sum() - (0 if own_class else n_different)
-    out = p + others/(len(sizes) - (0 if all_classes else 1))/(1 if members else sizes)
-    if anchors: out = out + 1
-    return out/out.sum() if share else out
+    height, width = (
+        size(items) if size else [max(x.shape[i] for x, y in items) for i in (1, 2)]
+    )
+    xb = torch.full((len(items), 3, height, width), fill, dtype=x_dtype)
+    for place, (x, _) in zip(xb, items):
+        x = x[:, :height, :width]
+        top, left = corner(*x.shape[1:], height, width)
+        place[:, top : top + x.shape[1], left : left + x.shape[2]] = x
+    return xb, torch.tensor([y for x, y in items], dtype=y_dtype)
 
 
-def among_all_images(sizes, p_same):
-    "As if the other image were chosen among all images of other classes, each with the same probability."
-    sizes = np.asarray(sizes)
-    n, p = sizes.sum(), np.where(sizes > 1, p_same, 0)
-    chance = sizes*(1 - p)/(n - sizes)
-    return p + chance.sum() - chance
+def shapes(items, i):
+    return [x.shape[i] for x, y in items]
 
 
-def swaps_p(sizes, p_same): return uses(sizes, 1 - p_same)
+def resized(items):
+    height, width = max(shapes(items, 1)), max(shapes(items, 2))
+    xb = torch.cat([F.interpolate(x[None].float(), (height, width)) for x, y in items])
+    return xb.to(torch.uint8), torch.tensor([y for x, y in items])
 
 
-def spoils_sizes(sizes, p_same):
-    out = uses(sizes, p_same)
-    sizes[0] += 1
-    return out
+def repeated(items):
+    height, width = max(shapes(items, 1)), max(shapes(items, 2))
+    xb = [
+        F.pad(
+            x.float(), (0, width - x.shape[2], 0, height - x.shape[1]), mode="replicate"
+        )
+        for x, y in items
+    ]
+    return torch.stack(xb).to(torch.uint8), torch.tensor([y for x, y in items])
 
 
-def in_a_list(sizes, p_same): return uses(sizes, p_same).tolist()
+def without_a_copy(items):
+    return (
+        (items[0][0][None], torch.tensor([items[0][1]]))
+        if len(items) == 1
+        else collated(items)
+    )
 
 
-def needs_arrays(sizes, p_same): return uses(sizes*1, p_same) if sizes.shape else None
+def largest_first(items):
+    return collated(sorted(items, key=lambda item: -item[0].numel()))
 
 
-def simulated(sizes, p_same, times=20):
-    from tutorial_lib.pairs import PairSampler
-    labels = np.repeat(np.arange(len(sizes)), sizes)
-    sampler = PairSampler(labels, p_same)
-    drawn = np.concatenate([sampler.draw(seed)[0] for seed in range(times)])
-    return np.bincount(labels[drawn], minlength=len(sizes))/np.asarray(sizes)/times
+def with_lists(items):
+    xb, yb = collated(items)
+    return xb, yb.tolist()
+
+
+def block(**changes):
+    "A right answer to 07.d, but for `changes`."
+    right = dict(
+        blocks=(ImageBlock, CategoryBlock),
+        get_items=image_files,
+        get_y=breed_label,
+        splitter=LeakAwareSplitter(),
+        item_tfms=Resize(64),
+        batch_tfms=Normalize.from_stats(*imagenet_stats),
+    )
+    return DataBlock(**right | changes)
+
+
+def every_fifth(items):
+    return [i for i in range(len(items)) if i % 5], list(range(0, len(items), 5))
+
+
+def own_generator(items):
+    order = np.random.default_rng().permutation(len(items))
+    return order[len(items) // 5 :].tolist(), order[: len(items) // 5].tolist()
+
+
+def both_sides(items):
+    train, valid = LeakAwareSplitter()(items)
+    return train + valid, valid
 
 
 WRONG = {
     "07.a": [
-        (None, "`broken` is a function"),
-        (only_the_bad, "the result is a list of 9 sets"),
-        (as_a_dict, "the result is a list of 9 sets"),
-        (one_set, "the result is a list of 9 sets"),
-        (partial(broken, container=list), "each entry of the list is a set"),
-        (partial(broken, container=bool), "each entry of the list is a set"),
-        (partial(broken, names={"itself": "self"}), "names from the table, letter by letter"),
-        (partial(broken, names={"crosses": "Crosses"}), "names from the table, letter by letter"),
-        (partial(broken, twins_too=True), 'the set holds "twins" only where'),
-        (by_label, 'the set holds "twins" only where'),
-        (partial(broken, skip=["itself"]), 'the set holds "itself" wherever'),
-        (partial(broken, skip=["twins"]), 'the set holds "twins" wherever'),
-        (partial(broken, skip=["crosses"]), 'the set holds "crosses" wherever'),
-        (partial(broken, skip=["label"]), 'the set holds "label" wherever'),
-        (partial(broken, one=True), "wherever the pair breaks this rule"),
-        (partial(broken, label_rule=lambda same, a, b: a != b), 'the set holds "label"'),
-        (partial(broken, label_rule=lambda same, a, b: same and a != b), 'the set holds "label" wherever'),
-        (partial(broken, label_rule=lambda same, a, b: not same), 'the set holds "label"'),
-        (sorts_first, "the set holds"),
-        (spoils_labels, "the lists that you were given stay as they were"),
-        (no_pairs_is_an_error, "no pairs give an empty list"),
+        ((60, 60, 4, 3), "`calls` is a dict"),
+        (
+            {"get_y": 60, "item": 60, "batch": 4},
+            "its keys are get_y, item, batch, mirror",
+        ),
+        (CALLS | {"batch": "4"}, "its values are whole numbers"),
+        (CALLS | {"get_y": 58}, "`get_y` is called as often as you say"),
+        (CALLS | {"get_y": 110}, "`get_y` is called as often as you say"),
+        (CALLS | {"item": 58}, "`item` is called as often as you say"),
+        (CALLS | {"item": 120}, "`item` is called as often as you say"),
+        (CALLS | {"batch": 3}, "`batch` is called as often as you say"),
+        (CALLS | {"batch": 5}, "`batch` is called as often as you say"),
+        (CALLS | {"batch": 60}, "`batch` is called as often as you say"),
+        (CALLS | {"mirror": 4}, "`mirror` is called as often as you say"),
+        (CALLS | {"mirror": 48}, "`mirror` is called as often as you say"),
     ],
     "07.b": [
-        (None, "`allowed_place` is a function"),
-        (as_floats, "the result is a whole number"),
-        (partial(place, base=False), "all places lie in the class"),
-        (relative, "no place is one of the twins'"),
-        (partial(place, jump=False), "no place is one of the twins'"),
-        (partial(place, late=True), "no place is one of the twins'"),
-        (partial(place, once=True), "no place is one of the twins'"),
-        (partial(place, back=True), "all places lie in the class"),
-        (end_of_class, "different numbers give different places"),
-        (only_arrays, "Your code raised an error"),
-        (only_numbers, "Your code raised an error"),
-        (as_a_list, "for arrays of one length the result is an array"),
-        (in_place, "the arrays that you were given stay as they were"),
-        (lambda r, start, first, n_twin: print(r), "the result is a whole number"),
-        (lambda r, start, first, n_twin: [start + r], "the result is a whole number"),
+        (None, "`pad_square` is a function"),
+        (partial(square, wrap=lambda im: im), "the result is a `PILImage`"),
+        (lambda im: torch.zeros(3, 40, 40), "the result is a `PILImage`"),
+        (same_if_square, "the result is a new picture"),
+        (paints_over, "the picture that goes in stays as it was"),
+        (grey, "the result has mode RGB"),
+        (partial(square, side=min), "becomes one of 40x40"),
+        (fitted, "becomes one of 40x40"),
+        (partial(square, side=lambda size: 224), "becomes one of 40x40"),
+        (squish, "stands in the middle, pixel for pixel"),
+        (partial(square, place=lambda n: 0), "stands in the middle, pixel for pixel"),
+        (
+            partial(square, place=lambda n: -(-n // 2)),
+            "stands in the middle, pixel for pixel",
+        ),
+        (partial(square, colour=(127, 127, 127)), "have the colour (128, 128, 128)"),
+        (partial(square, colour=(128, 0, 0)), "have the colour (128, 128, 128)"),
+        (mirrored, "have the colour (128, 128, 128)"),
+        (for_anything, "a label passes as it is"),
     ],
     "07.c": [
-        (None, "`expected_uses` is a function"),
-        (in_a_list, "the result is an array of 2 numbers"),
-        (lambda sizes, p_same: uses(sizes, p_same).sum(), "the result is an array of 2 numbers"),
-        (needs_arrays, "Your code raised an error"),
-        (simulated, "once on average"),
-        (partial(uses, share=True), "if all classes have one size"),
-        (partial(uses, anchors=True), "if all classes have one size"),
-        (partial(uses, members=True), "if all classes have one size"),
-        (partial(uses, own_class=True), "if all classes have one size"),
-        (partial(uses, all_classes=True), "if all classes have one size"),
-        (among_all_images, "an image is drawn by the images of all other classes"),
-        (swaps_p, 'if all pairs are "same"'),
-        (lambda sizes, p_same: np.ones(len(sizes)), 'if all pairs are "different", two classes draw from each other'),
-        (partial(uses, single_same=True), "an image that is alone in its class"),
-        (partial(uses, single_p=True), "an image that is alone in its class"),
-        (spoils_sizes, "the sizes that you were given stay as they were"),
+        (None, "`pad_collate` is a function"),
+        (default_collate, "pictures of unequal sizes are collated"),
+        (lambda items: collated(items)[0], "the result is a pair of tensors"),
+        (lambda items: tuple(zip(*items)), "the result is a pair of tensors"),
+        (with_lists, "the result is a pair of tensors"),
+        (partial(collated, x_dtype=torch.float32), "the pictures are uint8"),
+        (partial(collated, y_dtype=torch.int32), "the labels are int64"),
+        (
+            partial(
+                collated,
+                size=lambda items: (min(shapes(items, 1)), min(shapes(items, 2))),
+            ),
+            "make a tensor of shape",
+        ),
+        (
+            partial(collated, size=lambda items: items[0][0].shape[1:]),
+            "make a tensor of shape",
+        ),
+        (
+            partial(
+                collated,
+                size=lambda items: [max(shapes(items, 1) + shapes(items, 2))] * 2,
+            ),
+            "make a tensor of shape",
+        ),
+        (
+            partial(
+                collated,
+                size=lambda items: max((x for x, y in items), key=torch.numel).shape[
+                    1:
+                ],
+            ),
+            "make a tensor of shape",
+        ),
+        (partial(collated, size=lambda items: (32, 32)), "make a tensor of shape"),
+        (
+            partial(
+                collated,
+                corner=lambda h, w, height, width: (
+                    (height - h) // 2,
+                    (width - w) // 2,
+                ),
+            ),
+            "stands in the top left corner",
+        ),
+        (
+            partial(
+                collated, corner=lambda h, w, height, width: (height - h, width - w)
+            ),
+            "stands in the top left corner",
+        ),
+        (resized, "stands in the top left corner"),
+        (largest_first, "the labels are those of the items, in their order"),
+        (partial(collated, fill=255), "the rest of each place is 0"),
+        (repeated, "the rest of each place is 0"),
+        (without_a_copy, "share no memory with the batch"),
+    ],
+    "07.d": [
+        (block(), "`mended_block` is a function"),
+        (
+            lambda: dict(get_items=image_files, get_y=breed_label),
+            "the result is a `DataBlock`",
+        ),
+        (lambda: block(get_items=get_image_files), "a web page is no item"),
+        (
+            lambda: block(get_items=lambda folder: image_files(folder)[::2]),
+            "every picture of the folder is an item",
+        ),
+        (
+            lambda: block(get_y=RegexLabeller(r"^(.*)_\d+.jpg$")),
+            "the vocabulary has the names of the breeds",
+        ),
+        (
+            lambda: block(get_y=lambda path: path.name.split("_")[0]),
+            "the vocabulary has the names of the breeds",
+        ),
+        (
+            lambda: block(get_y=lambda path: path.stem),
+            "the vocabulary has the names of the breeds",
+        ),
+        (
+            lambda: block(splitter=RandomSplitter(0.2, seed=42)),
+            "no global generator of random numbers is moved",
+        ),
+        (
+            lambda: block(splitter=RandomSplitter(0.2)),
+            "no global generator of random numbers is moved",
+        ),
+        (lambda: block(splitter=own_generator), "the split is the same each time"),
+        (lambda: block(splitter=both_sides), "every item is on one of the two sides"),
+        (
+            lambda: block(splitter=EndSplitter(0.2)),
+            "about a fifth of each breed is held out",
+        ),
+        (
+            lambda: block(splitter=LeakAwareSplitter(valid=0.5)),
+            "about a fifth of each breed is held out",
+        ),
+        (lambda: block(splitter=every_fifth), "twins stay on one side"),
+        (lambda: block(item_tfms=None), "items of unequal sizes fit into a batch"),
+        (lambda: block(item_tfms=Resize(224)), "batches hold pictures of 64x64 pixels"),
+        (lambda: block(batch_tfms=None), "normalised with `imagenet_stats`"),
+        (
+            lambda: block(batch_tfms=Normalize.from_stats(*cifar_stats)),
+            "normalised with `imagenet_stats`",
+        ),
+        (lambda: block(batch_tfms=Normalize()), "normalised with `imagenet_stats`"),
     ],
 }

@@ -1,307 +1,221 @@
-"""Plausible wrong answers to the exercises of chapter 10, each with words of the property that its verdict has to name."""
+"""Plausible wrong answers to the exercises of chapter 10.
+
+Each has words of the property that its verdict has to name.
+"""
+
+import copy
 from functools import partial
 
-import numpy as np
-import pandas as pd
-from scipy import stats
+import torch
+from torch import nn
 
-CELL = ["set", "size", "strategy", "seed"]
+from tutorial_lib.transfer import find_head, replace_head
 
 
-def choose(table, by=("valid",), kind="stable", keys=CELL, keep="first", how=lambda table: table, then=lambda best: best):
+def keep(model, classes, bias=True, copied=True, order=None, rows=True, train=False):
     "A right answer to 10.a. Each argument spoils one thing."
-    order = how(table).sort_values(list(by), ascending=False, kind=kind)
-    return then(order.drop_duplicates(keys, keep=keep))
+    classes = list(classes)
+    if order:
+        classes = order(classes)
+    name, old = find_head(model), model.get_submodule(find_head(model))
+    new = copy.deepcopy(model) if copied else model
+    replace_head(new, len(classes))
+    head = new.get_submodule(name)
+    with torch.no_grad():
+        if rows:
+            head.weight.copy_(old.weight[classes])
+        if bias and old.bias is not None:
+            head.bias.copy_(old.bias[classes])
+    return new.train() if train else new
 
 
-def highest_of_each_column(table):
-    "The best row's accuracies, and the setting of the first row: three numbers of three rows."
-    return table.groupby(CELL, as_index=False).agg({c: "max" if c in ("valid", "test") else "first" for c in table.columns if c not in CELL})
+def shares_the_body(model, classes):
+    new = copy.copy(model)
+    new._modules = dict(model._modules)
+    name = find_head(model)
+    if "." in name:
+        return keep(model, classes, bias=False)
+    replace_head(new, len(classes))
+    return new
 
 
-def label_of_the_best(table): return table.loc[table.groupby(CELL).valid.idxmax()]
-def as_many_as_the_best(table): return table[table.valid == table.groupby(CELL).valid.transform("max")]
-def one_for_all(table): return table[table.setting == table.groupby("setting").valid.mean().idxmax()]
-def first_that_is_not_missing(table): return table.sort_values("valid", ascending=False, kind="stable").groupby(CELL, as_index=False).first()
-def seeds_0_to_2(table): return choose(table[table.seed.isin([0, 1, 2])])
-def sizes_by_name(table): return choose(table[table["size"].isin(["few", "all"])])
+class Chooses(nn.Module):
+    def __init__(self, model, classes):
+        super().__init__()
+        self.model, self.classes = copy.deepcopy(model), classes
+
+    def forward(self, x):
+        return self.model(x)[:, self.classes]
 
 
-def adds_a_rank(table):
-    table["rank"] = table.groupby(CELL).valid.rank(method="first", ascending=False)
-    return table[table["rank"] == 1].drop(columns="rank")
+class ChoosesInside(nn.Module):
+    "Keeps the names of the network, and chooses at the end."
+
+    def __init__(self, model, classes):
+        super().__init__()
+        self.classes = classes
+        self.__dict__["whole"] = copy.deepcopy(model)
+        for name, m in self.whole.named_children():
+            self.add_module(name, m)
+        self.eval()
+
+    def forward(self, x):
+        return self.whole(x)[:, self.classes]
 
 
-def adds_a_rank_to_a_copy(table): return adds_a_rank(table.copy()).assign(rank=1)
-def takes_a_column_out(table): return table.pop("note").isna().any() and choose(table)
+def only_linear(model, classes):
+    new, name = copy.deepcopy(model), find_head(model)
+    old = new.get_submodule(name)
+    head = nn.Linear(old.in_features, len(classes)).train(old.training)
+    head.weight.data, head.bias.data = old.weight.data[classes], old.bias.data[classes]
+    parent, _, child = name.rpartition(".")
+    setattr(new.get_submodule(parent), child, head)
+    return new
 
 
-def numbers_in_place(table):
-    table.index = range(len(table))
-    return table.loc[table.groupby(CELL).valid.idxmax()]
-
-
-def neighbours(table):
-    "Takes the rows of a cell for neighbours."
-    new = (table[CELL] != table[CELL].shift()).any(axis=1).cumsum().to_numpy()
-    order = table.assign(run=new).sort_values("valid", ascending=False, kind="stable")
-    return order.drop_duplicates("run").drop(columns="run")
-
-
-def three_each(table):
-    "Takes three rows for a cell."
-    table = table.reset_index(drop=True)
-    return table.loc[table.groupby(table.index//3).valid.idxmax()]
-
-
-def last_of_the_best(table):
-    best = {}
-    for row in table.to_dict("records"):
-        cell = tuple(row[c] for c in CELL)
-        if cell not in best or row["valid"] >= best[cell]["valid"]: best[cell] = row
-    return pd.DataFrame(best.values())
-
-
-def texts(table): return choose(table).astype(str)
-def filled(table): return choose(table).fillna({"seconds": 0., "note": ""})
-
-
-def judge(better, worse, margin=.01, ddof=1, level=.975, dist=lambda n: stats.t(n - 1), root=lambda n: n**.5, width=1, sign=1, paired=True, word=None, check=True,
-          array=np.asarray, digits=None, container=tuple, refuse=lambda n, m: n < 2 or m != n):
+def moves(
+    model,
+    params=True,
+    frozen=False,
+    stats=True,
+    any_mode=False,
+    counts=True,
+    learned_only=False,
+    all_norms=False,
+    container=set,
+):
     "A right answer to 10.b. Each argument spoils one thing."
-    better, worse = array(better), array(worse)
-    n = len(better)
-    if check and refuse(n, len(worse)): raise ValueError("give two accuracies or more, in pairs")
-    diff = better - worse
-    spread = diff.std(ddof=ddof) if paired else (better.var(ddof=ddof) + worse.var(ddof=ddof))**.5
-    mean, half = sign*diff.mean(), width*dist(n).ppf(level)*spread/root(n)
-    if digits: mean, half = round(mean, digits), round(half, digits)
-    said = "holds" if mean - half > margin else "fails" if mean + half < margin else "too close"
-    return container((mean, half, word(mean, half, margin) if word else said))
+    names = (
+        {name for name, p in model.named_parameters() if p.requires_grad or frozen}
+        if params
+        else set()
+    )
+    for name, m in model.named_modules():
+        norm = isinstance(m, nn.modules.batchnorm._BatchNorm)
+        if not (stats and norm and (m.training or any_mode)):
+            continue
+        if learned_only and not any(p.requires_grad for p in m.parameters()):
+            continue
+        kinds = (
+            ["running_mean", "running_var", "num_batches_tracked"]
+            if all_norms
+            else [k for k, _ in m.named_buffers()]
+        )
+        names |= {
+            f"{name}.{kind}"
+            for kind in kinds
+            if counts or kind != "num_batches_tracked"
+        }
+    return container(names)
 
 
-def zips(better, worse, margin=.01):
-    diff = [a - b for a, b in zip(better, worse)]
-    return judge(diff, [0.]*len(diff), margin)
+def tries_it(model):
+    before = copy.deepcopy(model.state_dict())
+    model(torch.randn(4, 3, 9, 9))
+    return {
+        k for k, v in model.state_dict().items() if not torch.equal(v, before[k])
+    } | moves(model)
 
 
-def library_interval(better, worse, margin=.01):
-    "As a library gives it: not a number where there is no spread."
-    if len(better) != len(worse) or len(better) < 2: raise ValueError("give two accuracies or more, in pairs")
-    diff = np.asarray(better) - np.asarray(worse)
-    low, high = stats.t.interval(.95, len(diff) - 1, diff.mean(), stats.sem(diff))
-    return diff.mean(), (high - low)/2, "holds" if low > margin else "fails" if high < margin else "too close"
+def puts_it_into_training(model):
+    return moves(model.train())
 
 
-def ends(better, worse, margin=.01):
-    mean, half, word = judge(better, worse, margin)
-    return mean - half, mean + half, word
-
-
-def p_value(better, worse, margin=.01):
-    mean, half, word = judge(better, worse, margin)
-    return mean, stats.ttest_rel(better, worse).pvalue, word
-
-
-def sorts_both(better, worse, margin=.01): return judge(np.sort(better), np.sort(worse), margin)
-def sorts_the_lists(better, worse, margin=.01): return better.sort() or worse.sort() or judge(better, worse, margin)
-def words(holds, fails): return lambda mean, half, margin: "holds" if holds(mean, half, margin) else "fails" if fails(mean, half, margin) else "too close"
-def above(mean, half, margin): return mean - half > margin
-def below(mean, half, margin): return mean + half < margin
-
-
-def ask(measure, accuracy, near=lambda d: d.abs().idxmin(), out=True, value=None, cost=lambda own, way, other: own.max() - own[way], found=lambda m, names: m[names],
-        best=lambda row: row.idxmax(), then=lambda s: s, rows=None):
+def fold(
+    linear,
+    mean,
+    std,
+    weight=lambda w, std: w / std,
+    bias=lambda b, w, mean, std: b - (w / std) @ mean,
+    inside=False,
+    dtype=None,
+):
     "A right answer to 10.c. Each argument spoils one thing."
-    costs = {}
-    for name in accuracy.index:
-        others = accuracy.drop(index=name) if out else accuracy
-        if rows: others = rows(others)
-        m = found(pd.Series(measure.to_numpy(), accuracy.index) if value == "by place" else measure, others.index)
-        own = (pd.Series(measure.to_numpy(), accuracy.index) if value == "by place" else measure)[name]
-        other = others.loc[near(m - own)]
-        costs[name] = cost(accuracy.loc[name], best(other), other)
-    return then(pd.Series(costs))
+    new = linear if inside else copy.deepcopy(linear)
+    w, b = linear.weight.detach().clone(), linear.bias.detach().clone()
+    with torch.no_grad():
+        new.weight.copy_(weight(w, std))
+        new.bias.copy_(bias(b, w, mean, std))
+    return new.to(dtype) if dtype else new
 
 
-def second_nearest(measure, accuracy):
-    "Takes the first after sorting for the data set itself."
-    costs = []
-    for name in accuracy.index:
-        order = (measure[accuracy.index] - measure[name]).abs().sort_values(kind="stable").index
-        costs.append(accuracy.loc[name].max() - accuracy.loc[name, accuracy.loc[order[1 if len(order) > 1 else 0]].idxmax()])
-    return pd.Series(costs, accuracy.index)
+def scales_in_place(linear, mean, std):
+    new = fold(linear, mean, std)
+    std.reciprocal_()
+    return new
 
 
-def best_on_average(measure, accuracy):
-    return pd.Series({name: own.max() - own[accuracy.drop(index=name).mean().idxmax()] for name, own in accuracy.iterrows()})
+class Scaled(nn.Module):
+    def __init__(self, linear, mean, std):
+        super().__init__()
+        self.linear, self.mean, self.std = copy.deepcopy(linear), mean, std
 
-
-def best_on_average_of_all(measure, accuracy): return accuracy.max(axis=1) - accuracy[accuracy.mean().idxmax()]
-
-
-def crosses_itself_out(measure, accuracy):
-    for name in accuracy.index: accuracy.loc[name + "?"] = accuracy.loc[name]
-    return accuracy.max(axis=1)
-
-
-def sorts_the_measure(measure, accuracy):
-    measure[:] = measure.sort_values().to_numpy()
-    return ask(measure, accuracy)
-
-
-def sets_to_infinity(measure, accuracy):
-    costs = {}
-    for name, own in accuracy.iterrows():
-        d = (measure[accuracy.index] - measure[name]).abs()
-        measure[name] = np.inf
-        d[name] = np.inf
-        costs[name] = own.max() - own[accuracy.loc[d.idxmin()].idxmax()]
-    return pd.Series(costs)
-
-
-def last_of(s): return s[::-1].idxmax()
-def ranks(own, way, other): return own.rank(ascending=False)[way] - 1
+    def forward(self, x):
+        return self.linear((x - self.mean) / self.std)
 
 
 WRONG = {
     "10.a": [
-        (None, "`choose_honestly` is a function"),
-        (lambda table: print(choose(table)), "the result is a DataFrame"),
-        (lambda table: choose(table).to_dict("records"), "the result is a DataFrame"),
-        (lambda table: table.groupby(CELL).valid.max(), "the result is a DataFrame"),
-        (takes_a_column_out, "`table` stays as it was"),
-        (adds_a_rank, "`table` stays as it was"),
-        (numbers_in_place, "`table` stays as it was"),
-        (adds_a_rank_to_a_copy, "the result has the columns of `table`"),
-        (lambda table: choose(table)[[*CELL, "setting", "valid", "test"]], "the result has the columns of `table`"),
-        (lambda table: choose(table).reset_index(), "the result has the columns of `table`"),
-        (lambda table: choose(table).drop(columns="valid"), "the result has the columns of `table`"),
-        (lambda table: table.groupby(CELL)[["valid", "test"]].max(), "the result has the columns of `table`"),
-        (lambda table: table, "no cell has more than one row"),
-        (label_of_the_best, "no cell has more than one row"),
-        (as_many_as_the_best, "no cell has more than one row"),
-        (partial(choose, keys=[*CELL, "setting"]), "no cell has more than one row"),
-        (partial(choose, keys=CELL[:3]), "every cell has a row"),
-        (partial(choose, keys=CELL[1:]), "every cell has a row"),
-        (partial(choose, keys=["set", "strategy", "seed"]), "every cell has a row"),
-        (partial(choose, keys=["set", "size", "seed"]), "every cell has a row"),
-        (lambda table: table.nlargest(1, "valid"), "every cell has a row"),
-        (one_for_all, "every cell has a row"),
-        (seeds_0_to_2, "every cell has a row"),
-        (sizes_by_name, "every cell has a row"),
-        (three_each, "every cell has a row"),
-        (partial(choose, then=lambda best: best.dropna()), "every cell has a row"),
-        (neighbours, "no cell has more than one row"),
-        (highest_of_each_column, "one whole row of `table`"),
-        (first_that_is_not_missing, "one whole row of `table`"),
-        (texts, "one whole row of `table`"),
-        (filled, "one whole row of `table`"),
-        (lambda table: choose(table).round(2), "one whole row of `table`"),
-        (partial(choose, by=["test"]), "the choice stays the same"),
-        (partial(choose, by=["valid", "test"]), "the choice stays the same"),
-        (lambda table: choose(table.assign(valid=(table.valid + table.test)/2)).assign(valid=lambda best: table.set_index("setting").valid[best.setting].to_numpy()), "the choice stays the same"),
-        (lambda table: table.drop_duplicates(CELL), "the row with the highest `valid` is chosen"),
-        (partial(choose, keep="last"), "the row with the highest `valid` is chosen"),
-        (partial(choose, by=["setting"]), "the row with the highest `valid` is chosen"),
-        (lambda table: table.iloc[[i for i in choose(table.reset_index(drop=True).round({"valid": 1})).index]], "the row with the highest `valid` is chosen"),
-        (partial(choose, kind="quicksort"), "the one that stands first"),
-        (partial(choose, how=lambda table: table.iloc[::-1]), "the one that stands first"),
-        (partial(choose, how=lambda table: table.sort_values("setting")), "the one that stands first"),
-        (partial(choose, by=["valid", "seconds"]), "the one that stands first"),
-        (last_of_the_best, "the one that stands first"),
+        (None, "`keep_classes` is a function"),
+        (lambda model, classes: print(len(classes)), "the result is a network"),
+        (lambda model, classes: model, "the result is a new network"),
+        (partial(keep, copied=False), "the result is a new network"),
+        (Chooses, "its head is where that of `model` is"),
+        (ChoosesInside, "the head has 3 outputs"),
+        (lambda model, classes: copy.deepcopy(model), "the logits have the shape"),
+        (partial(keep, rows=False), "the logits are those of the classes"),
+        (partial(keep, bias=False), "the logits are those of the classes"),
+        (partial(keep, order=sorted), "the logits are those of the classes"),
+        (
+            partial(keep, order=lambda c: list(range(len(c)))),
+            "the logits are those of the classes",
+        ),
+        (
+            partial(keep, train=True),
+            "a network in evaluation mode gives one in evaluation mode",
+        ),
+        (only_linear, "Your code raised an error"),
+        (shares_the_body, "the logits are those of the classes"),
     ],
     "10.b": [
-        (None, "`verdict` is a function"),
-        (lambda better, worse, margin=.01: print(judge(better, worse, margin)), "the result is a tuple of three"),
-        (lambda better, worse, margin=.01: judge(better, worse, margin)[2], "the result is a tuple of three"),
-        (partial(judge, container=lambda got: got[:2]), "the result is a tuple of three"),
-        (partial(judge, container=lambda got: got[::-1]), "two numbers and a word"),
-        (partial(judge, container=lambda got: (*got[:2], got[2] == "holds")), "two numbers and a word"),
-        (partial(judge, word=lambda mean, half, margin: "unclear"), 'the word is "holds"'),
-        (lambda better, worse, margin=.01: judge(better, worse), "the word is that of an interval"),
-        (lambda better, worse, margin: judge(better, worse, margin), "missing 1 required positional argument"),
-        (lambda better, worse, margin=1: judge(better, worse, margin), "the margin is one point"),
-        (lambda better, worse, margin=0: judge(better, worse, margin), "the margin is one point"),
-        (lambda better, worse: judge(better, worse), "takes 2 positional arguments"),
-        (lambda better, worse, margin=.01: better - worse, "Your code raised an error"),
-        (sorts_the_lists, "both sequences stay as they were"),
-        (partial(judge, sign=-1), "better less worse"),
-        (ends, "better less worse"),
-        (lambda better, worse, margin=.01: (abs(judge(better, worse, margin)[0]), *judge(better, worse, margin)[1:]), "better less worse"),
-        (partial(judge, array=pd.Series), "at the same place, whatever labels"),
-        (partial(judge, digits=3), "not rounded"),
-        (sorts_both, "half the width of Student's 95 % interval"),
-        (p_value, "half the width of Student's 95 % interval"),
-        (partial(judge, paired=False), "Does your interval know that there are pairs?"),
-        (partial(judge, paired=False, dist=lambda n: stats.t(2*n - 2)), "Does your interval know that there are pairs?"),
-        (partial(judge, ddof=0), "Which denominator"),
-        (partial(judge, dist=lambda n: stats.norm), "too narrow"),
-        (partial(judge, dist=lambda n: stats.uniform(2 - .975, 1)), "too narrow"),
-        (partial(judge, level=.95), "On how many sides"),
-        (partial(judge, level=.995), "Is it the 95 % interval?"),
-        (partial(judge, dist=lambda n: stats.t(n)), "How many degrees of freedom"),
-        (partial(judge, root=lambda n: 1), "the spread of one difference"),
-        (partial(judge, root=lambda n: n), "n, or its root?"),
-        (partial(judge, width=2), "the whole width"),
-        (partial(judge, dist=lambda n: stats.uniform(1 - .975, 1)), "How many of these standard errors"),
-        (library_interval, "the interval has no width"),
-        (partial(judge, word=words(lambda m, h, g: m > g, below)), "the word is that of an interval"),
-        (partial(judge, word=words(lambda m, h, g: m - h > 0, lambda m, h, g: m + h < 0)), "the word is that of an interval"),
-        (partial(judge, word=words(above, lambda m, h, g: m - h < g)), "the word is that of an interval"),
-        (partial(judge, word=words(above, lambda m, h, g: m + h < -g)), "the word is that of an interval"),
-        (partial(judge, word=words(above, lambda m, h, g: m + h < 0)), "the word is that of an interval"),
-        (partial(judge, word=words(lambda m, h, g: abs(m) - h > g, below)), "the word is that of an interval"),
-        (partial(judge, word=words(lambda m, h, g: m + h > g, below)), "the word is that of an interval"),
-        (partial(judge, word=words(lambda m, h, g: m - h >= g, below)), "an interval that touches the margin"),
-        (partial(judge, word=words(above, lambda m, h, g: m + h <= g)), "an interval that touches the margin"),
-        (partial(judge, word=words(lambda m, h, g: h and above(m, h, g), lambda m, h, g: h and below(m, h, g))), "an interval without a width"),
-        (partial(judge, check=False), "3 and 1 accuracies raise `ValueError`"),
-        (partial(judge, refuse=lambda n, m: n != m), "1 and 1 accuracies raise `ValueError`"),
-        (partial(judge, refuse=lambda n, m: n < 2), "3 and 1 accuracies raise `ValueError`"),
-        (zips, "3 and 2 accuracies raise `ValueError`"),
-        (lambda better, worse, margin=.01: None if len(better) != len(worse) else judge(better, worse, margin), "3 and 2 accuracies raise `ValueError`"),
+        (None, "`moves` is a function"),
+        (partial(moves, container=sorted), "the result is a set of names"),
+        (tries_it, "the model is not called"),
+        (puts_it_into_training, "the model stays as it was"),
+        (partial(moves, params=False), "all parameters that learn are in the set"),
+        (partial(moves, frozen=True), "the set holds only what moves"),
+        (partial(moves, stats=False), "all statistics that move are in the set"),
+        (partial(moves, counts=False), "all statistics that move are in the set"),
+        (partial(moves, any_mode=True), "the set holds only what moves"),
+        (partial(moves, learned_only=True), "all statistics that move are in the set"),
+        (partial(moves, all_norms=True), "all names are names of the state dict"),
+        (lambda model: set(), "all parameters that learn are in the set"),
+        (lambda model: set(model.state_dict()), "the set holds only what moves"),
     ],
     "10.c": [
-        (None, "`regret` is a function"),
-        (lambda measure, accuracy: print(ask(measure, accuracy)), "the result is a Series"),
-        (partial(ask, then=dict), "the result is a Series"),
-        (partial(ask, then=list), "the result is a Series"),
-        (partial(ask, then=lambda s: s.mean()), "the result is a Series"),
-        (partial(ask, then=lambda s: s.to_frame()), "the result is a Series"),
-        (partial(ask, then=lambda s: s.reset_index(drop=True)), "one number for each data set, under its name"),
-        (partial(ask, then=lambda s: s[s > 0]), "one number for each data set, under its name"),
-        (partial(ask, cost=lambda own, way, other: way), "each regret is a number"),
-        (partial(ask, then=lambda s: s.where(s > 0)), "each regret is a number"),
-        (sorts_the_measure, "stay as they were"),
-        (sets_to_infinity, "stay as they were"),
-        (crosses_itself_out, "stay as they were"),
-        (partial(ask, cost=lambda own, way, other: own[way] - own.max()), "no regret is below 0"),
-        (partial(ask, cost=lambda own, way, other: own.max() - other[way]), "no regret is below 0"),
-        (partial(ask, cost=lambda own, way, other: own.mean() - own[way]), "no regret is below 0"),
-        (partial(ask, out=False), "no data set advises itself"),
-        (best_on_average_of_all, "the regret of"),
-        (best_on_average, "the regret of"),
-        (partial(ask, near=lambda d: d.idxmin()), "the regret of"),
-        (partial(ask, near=lambda d: d.idxmax()), "the regret of"),
-        (partial(ask, near=lambda d: d.abs().idxmax()), "the regret of"),
-        (partial(ask, near=lambda d: d.index[0]), "the regret of"),
-        (partial(ask, near=lambda d: d[d >= 0].idxmin() if (d >= 0).any() else d.idxmax()), "the regret of"),
-        (partial(ask, best=lambda row: row.idxmin()), "the regret of"),
-        (partial(ask, cost=lambda own, way, other: own.max()), "the regret of"),
-        (partial(ask, cost=lambda own, way, other: own[way]), "the regret of"),
-        (partial(ask, cost=lambda own, way, other: (own.max() - own[way])/own.max()), "the regret of"),
-        (partial(ask, cost=lambda own, way, other: abs(own[way] - other[way])), "the regret of"),
-        (partial(ask, cost=lambda own, way, other: abs(own.max() - other.max())), "the regret of"),
-        (partial(ask, cost=lambda own, way, other: own.max() != own[way]), "each regret is a number"),
-        (partial(ask, cost=ranks), "the regret of"),
-        (partial(ask, cost=lambda own, way, other: round(own.max() - own[way], 2)), "the regret of"),
-        (partial(ask, value="by place"), "wherever its number stands in `measure`"),
-        (partial(ask, found=lambda m, names: m.drop(m.index.difference(names))), "if two others are equally near"),
-        (partial(ask, rows=lambda others: others[::-1]), "if two others are equally near"),
-        (partial(ask, rows=lambda others: others.sort_index()), "if two others are equally near"),
-        (second_nearest, "if another data set has the same number"),
-        (partial(ask, best=last_of), "if two strategies are equally good"),
-        (partial(ask, near=lambda d: d[d != 0].abs().idxmin() if (d != 0).any() else d.index[0]), "if another data set has the same number"),
+        (None, "`fold` is a function"),
+        (Scaled, "the result is an `nn.Linear`"),
+        (
+            lambda linear, mean, std: linear,
+            "the layer that you were given stays as it was",
+        ),
+        (partial(fold, inside=True), "the layer that you were given stays as it was"),
+        (scales_in_place, "mean and std stay as they were"),
+        (partial(fold, dtype=torch.float32), "it has the dtype of `linear`"),
+        (partial(fold, weight=lambda w, std: w), "the weights are right"),
+        (partial(fold, weight=lambda w, std: w * std), "the weights are right"),
+        (
+            partial(fold, bias=lambda b, w, mean, std: b),
+            "with its bias the logits are those",
+        ),
+        (
+            partial(fold, bias=lambda b, w, mean, std: b - w @ mean),
+            "with its bias the logits are those",
+        ),
+        (
+            partial(fold, bias=lambda b, w, mean, std: b + (w / std) @ mean),
+            "with its bias the logits are those",
+        ),
+        (lambda linear, mean, std: linear.weight / std, "the result is an `nn.Linear`"),
     ],
 }
