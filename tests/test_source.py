@@ -78,7 +78,7 @@ WAITING = {
     "06_densenet": "fd6ee62f06769884",
     "07_datablock": "ef8349ef294a9d66",
     "08_pairs": "447be4d0b022e800",
-    "09_siamese": "6f49d40dc3c9aab7",
+    "09_siamese": "210791647c0194d1",
     "10_transfer": "b65daef398d8fbf6",
     "11_scenarios": "0a20ba98734dbb95",
     "13_config": "afdb9ffa410ef6e4",

@@ -27,6 +27,7 @@ from fastcore.basics import listify
 from sklearn.metrics import roc_curve
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import OneCycleLR
 
 from .core.engine import bf16_is_fast, evaluating
 from .core.files import write_whole
@@ -365,8 +366,7 @@ def fit_head(
     encodings, label, content = to_device(encodings, sampler.label, content)
     n_batch = min(math.ceil(n / bs), n // 2)  # batch norm needs two images
     opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=wd)
-    n_step = n_epoch * n_batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=n_step)
+    schedule = OneCycleLR(opt, lr, total_steps=n_epoch * n_batch)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head.train()
