@@ -1644,9 +1644,9 @@ DONE = (
 )
 
 
-def stop(step):
-    "Stops a training after its third step, as Ctrl-C does."
-    if step.step == 3:
+def stop_in_the_middle(step):
+    "Stop a training after a step, as Ctrl-C does."
+    if step.step >= 3:
         raise KeyboardInterrupt
 
 
@@ -1660,7 +1660,12 @@ def begin_and_end(top):
     `top` gets the folder of pictures, and the runs of the one and of the other."""
     put(top / "photos", classes("a", "b", n=8))
     with contextlib.suppress(KeyboardInterrupt):
-        train(top / "photos", half(top / "begun"), say=lambda line: None, on_step=stop)
+        train(
+            top / "photos",
+            half(top / "begun"),
+            say=lambda line: None,
+            on_step=stop_in_the_middle,
+        )
     run = train(top / "photos", half(top / "done"), say=lambda line: None)
     report(run, top / "report")
     assert {p.name for p in (top / "begun" / "photos").iterdir()} >= {*BEGUN} and {
