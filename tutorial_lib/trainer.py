@@ -243,14 +243,14 @@ def network_of(job, plan):
     return network_for(body, n_classes, plan.strategy, seed, probe, x, amp)
 
 # %% ../nbs/15_trainer.ipynb #tn076
-def head_of(job, linear, body, of_body):
+def head_of(job, linear, body, body_fingerprint):
     "The head that is kept. Its configuration says no folder of this machine."
     config = job.config.model_dump(exclude={"output": True, "data": {"folder"}})
     return Head(
         *linear,
         classes=job.stock.classes,
         body=body.name,
-        fingerprint=of_body,
+        fingerprint=body_fingerprint,
         layer=body.layer,
         size=body.size,
         mirror=job.config.evaluation.mirror,
@@ -329,8 +329,8 @@ def keep_network(job, plan, net, best):
     "Keep what was fine-tuned: its file, its predictions and its report."
     body, is_frozen = job.body, plan.strategy == "head"
     file = "head.safetensors" if is_frozen else "model.safetensors"
-    of_body = body.fingerprint if is_frozen else fingerprint(body.model, [])
-    head = head_of(job, net.folded(), body, of_body)
+    body_fingerprint = body.fingerprint if is_frozen else fingerprint(body.model, [])
+    head = head_of(job, net.folded(), body, body_fingerprint)
     save_head(head, job.run / file, None if is_frozen else body)
     if is_frozen:
         found = job.features([body.layer, *plan.earlier])

@@ -83,7 +83,8 @@ def about_model(
 ) -> dict:
     "How a model was made, for the report."
     sizes = {part: len(job.stock.at(part)) for part in PARTS}
-    told = {"why": plan.why, "probe": plan.probe, "total": plan.total} | told
+    known = {"why": plan.why, "probe": plan.probe, "total": plan.total}
+    told = {"tried": "", **known, "best": "", **told}
     return {
         "network": job.body.name,
         "pixels": job.body.size,
