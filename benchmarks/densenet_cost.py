@@ -1,14 +1,22 @@
-"""What does joining cost? Our DenseNet-121 against torchvision's, side by side in one process: time and memory of a training step and of inference.
+"""What does joining cost? Our DenseNet-121 against torchvision's.
 
-train   forward, cross entropy, backward: both networks as they are and with `memory_efficient` (checkpointing)
-infer   evaluation mode without gradients, in float32 and in bfloat16 autocast, with the colours first and last in memory: both networks, and ours
-        without concatenation: one buffer for each block, and each batch norm that follows a convolution folded into it
+Time and memory of a training step and of inference, side by side in one process.
 
-All networks of a setting have the same random weights and the same random statistics of batch norm. They take turns, round by round, and their order
-moves on by one with each round, after one round that does not count. `seconds` is the median over the rounds, and `ratio` the median of the
-rounds' ratios to torchvision's plain network. `memory` is the peak of the tensors that one step makes, in MB, without the parameters and their
-gradients, which are there before; it is counted exactly, and in bfloat16 it holds the copies of the weights that autocast makes. `difference` is the
-largest between a logit and torchvision's. All of it runs on the CPU.
+train   forward, cross entropy, backward: both networks as they are and with
+        `memory_efficient` (checkpointing)
+infer   evaluation mode without gradients, in float32 and in bfloat16 autocast, with the
+        colors first and last in memory: both networks, and ours without concatenation,
+        with one buffer for each block, and each batch norm that follows a convolution
+        folded into it
+
+All networks of a setting have the same random weights and the same random statistics of
+batch norm. They take turns, round by round, and their order moves on by one with each
+round, after one round that does not count. `seconds` is the median over the rounds, and
+`ratio` the median of the rounds' ratios to torchvision's plain network. `memory` is the
+peak of the tensors that one step makes, in MB, without the parameters and their
+gradients, which are there before; it is counted exactly, and in bfloat16 it holds the
+copies of the weights that autocast makes. `difference` is the largest between a logit
+and torchvision's. All of it runs on the CPU.
 """
 
 import copy
@@ -19,7 +27,7 @@ from functools import partial
 
 import torch
 import torchvision
-from _rows import command_line, processor, read, write
+from _rows import add_number, command_line, processor, read, write
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -27,19 +35,16 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tutorial_lib.classifier import PeakMemory
 from tutorial_lib.densenet import densenet121
 
-FIELDS = "task setting batch size net seconds ratio memory memory_ratio difference rounds torch device threads".split()
-TRAIN = {
-    "torchvision": torchvision.models.densenet121,
-    "ours": densenet121,
-    "torchvision checkpointed": partial(
-        torchvision.models.densenet121, memory_efficient=True
-    ),
-    "ours checkpointed": partial(densenet121, memory_efficient=True),
-}
+FIELDS = (
+    "task setting batch size net seconds ratio memory memory_ratio difference rounds "
+    "torch device threads"
+).split()
 
 
 class OneBuffer(nn.Module):
-    "A trained `DenseNet` for inference: a layer writes its channels where the whole block is kept, so that nothing is joined."
+    """A trained `DenseNet` for inference.
+
+    A layer writes its channels where the whole block is kept: nothing is joined."""
 
     def __init__(self, model):
         super().__init__()
@@ -50,10 +55,8 @@ class OneBuffer(nn.Module):
             if not name.startswith("denseblock"):
                 continue
             for layer in block.values():
-                layer.conv1, layer.norm2 = (
-                    fuse_conv_bn_eval(layer.conv1, layer.norm2),
-                    nn.Identity(),
-                )
+                layer.conv1 = fuse_conv_bn_eval(layer.conv1, layer.norm2)
+                layer.norm2 = nn.Identity()
             setattr(f, name, BufferedBlock(block))
         self.model = model
 
@@ -70,15 +73,10 @@ class BufferedBlock(nn.Module):
 
     def forward(self, x):
         (bs, n, h, w), k = x.shape, self.layers[0].conv2.out_channels
-        last = x.is_contiguous(memory_format=torch.channels_last)
-        buffer = torch.empty(
-            bs,
-            n + k * len(self.layers),
-            h,
-            w,
-            dtype=x.dtype,
-            memory_format=torch.channels_last if last else torch.contiguous_format,
-        )
+        shape = bs, n + k * len(self.layers), h, w
+        is_last = x.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if is_last else torch.contiguous_format
+        buffer = torch.empty(shape, dtype=x.dtype, memory_format=layout)
         buffer[:, :n] = x
         for layer in self.layers:
             x = layer.relu2(layer.conv1(layer.relu1(layer.norm1(buffer[:, :n]))))
@@ -88,16 +86,13 @@ class BufferedBlock(nn.Module):
 
 
 def with_random_statistics(model):
-    "Give each batch norm statistics, scales and shifts like those of a trained network."
+    "Give each batch norm numbers like those of a trained network."
     for m in model.modules():
         if isinstance(m, nn.BatchNorm2d):
-            for t, low, high in (
-                (m.running_mean, -0.3, 0.3),
-                (m.running_var, 0.5, 2),
-                (m.weight, 0.5, 1.5),
-                (m.bias, -0.3, 0.3),
-            ):
-                nn.init.uniform_(t, low, high)
+            nn.init.uniform_(m.running_mean, -0.3, 0.3)
+            nn.init.uniform_(m.running_var, 0.5, 2)
+            nn.init.uniform_(m.weight, 0.5, 1.5)
+            nn.init.uniform_(m.bias, -0.3, 0.3)
     return model
 
 
@@ -109,7 +104,13 @@ def train_nets():
         F.cross_entropy(logits, torch.arange(len(x))).backward()
         return logits.detach()
 
-    nets = {name: make() for name, make in TRAIN.items()}
+    theirs = torchvision.models.densenet121
+    nets = {
+        "torchvision": theirs(),
+        "ours": densenet121(),
+        "torchvision checkpointed": theirs(memory_efficient=True),
+        "ours checkpointed": densenet121(memory_efficient=True),
+    }
     with_random_statistics(nets["torchvision"])
     for model in nets.values():
         model.load_state_dict(nets["torchvision"].state_dict())
@@ -121,39 +122,31 @@ def train_nets():
 def infer_nets(bf16, last):
     "Each network to ask, and its step: images to logits."
     layout = torch.channels_last if last else torch.contiguous_format
+    precision = torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext()
 
     def step(model, x):
-        with (
-            torch.no_grad(),
-            torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext(),
-        ):
+        with torch.no_grad(), precision:
             return model(x.contiguous(memory_format=layout)).float()
 
-    theirs, ours = (
-        with_random_statistics(torchvision.models.densenet121()),
-        densenet121(),
-    )
+    theirs = with_random_statistics(torchvision.models.densenet121())
+    ours = densenet121()
     ours.load_state_dict(theirs.state_dict())
     nets = {"torchvision": theirs, "ours": ours, "ours in one buffer": OneBuffer(ours)}
-    return {
-        name: partial(step, model.eval().to(memory_format=layout))
-        for name, model in nets.items()
-    }
+    for model in nets.values():
+        model.eval().to(memory_format=layout)
+    return {name: partial(step, model) for name, model in nets.items()}
 
 
 def settings(args):
     "All that is measured: (task, setting, batch, size) and what makes its networks."
-    small, large = args.train
-    runs = {
-        ("train", "float32", *small): train_nets,
-        ("train", "float32", *large): train_nets,
-    }
+    runs = {("train", "float32", *batch): train_nets for batch in args.train}
     for bf16 in False, True:
         for last in False, True:
-            setting = ("bfloat16" if bf16 else "float32") + (
-                ", channels last" if last else ""
-            )
-            runs[("infer", setting, *args.infer)] = partial(infer_nets, bf16, last)
+            setting = "bfloat16" if bf16 else "float32"
+            if last:
+                setting += ", channels last"
+            key = ("infer", setting, *args.infer)
+            runs[key] = partial(infer_nets, bf16, last)
     return runs
 
 
@@ -202,40 +195,24 @@ def batch_and_size(text):
 
 def main():
     parser = command_line(__doc__, __file__)
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=15,
-        help="how often each network has its turn (default 15)",
-    )
-    parser.add_argument(
-        "--threads", type=int, default=2, help="threads of PyTorch (default 2)"
-    )
-    parser.add_argument(
-        "--train",
-        type=batch_and_size,
-        nargs=2,
-        default=[(8, 128), (4, 224)],
-        help="pictures x pixels, twice (default 8x128 4x224)",
-    )
-    parser.add_argument(
-        "--infer",
-        type=batch_and_size,
-        default=(8, 224),
-        help="pictures x pixels (default 8x224)",
-    )
+    add_number(parser, "--rounds", 15, "how often each network has its turn")
+    add_number(parser, "--threads", 2, "threads of PyTorch")
+    what = "pictures x pixels, twice (default 8x128 4x224)"
+    batches = dict(type=batch_and_size, nargs=2, default=[(8, 128), (4, 224)])
+    parser.add_argument("--train", **batches, help=what)
+    what = "pictures x pixels (default 8x224)"
+    parser.add_argument("--infer", type=batch_and_size, default=(8, 224), help=what)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
     rows = read(args.out)
     done = {tuple(r[k] for k in FIELDS[:4]) for r in rows}
-    todo = {
-        key: make
-        for key, make in settings(args).items()
-        if tuple(map(str, key)) not in done
-    }
+    todo = {}
+    for key, make in settings(args).items():
+        if tuple(map(str, key)) not in done:
+            todo[key] = make
     if not todo:
-        return print(f"{args.out} is complete: delete it to run again")
+        print(f"{args.out} is complete: delete it to run again")
     for key, make in todo.items():
         for row in rows_of(key, make, args):
             rows.append(row)

@@ -1,9 +1,12 @@
-"""Train the weights that come with the library: `densenet_tiny` on CIFAR-10, for `densenet_tiny(pretrained=True)`.
+"""Train the weights that come with the library: `densenet_tiny` on CIFAR-10.
 
-Writes tutorial_lib/densenet_tiny.safetensors (float16) and its model card, densenet_tiny.md, and one row for each epoch into
-benchmarks/pretrain.csv. Each epoch ends with a checkpoint beside the CSV: a run that was interrupted goes on where it stopped, with the
-same random numbers, and so with the same result. The last 1,000 training pictures are held out; they choose nothing and only show how it goes.
-The test set is used once, at the end, on the weights as they are read back from the file.
+They are those of `densenet_tiny(pretrained=True)`. It writes
+tutorial_lib/densenet_tiny.safetensors (float16) and its model card, densenet_tiny.md,
+and one row for each epoch into benchmarks/pretrain.csv. Each epoch ends with a
+checkpoint beside the CSV: a run that was interrupted goes on where it stopped, with the
+same random numbers, and so with the same result. The last 1,000 training pictures are
+held out; they choose nothing and only show how it goes. The test set is used once, at
+the end, on the weights as they are read back from the file.
 """
 
 import hashlib
@@ -14,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _rows import command_line, processor, write
+from _rows import add_number, command_line, processor, write
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Subset
 
@@ -29,20 +32,22 @@ FIELDS = "epoch lr train_loss valid_loss accuracy seconds".split()
 
 
 class Pretraining(FastClassifier):
-    """The recipe of `FastClassifier`, for pictures normalised with CIFAR-10's own statistics, and judged as they are. It trains on the middle
-    `side` x `side` pixels of a picture that was moved at random: small ones take less time, and the first half of the epochs has them."""
+    """The recipe of `FastClassifier`, for pictures that are normalized for CIFAR-10.
+
+    They are judged as they are. It trains on the middle `side` x `side` pixels of a
+    picture that was moved at random: small ones take less time, and the first half of
+    the epochs has them."""
 
     def forward(self, xb):
-        mean, std = (
-            torch.tensor(s, device=xb.device)[:, None, None] for s in CIFAR10_STATS
-        )
+        mean, std = torch.tensor(CIFAR10_STATS, device=xb.device)[..., None, None]
         xb = ((xb - mean) / std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.model(xb).float()
 
     def train_batch(self, xb, yb):
-        cut = (xb.shape[-1] - self.side) // 2
-        xb = augment(xb, pad=4)[..., cut : cut + self.side, cut : cut + self.side]
+        start = (xb.shape[-1] - self.side) // 2
+        middle = slice(start, start + self.side)
+        xb = augment(xb, pad=4)[..., middle, middle]
         loss = super(FastClassifier, self).train_batch(xb, yb)
         self.sched.step()
         return loss
@@ -69,13 +74,9 @@ def save(state, path):
 
 
 def train(clf, train_ds, valid_ds, n_epoch, path):
-    "Train `clf`, epoch by epoch, from the checkpoint in `path` if there is one: the rows of the CSV."
-    clf.sched = OneCycleLR(
-        clf.opt,
-        clf.lr,
-        total_steps=n_epoch * math.ceil(len(train_ds) / clf.bs),
-        cycle_momentum=False,
-    )
+    "Train from the checkpoint in `path`, if there is one: the rows of the CSV."
+    n_step = n_epoch * math.ceil(len(train_ds) / clf.bs)
+    clf.sched = OneCycleLR(clf.opt, clf.lr, total_steps=n_step, cycle_momentum=False)
     rows = []
     if path.exists():
         state = torch.load(path, weights_only=True)
@@ -85,111 +86,77 @@ def train(clf, train_ds, valid_ds, n_epoch, path):
         start, lr = time.perf_counter(), clf.sched.get_last_lr()[0]
         clf.side = 24 if epoch <= n_epoch / 2 else 32
         clf.model.train()
-        loss = np.mean(
-            [clf.train_batch(xb, yb) for xb, yb in clf.loader(train_ds, shuffle=True)]
-        )
+        batches = clf.loader(train_ds, shuffle=True)
+        loss = np.mean([clf.train_batch(xb, yb) for xb, yb in batches])
         valid_loss, accuracy = clf.evaluate(valid_ds)
         seconds = time.perf_counter() - start
-        rows.append(
-            [
-                str(epoch),
-                f"{lr:.5f}",
-                f"{loss:.4f}",
-                f"{valid_loss:.4f}",
-                f"{accuracy:.4f}",
-                f"{seconds:.1f}",
-            ]
-        )
+        losses = f"{loss:.4f}", f"{valid_loss:.4f}", f"{accuracy:.4f}"
+        rows.append([str(epoch), f"{lr:.5f}", *losses, f"{seconds:.1f}"])
         save(clf.state() | dict(rows=rows), path)
         print(dict(zip(FIELDS, rows[-1])), flush=True)
     return rows
 
 
-def main():
+def read_arguments():
     parser = command_line(__doc__)
-    parser.add_argument(
-        "--epochs",
-        type=int,
-        default=20,
-        help="length of the cycle of the learning rate (default 20)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="of the initial weights, the order and the augmentation (default 0)",
-    )
-    parser.add_argument(
-        "--threads", type=int, default=2, help="threads of PyTorch (default 2)"
-    )
-    parser.add_argument(
-        "--images",
-        type=int,
-        help="train on this many pictures only, to try the command; the weights go to --out",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=WEIGHTS,
-        help="file for the weights; the card goes beside it (default: into the library)",
-    )
-    parser.add_argument(
-        "--history",
-        type=Path,
-        default=Path(__file__).with_suffix(".csv"),
-        help="file for the rows; if it is there, nothing is run",
-    )
-    args = parser.parse_args()
+    add_number(parser, "--epochs", 20, "length of the cycle of the learning rate")
+    add_number(parser, "--seed", 0, "of the first weights, the order, the augmentation")
+    add_number(parser, "--threads", 2, "threads of PyTorch")
+    what = "train on this many pictures only, to try the command, together with --out"
+    parser.add_argument("--images", type=int, help=what)
+    what = "file for the weights; the card goes beside it (default: into the library)"
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help=what)
+    history = Path(__file__).with_suffix(".csv")
+    what = "file for the rows; if it is there, nothing is run"
+    parser.add_argument("--history", type=Path, default=history, help=what)
+    return parser.parse_args()
+
+
+def save_half(clf, args, classes):
+    "Write the weights as float16."
+    state = clf.model.state_dict()
+    for name, tensor in state.items():
+        if tensor.is_floating_point():
+            state[name] = tensor.half()
+    notes = dict(arch="densenet_tiny", classes=",".join(classes))
+    save_weights(state, args.out, **notes, seed=args.seed, epochs=args.epochs)
+
+
+def main():
+    args = read_arguments()
     if args.history.exists():
-        return print(f"{args.history} is complete: delete it to train again")
+        print(f"{args.history} is complete: delete it to train again")
+        return
     torch.set_num_threads(args.threads)
     torch.use_deterministic_algorithms(True)
 
     path = load("cifar10")
-    full, test = (
-        ImageArrays.from_folder(path / "train").shuffled(seed=42),
-        ImageArrays.from_folder(path / "test"),
-    )
+    full = ImageArrays.from_folder(path / "train").shuffled(seed=42)
+    test = ImageArrays.from_folder(path / "test")
     if args.images:
         full = ImageArrays(full.x[: args.images], full.y[: args.images], full.classes)
     n = len(full) - min(1000, len(full) // 10)
+    train_ds, valid_ds = Subset(full, range(n)), Subset(full, range(n, len(full)))
 
     torch.manual_seed(args.seed)
     clf = Pretraining(densenet_tiny())
     checkpoint = args.history.with_suffix(".checkpoint")
-    rows = train(
-        clf,
-        Subset(full, range(n)),
-        Subset(full, range(n, len(full))),
-        args.epochs,
-        checkpoint,
-    )
+    rows = train(clf, train_ds, valid_ds, args.epochs, checkpoint)
 
-    half = {
-        k: v.half() if v.is_floating_point() else v
-        for k, v in clf.model.state_dict().items()
-    }
-    save_weights(
-        half,
-        args.out,
-        arch="densenet_tiny",
-        classes=",".join(full.classes),
-        seed=args.seed,
-        epochs=args.epochs,
-    )
-    accuracy, classes = judge(args.out, test)
-    minutes = sum(float(r[-1]) for r in rows) / 60
-    args.out.with_suffix(".md").write_text(
-        card(args, clf, n, len(full) - n, path, accuracy, classes, minutes),
-        encoding="utf-8",
-    )
+    save_half(clf, args, full.classes)
+    accuracy, by_class = judge(args.out, test)
+    minutes = sum(float(row[-1]) for row in rows) / 60
+    first_file = next((path / "train").glob("*/*"))
+    run = dict(n=n, n_valid=len(full) - n, accuracy=accuracy, minutes=minutes)
+    text = card(args, clf, by_class, first_file.suffix, **run)
+    args.out.with_suffix(".md").write_text(text, encoding="utf-8")
     write(args.history, FIELDS, [dict(zip(FIELDS, row)) for row in rows])
     checkpoint.unlink()
     print(f"test accuracy {accuracy:.4f}, {minutes:.0f} minutes")
 
 
 def judge(path, test):
-    "Test accuracy in float32 of the weights in `path`, of all pictures and of each class."
+    "Test accuracy of the weights in `path`, in float32: of all, and of each class."
     clf = Pretraining(densenet_tiny())
     clf.bf16 = False
     load_weights(clf.model, path)
@@ -200,8 +167,10 @@ def judge(path, test):
 
 CARD = """# densenet_tiny: model card
 
-A DenseNet-BC (Huang and others, 2017) for pictures of about 32x32 pixels, with {params:,} parameters. The chapter
-[06_densenet](../nbs/06_densenet.ipynb) builds it, and `densenet_tiny(pretrained=True)` loads these weights.
+A DenseNet-BC (Huang and others, 2017) for pictures of about 32x32 pixels, with \
+{params:,} parameters. The chapter
+[06_densenet](../nbs/06_densenet.ipynb) builds it, and \
+`densenet_tiny(pretrained=True)` loads these weights.
 
 | file | |
 | --- | --- |
@@ -209,19 +178,25 @@ A DenseNet-BC (Huang and others, 2017) for pictures of about 32x32 pixels, with 
 | size | {size:,} bytes |
 | sha256 | `{sha}` |
 | architecture | `{config}` |
-| input | RGB from 0 to 1, (bs, 3, h, w), minus the mean {mean}, divided by the standard deviation {std} |
+| input | RGB from 0 to 1, (bs, 3, h, w), minus the mean {mean}, divided by the \
+standard deviation {std} |
 | output | logits (bs, 10): {classes} |
 
 ## Training data
 
-CIFAR-10 (Krizhevsky, 2009, Learning multiple layers of features from tiny images): {n:,} of its 50,000 training pictures; {n_valid:,} were held out
-to watch the run, and chose nothing. The pictures were read from {suffix} files{lossy}. CIFAR-10 is published for research without a stated
-licence; its pictures were collected from the web and belong to their owners. Neither the weights nor this package hold any of them.
+CIFAR-10 (Krizhevsky, 2009, Learning multiple layers of features from tiny images): \
+{n:,} of its 50,000 training pictures; {n_valid:,} were held out
+to watch the run, and chose nothing. The pictures were read from {suffix} \
+files{lossy}. CIFAR-10 is published for research without a stated
+licence; its pictures were collected from the web and belong to their owners. Neither \
+the weights nor this package hold any of them.
 
 ## Recipe
 
-SGD with Nesterov momentum 0.9 and weight decay 5e-4, one cycle of the learning rate up to {lr} (Smith, 2018), {epochs} epochs, batches of {bs},
-label smoothing 0.1, moves by up to 4 pixels, mirroring; the first half of the epochs sees crops of 24x24 pixels; {precision}. Seed {seed}. Command: `make pretrain`.
+SGD with Nesterov momentum 0.9 and weight decay 5e-4, one cycle of the learning rate \
+up to {lr} (Smith, 2018), {epochs} epochs, batches of {bs},
+label smoothing 0.1, moves by up to 4 pixels, mirroring; the first half of the epochs \
+sees crops of 24x24 pixels; {precision}. Seed {seed}. Command: `make pretrain`.
 
 | run | |
 | --- | --- |
@@ -230,11 +205,13 @@ label smoothing 0.1, moves by up to 4 pixels, mirroring; the first half of the e
 | PyTorch | {torch} |
 | date | {date} |
 
-Another device, or another number of threads, rounds differently, so it gives other weights of about the same accuracy.
+Another device, or another number of threads, rounds differently, so it gives other \
+weights of about the same accuracy.
 
 ## Test accuracy
 
-Of the 10,000 test pictures, in float32, each judged once as it is: **{accuracy:.4f}**. The test set was used once.
+Of the 10,000 test pictures, in float32, each judged once as it is: \
+**{accuracy:.4f}**. The test set was used once.
 
 | class | accuracy |
 | --- | --- |
@@ -242,15 +219,19 @@ Of the 10,000 test pictures, in float32, each judged once as it is: **{accuracy:
 
 ## What it is for
 
-To show, to test and to learn: a backbone that is small enough to come with the library. It knows ten classes of tiny pictures, and what it says about
+To show, to test and to learn: a backbone that is small enough to come with the \
+library. It knows ten classes of tiny pictures, and what it says about
 other pictures means nothing until a new classifier has been trained on its features.
 """
 
 
-def card(args, clf, n, n_valid, path, accuracy, classes, minutes):
+def card(args, clf, by_class, suffix, **run):
     "The model card, from what was measured."
-    suffix = next((path / "train").glob("*/*")).suffix
     data, (mean, std) = args.out.read_bytes(), CIFAR10_STATS
+    is_lossy = suffix.lower() in (".jpg", ".jpeg")
+    rows = [
+        f"| {name} | {share:.3f} |" for name, share in by_class.sort_index().items()
+    ]
     return CARD.format(
         params=n_params(clf.model),
         name=args.out.name,
@@ -259,13 +240,9 @@ def card(args, clf, n, n_valid, path, accuracy, classes, minutes):
         config=clf.model.config,
         mean=mean,
         std=std,
-        classes=", ".join(sorted(classes.index)),
-        n=n,
-        n_valid=n_valid,
+        classes=", ".join(sorted(by_class.index)),
         suffix=suffix,
-        lossy=", which lose a little of each picture"
-        if suffix.lower() in (".jpg", ".jpeg")
-        else "",
+        lossy=", which lose a little of each picture" if is_lossy else "",
         lr=clf.lr,
         epochs=args.epochs,
         bs=clf.bs,
@@ -273,11 +250,10 @@ def card(args, clf, n, n_valid, path, accuracy, classes, minutes):
         seed=args.seed,
         device=processor(clf.device),
         threads=args.threads,
-        minutes=minutes,
         torch=torch.__version__,
         date=date.today(),
-        accuracy=accuracy,
-        table="\n".join(f"| {c} | {a:.3f} |" for c, a in classes.sort_index().items()),
+        table="\n".join(rows),
+        **run,
     )
 
 

@@ -1,14 +1,17 @@
-"""How long does `tutorial-lib --help` take, beside Python alone and beside what it would take with everything imported?
+"""How long does `tutorial-lib --help` take?
+
+It stands beside Python alone, and beside what it would take with everything imported.
 
 python       `python -c pass`
 help         `tutorial-lib --help`, started as `python -m tutorial_lib.cli --help`
 train --help `tutorial-lib train --help`, and so on for each command
 config --show
              `tutorial-lib config --show`, which reads a configuration and prints it
-everything   `python -c "import tutorial_lib.trainer"`: what `tutorial-lib train` imports before it begins
+everything   `python -c "import tutorial_lib.trainer"`: what `tutorial-lib train`
+             imports before it begins
 
-Each is a process of its own. They take turns, round by round, after one round that is not counted. `ratio` says how many times as long as
-`python` of its round it took.
+Each is a process of its own. They take turns, round by round, after one round that is
+not counted. `ratio` says how many times as long as `python` of its round it took.
 """
 
 import platform
@@ -17,16 +20,15 @@ import sys
 import time
 
 import torch
-from _rows import command_line, processor, read, write
-
-from tutorial_lib.cli import _COMMANDS
+from _rows import add_number, command_line, processor, read, write
 
 FIELDS = "round program seconds ratio python device".split()
+COMMANDS = "sample advise train predict evaluate report config".split()
 CLI = "-m", "tutorial_lib.cli"
 PROGRAMS = {
     "python": ["-c", "pass"],
     "help": [*CLI, "--help"],
-    **{f"{name} --help": [*CLI, name, "--help"] for name in _COMMANDS},
+    **{f"{name} --help": [*CLI, name, "--help"] for name in COMMANDS},
     "config --show": [*CLI, "config", "--show"],
     "everything": ["-W", "ignore", "-c", "import tutorial_lib.trainer"],
 }
@@ -41,34 +43,25 @@ def seconds(program):
 
 def main():
     parser = command_line(__doc__, __file__)
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=5,
-        help="how often each program takes its turn (default 5)",
-    )
+    add_number(parser, "--rounds", 5, "how often each program takes its turn")
     args = parser.parse_args()
 
     rows = read(args.out)
     todo = sorted(set(range(args.rounds)) - {int(r["round"]) for r in rows})
     if not todo:
-        return print(f"{args.out} is complete: delete it to run again")
+        print(f"{args.out} is complete: delete it to run again")
+        return
     for program in PROGRAMS.values():
         seconds(program)
+    machine = processor(torch.device("cpu"))
     for k in todo:
         took = {name: seconds(program) for name, program in PROGRAMS.items()}
         for name, s in took.items():
-            rows.append(
-                {
-                    "round": k,
-                    "program": name,
-                    "seconds": f"{s:.3f}",
-                    "ratio": f"{s / took['python']:.1f}",
-                    "python": platform.python_version(),
-                    "device": processor(torch.device("cpu")),
-                }
-            )
-            print(rows[-1], flush=True)
+            row = dict(round=k, program=name, seconds=f"{s:.3f}", device=machine)
+            row["ratio"] = f"{s / took['python']:.1f}"
+            row["python"] = platform.python_version()
+            rows.append(row)
+            print(row, flush=True)
         write(args.out, FIELDS, rows)
 
 

@@ -596,6 +596,13 @@ def test_a_home(top, monkeypatch):
     assert take_stock("~/photos").folder == top
 
 
+def test_a_path_as_a_browser_writes_it(top):
+    tree(top, "cat", "dog")
+    assert take_stock(top.as_uri()).folder == top
+    with pytest.raises(FileNotFoundError, match=f"there is no folder {top}2: check"):
+        take_stock(f"{top.as_uri()}2")
+
+
 @pytest.mark.parametrize(
     "name, content",
     [

@@ -543,9 +543,13 @@ def test_the_folder_to_evaluate_is_named(run, photos, tmp_path):
 
 
 def interrupt(step):
-    "A Ctrl-C in the middle of a training."
-    if step.step == 2:
-        raise KeyboardInterrupt
+    "A Ctrl-C in the middle of the second step, inside of autocast."
+    if step.step == 1:
+        step.net.head.register_forward_hook(press_ctrl_c)
+
+
+def press_ctrl_c(*args):
+    raise KeyboardInterrupt
 
 
 def lose(step):
@@ -586,11 +590,8 @@ def test_whatever_ends_a_training_the_callers_process_is_as_it_was(ending, photo
             "output.report=true",
         ],
     )
-    train(
-        photos,
-        load_config(None, [*QUICK, "train.strategy=probe", "output.runs=before"]),
-        say=lambda text: None,
-    )  # what is imported and cached once
+    first = load_config(None, [*QUICK, "train.strategy=head", "output.runs=before"])
+    train(photos, first, say=lambda text: None)  # what is imported and cached once
     before = process()
     expected = {interrupt: KeyboardInterrupt, lose: ValueError}.get(ending)
     if expected is None:

@@ -78,10 +78,10 @@ def run_sample(args):
 
 # %% ../nbs/cli.ipynb #cl087
 def run_advise(args):
-    from tutorial_lib.core.names import local_name
+    from tutorial_lib.core.names import local_place
     from tutorial_lib.scenarios import advise
 
-    advice = advise(local_name(args.FOLDER), body=args.body)
+    advice = advise(local_place(args.FOLDER), body=args.body)
     if args.json:
         print_json(advice.to_dict(), args.answer)
     else:
@@ -101,7 +101,7 @@ def _line_to_resume(args, folder, keys):
 
 
 def run_train(args):
-    from tutorial_lib.core.names import local_name, place_and_keys
+    from tutorial_lib.core.names import local_place, place_and_keys
 
     words = [] if args.FOLDER is None else [args.FOLDER, *args.KEYS]
     folder, keys = place_and_keys(words)
@@ -111,10 +111,10 @@ def run_train(args):
         if args.config or keys:
             from tutorial_lib.config import load_config
 
-            config = load_config(local_name(args.config), keys)
+            config = load_config(local_place(args.config), keys)
         from tutorial_lib.trainer import train
 
-        place = local_name(folder)
+        place = local_place(folder)
         run = train(place, config, resume, tell, **_device_of(args))
     except KeyboardInterrupt:
         again = _line_to_resume(args, folder, keys)
@@ -161,11 +161,11 @@ def run_predict(args):
     if args.excel and args.format != "csv":
         raise ValueError("--excel is for a table: leave --format json away, or --excel")
     with _stream_for_rows(args) as out:
-        from tutorial_lib.core.models import load_model
-        from tutorial_lib.core.names import given_files, local_name
+        from tutorial_lib.core.names import given_files, local_place
         from tutorial_lib.core.places import refuse_no_model
+        from tutorial_lib.trainer import load_model
 
-        run = local_name(args.RUN)
+        run = local_place(args.RUN)
         refuse_no_model("predict", run, *args.FILE)
         model = load_model(run, **_device_of(args))
 
@@ -192,10 +192,10 @@ def _stream_for_rows(args):
     "stdout as programs read it, or a new file that gets its name at the end."
     if args.output is None:
         return nullcontext(for_programs(args.answer))
-    from tutorial_lib.core.names import local_name
+    from tutorial_lib.core.names import local_place
     from tutorial_lib.core.scratch import new_text_file
 
-    return new_text_file(local_name(args.output), args.output)
+    return new_text_file(local_place(args.output), args.output)
 
 
 def _write_rows(rows, columns, predict, files):
@@ -229,9 +229,9 @@ _NO_PLACE = "is the file of a model, which has no place for an evaluation"
 
 def _judged_run(args):
     "The run, or the evaluation of it by the pictures in FOLDER, which is made here."
-    from tutorial_lib.core.names import local_name
+    from tutorial_lib.core.names import local_place
 
-    run, folder = Path(local_name(args.RUN)), local_name(args.FOLDER)
+    run, folder = Path(local_place(args.RUN)), local_place(args.FOLDER)
     if folder is None:
         if args.out:
             what = "--out is for the evaluation of a FOLDER"
@@ -245,7 +245,7 @@ def _judged_run(args):
     refuse_one_class("evaluate", args.RUN, folder)
     from tutorial_lib.trainer import evaluate
 
-    return evaluate(run, folder, local_name(args.out), **_device_of(args))
+    return evaluate(run, folder, local_place(args.out), **_device_of(args))
 
 
 def run_evaluate(args):
@@ -300,20 +300,20 @@ def _worst_lines(table):
 
 
 def run_report(args):
-    from tutorial_lib.core.names import local_name
+    from tutorial_lib.core.names import local_place
     from tutorial_lib.report import report
 
-    run, out, images = map(local_name, (args.RUN, args.out, args.images))
+    run, out, images = map(local_place, (args.RUN, args.out, args.images))
     print(path_from_here(report(run, out, args.part, images)), file=args.answer)
 
 # %% ../nbs/cli.ipynb #cl097
 def run_config(args):
     from tutorial_lib.config import KEYS, Config, annotated, load_config
-    from tutorial_lib.core.names import local_name, place_and_keys
+    from tutorial_lib.core.names import local_place, place_and_keys
 
     words = [] if args.FILE is None else [args.FILE, *args.KEYS]
     file, keys = place_and_keys(words)
-    config = load_config(local_name(file), keys)
+    config = load_config(local_place(file), keys)
     if args.show:
         return print(annotated(config), end="", file=for_programs(args.answer))
     other = KEYS.differences(config, Config(recipe=config.recipe))

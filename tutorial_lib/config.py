@@ -578,7 +578,3 @@ def save_config(
         raise IsADirectoryError(f"{path} is a folder: give the name of a file in it")
     write_whole(path, annotated(config).encode())
     return path
-
-# %% ../nbs/13_config.ipynb #cli-old
-# Older names, until chapter 15 takes those above.
-_differences, _given, _value = KEYS.differences, given_keys, value_of
