@@ -377,9 +377,9 @@ def leave_one_out(
     whether the interval holds the measured one, `test`.
     """
     rows = []
-    told = measures(chosen).set_index(["set", "size", "seed"])
+    measured = measures(chosen).set_index(["set", "size", "seed"])
     by_run = chosen.set_index(["set", "size", "seed", "strategy"]).sort_index()
-    for (name, size, seed), m in told.iterrows():
+    for (name, size, seed), m in measured.iterrows():
         own = by_run.loc[(name, size, seed)]
         got = recommend(
             chosen[chosen.set != name],
