@@ -48,8 +48,8 @@ outputs: $(READY) ## run the stale chapters on the real sets and stamp them (ALL
 	@$(BIN)/python book/outputs.py $(if $(ALL),--all)
 
 format: $(READY) ## ruff over notebooks, book, tests and benchmarks: format, and mend what it can
-	@$(BIN)/ruff check --fix -q book nbs practice tests benchmarks tutorial_lib/__init__.py
-	@$(BIN)/ruff format book nbs practice tests benchmarks tutorial_lib/__init__.py
+	@$(BIN)/ruff check --fix -q book nbs tests benchmarks tutorial_lib/__init__.py
+	@$(BIN)/ruff format book nbs tests benchmarks tutorial_lib/__init__.py
 	@$(BIN)/nbdev-export && $(BIN)/nbdev-clean
 
 practice: $(READY) ## write practice/ anew from the chapters' exercises

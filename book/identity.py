@@ -1,4 +1,8 @@
-"""Who publishes the book: settings.ini, and on GitHub Actions GITHUB_REPOSITORY, so that a fork links to itself."""
+"""Who publishes the book.
+
+It stands in settings.ini, and on GitHub Actions in GITHUB_REPOSITORY, so that a fork
+links to itself.
+"""
 
 import os
 from urllib.parse import urlsplit
@@ -10,7 +14,10 @@ COLAB = "https://colab.research.google.com/github"
 
 
 def identity(root, env=os.environ):
-    "The settings under `root` as a dict with attributes, `repo_url` and `colab_url` added. Every value is a string."
+    """The settings under `root` as a dict with attributes.
+
+    `repo_url` and `colab_url` are added. Every value is a string.
+    """
     me = AttrDict(Config(root, "settings.ini").d)
     user, _, repo = env.get("GITHUB_REPOSITORY", "").partition("/")
     if repo and (user, repo) != (me.user, me.repo):

@@ -1,4 +1,8 @@
-"""The landing page's map: every chapter of the table of contents, by part, each with the promise that it opens with."""
+"""The landing page's map.
+
+Every chapter of the table of contents, by part, each with the promise that it opens
+with.
+"""
 
 import re
 

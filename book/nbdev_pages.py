@@ -1,7 +1,11 @@
-"""Notebooks as pages: nbdev's directives become tags, the file's number opens the title, the stamp closes the page.
+"""Notebooks as pages.
 
-Exercises: a statement gets its name and a frame, hints and solutions wait behind a click, and the section links to the
-chapter's practice notebook on Colab."""
+The directives of nbdev become tags, the file's number opens the title, the stamp closes
+the page.
+
+Exercises: a statement gets its name and a frame, hints and solutions wait behind a
+click, and the section links to the chapter's practice notebook on Colab.
+"""
 
 import ast
 import json
@@ -48,7 +52,10 @@ def tags(directives, code):
 
 
 def is_imports(directives, code):
-    "Whether a cell exports imports and nothing else: a module needs them, a reader of the page seldom."
+    """Whether a cell exports imports and nothing else.
+
+    A module needs them, a reader of the page seldom.
+    """
     imports = ast.Import, ast.ImportFrom
     return "export" in directives and all(
         isinstance(node, imports) for node in ast.parse(code).body
@@ -56,7 +63,10 @@ def is_imports(directives, code):
 
 
 def names(code, inside=""):
-    "What Python source defines, in order, as {name: (first line, last line)}; a method is named `Class.method`."
+    """What Python source defines, in order: name -> (first line, last line).
+
+    A method is named `Class.method`.
+    """
     found = {}
     for node in ast.parse(code).body if isinstance(code, str) else code:
         span = node.lineno, node.end_lineno
@@ -74,7 +84,10 @@ def names(code, inside=""):
 
 
 def exercise_names(cells):
-    "For each cell the name of the first exercise that ends at it or after it, which stands in the exercise's check."
+    """For each cell the name of the first exercise that ends at it or after it.
+
+    The name stands in the exercise's check.
+    """
     found, name = [], ""
     for cell in reversed(cells):
         if "check" in cell["metadata"].get("tags", []):
@@ -89,9 +102,9 @@ def frame_exercises(cells, docname):
         kinds, text = cell["metadata"].get("tags", []), "".join(cell["source"])
         if "exercise" in kinds:
             heading, _, statement = text.partition("\n")
-            cell["source"] = (
-                f"{heading.replace('### ', f'### {name} ', 1)}\n\n::::{{div}} exercise\n{statement.strip()}\n::::"
-            )
+            heading = heading.replace("### ", f"### {name} ", 1)
+            framed = f"::::{{div}} exercise\n{statement.strip()}\n::::"
+            cell["source"] = f"{heading}\n\n{framed}"
             n_hint = 0
         elif "hint" in kinds:
             n_hint += 1
@@ -103,13 +116,16 @@ def frame_exercises(cells, docname):
                 "mystnb": {"code_prompt_show": f"Solution of {name}"},
             }
         elif text.startswith("## Things to try") and name:
-            cell["source"] = (
-                f"{text}\n\n{{colab}}`Solve them on Colab <practice/{PurePosixPath(docname).name}.ipynb>`"
-            )
+            notebook = f"practice/{PurePosixPath(docname).name}.ipynb"
+            link = f"{{colab}}`Solve them on Colab <{notebook}>`"
+            cell["source"] = f"{text}\n\n{link}"
 
 
 def show_doc_text(text):
-    "Markdown of nbdev's `show_doc` as the page can read it: no rule above it, a name that opens no section, a link without pandoc's attributes."
+    """Markdown of nbdev's `show_doc` as the page can read it.
+
+    No rule above it, a name that opens no section, a link without pandoc's attributes.
+    """
     link = r"\[source\]\((.*?)(?:#LNone)?\)(?:\{[^}]*\})?"
     return re.sub(
         rf"\A(?:---\n+)?{link}\n+#+ (.+)$", r"**`\2`** ([source](\1))", text, flags=re.M
@@ -150,11 +166,15 @@ def stamp_line(stamp):
     )
     minutes = max(1, round(stamp["minutes"]))
     time = f"{minutes} minute{'s' * (minutes > 1)}"
-    return f"Outputs: {stamp['data']}; {stamp['device']}; {versions}; {stamp['date']}; {time}."
+    facts = stamp["data"], stamp["device"], versions, stamp["date"], time
+    return f"Outputs: {'; '.join(facts)}."
 
 
 def finish(app, doctree):
-    "On `doctree-read`: number the title, name the cells that export, and close with the stamp."
+    """On `doctree-read`: number the title, and close with the stamp.
+
+    Cells that export get a name of their own.
+    """
     docname, data = app.env.docname, app.env.temp_data
     title = next(doctree.findall(nodes.title), None)
     if title is not None and (m := NUMBER.match(PurePosixPath(docname).name)):
@@ -177,11 +197,14 @@ def finish(app, doctree):
 
 
 def visit_folded(self, node):
-    "A folded cell. Its label is what a screen reader says: MyST-NB gives every one the same hidden name."
-    self.body.append(
-        f'<details class="admonition hide {" ".join(node["classes"])}">\n'
-        f'<summary><p class="admonition-title">{escape(node["prompt_show"])}</p></summary>\n'
-    )
+    """A folded cell.
+
+    Its label is what a screen reader says: MyST-NB gives every one the same hidden
+    name.
+    """
+    classes = " ".join(["admonition", "hide", *node["classes"]])
+    title = f'<p class="admonition-title">{escape(node["prompt_show"])}</p>'
+    self.body.append(f'<details class="{classes}">\n<summary>{title}</summary>\n')
 
 
 def setup(app):

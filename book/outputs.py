@@ -1,7 +1,8 @@
 """Run the chapters on the real sets and stamp what they show.
 
-A stamp in a notebook's metadata says which code made its outputs, on what, when, and how long it took. An output whose
-code has changed since is stale: `--check` (and the tests) name it, and a run makes it anew.
+A stamp in a notebook's metadata says which code made its outputs, on what, when, and
+how long it took. An output whose code has changed since is stale: `--check` (and the
+tests) name it, and a run makes it anew.
 """
 
 import argparse
@@ -27,7 +28,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def chapters():
-    "The notebooks, in the order of their numbers; those on the command line and on checks come last."
+    """The notebooks, in the order of their numbers.
+
+    Those on the command line and on checks come last.
+    """
     return sorted((ROOT / "nbs").glob("*.ipynb"))
 
 
@@ -37,7 +41,10 @@ def python(source):
 
 
 def code(source):
-    "`source` without comments, docstrings and blank lines: better words do not make outputs stale."
+    """`source` without comments, docstrings and blank lines.
+
+    Better words do not make outputs stale.
+    """
     source = python(source)
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -85,9 +92,11 @@ def library_imports(source, importer=""):
 
 
 def fingerprint(path):
-    """A hash of a chapter's code and of the library modules that it imports, and those that they import.
+    """A hash of a chapter's code and of all modules of the library that it leads to.
 
-    The checks of the exercises are left out: a test compares what they print with what the chapter shows."""
+    The checks of the exercises are left out: a test compares what they print with what
+    the chapter shows.
+    """
     cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
     own = "\n".join(map(code, cells))
     used, todo = {}, library_imports("\n".join(map(python, cells)))
@@ -130,7 +139,11 @@ def data_used(nb):
 
 
 def device():
-    "What a run is computed on: cores that this process may use, and whether they multiply bfloat16, which halves the time of some chapters."
+    """What a run is computed on.
+
+    Cores that this process may use, and whether they multiply bfloat16, which halves
+    the time of some chapters.
+    """
     import torch
 
     from tutorial_lib.classifier import bf16_is_fast
@@ -184,7 +197,7 @@ def run(path):
     }
     part = path.with_suffix(".part")
     nbformat.write(nb, part)
-    os.replace(part, path)
+    part.replace(path)
     subprocess.run(
         [Path(sys.executable).with_name("nbdev-clean"), "--fname", path],
         check=True,
@@ -215,7 +228,7 @@ def main():
     if args.check:
         for path in todo:
             print(f"{path.name}: stale. Run `make outputs`.")
-        return int(bool(todo))
+        sys.exit(bool(todo))
     if os.environ.get("TUTORIAL_DATA"):
         parser.error(
             "TUTORIAL_DATA is set, but outputs are made on the real sets: unset it"
@@ -228,4 +241,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

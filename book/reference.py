@@ -1,5 +1,10 @@
-"""The reference: docments and docstrings for autodoc, links to source and lesson, and links from names in prose."""
+"""The reference.
 
+It gives autodoc what stands in docments and docstrings, links entries to source and
+lesson, and names in prose to entries.
+"""
+
+import ast
 import json
 import re
 import sys
@@ -20,7 +25,10 @@ PACKAGE = "tutorial_lib"
 
 
 def as_rst(lines):
-    "Markdown lines as reStructuredText: `code` in double backticks, fences as code blocks, other marks as they stand."
+    """Markdown lines as reStructuredText.
+
+    `code` in double backticks, fences as code blocks, other marks as they stand.
+    """
     out, fence = [], False
     for line in lines:
         if line.lstrip().startswith("```"):
@@ -49,7 +57,10 @@ def as_rst(lines):
 
 @cache
 def lessons(root):
-    'Where the book teaches each module and exported name: {dotted name: (page, its cell\'s anchor or "" if hidden)}.'
+    """Where the book teaches each module and exported name.
+
+    Dotted name -> (page, its cell's anchor or "" if hidden).
+    """
     found = {}
     for path in sorted(Path(root, "nbs").glob("*.ipynb")):
         module, page = None, f"nbs/{path.stem}"
@@ -71,7 +82,10 @@ def lessons(root):
 
 
 def arguments(obj):
-    "The comments beside a signature, as a field for the arguments and one for what comes back."
+    """The comments beside a signature, as fields.
+
+    One is for the arguments, and one for what comes back.
+    """
     docs = {
         arg: " ".join(as_rst(text.splitlines()))
         for arg, text in docments(obj).items()
@@ -92,7 +106,10 @@ def arguments(obj):
 
 
 def process_docstring(app, what, name, obj, options, lines):
-    "On `autodoc-process-docstring`: the docstring in its own words, then the arguments, then the lesson."
+    """On `autodoc-process-docstring`: what an entry says.
+
+    The docstring in its own words, then the arguments, then the lesson.
+    """
     if (
         what == "module"
     ):  # nbdev writes the chapter's whole opening there: its first paragraph is enough
@@ -114,8 +131,12 @@ def process_docstring(app, what, name, obj, options, lines):
 
 
 def process_signature(app, what, name, obj, options, signature, back):
-    """On `autodoc-process-signature`: a default that has no name in the source, such as a lambda, as three dots. The keys of a class of
-    pydantic stand below it, each with what it may hold, so the class has no signature."""
+    """On `autodoc-process-signature`: a signature that can be read.
+
+    A default that has no name in the source, such as a lambda, is three dots. The keys
+    of a class of pydantic stand below it, each with what it may hold, so the class has
+    no signature.
+    """
     if what == "class" and hasattr(obj, "model_fields"):
         return "", None
     return re.sub(r"=\s*<[^,]*>", "=...", signature or ""), back
@@ -126,36 +147,69 @@ def skip_member(app, what, name, obj, skip, options):
     return skip or (what == "class" and type(obj).__name__ == "_tuplegetter")
 
 
+def module_file(root, module):
+    return Path(root, f"{module.replace('.', '/')}.py")
+
+
+def home_of(root, module, name):
+    "The module that defines a name: a chapter hands on names of the ground floor."
+    code = module_file(root, module).read_text(encoding="utf-8")
+    name = name.partition(".")[0]
+    if name in names(code):
+        return module
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and name in {a.name for a in node.names}:
+            return f"{PACKAGE}.{node.module.removeprefix(f'{PACKAGE}.')}"
+    return module
+
+
+def handed_on(code):
+    "The names of other modules that a module gives to its readers, as `_all_` says."
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_all_":
+            return [element.id for element in node.value.elts]
+    return []
+
+
+def comments_of_constants(root, module):
+    "The comment above each constant of a module: name -> its lines."
+    code = module_file(root, module).read_text(encoding="utf-8")
+    lines, found = code.splitlines(), {}
+    for name, (first, _) in names(code).items():
+        comment = []
+        while first > 1 and re.match("#(?! %%)", lines[first - 2]):
+            comment.insert(0, lines[first - 2].lstrip("#: "))
+            first -= 1
+        found[name] = [*comment, ""]
+    for name in handed_on(code):
+        found |= {name: comments_of_constants(root, home_of(root, module, name))[name]}
+    return found
+
+
 def describe_constants(app):
-    "On `builder-inited`: give each public constant the comment above it, because autodoc lists none without."
+    """On `builder-inited`: give each public constant the comment above it.
+
+    Without one autodoc does not list it.
+    """
     for path in Path(app.srcdir, PACKAGE).glob("[a-z]*.py"):
-        code = path.read_text(encoding="utf-8")
-        with (
-            warnings.catch_warnings()
-        ):  # what the libraries say as they are imported is not about the book
+        module = f"{PACKAGE}.{path.stem}"
+        with warnings.catch_warnings():
+            # What libraries say as they are imported is not about the book.
             warnings.simplefilter("ignore")
-            analyzer, lines = (
-                ModuleAnalyzer.for_module(f"{PACKAGE}.{path.stem}"),
-                code.splitlines(),
-            )
+            analyzer = ModuleAnalyzer.for_module(module)
         analyzer.analyze()
-        for name, (first, _) in names(code).items():
-            if name.startswith("_") or "." in name or name in analyzer.tags:
-                continue
-            comment = []
-            while first > 1 and re.match("#(?! %%)", lines[first - 2]):
-                comment.insert(0, lines[first - 2].lstrip("#: "))
-                first -= 1
-            analyzer.attr_docs.setdefault(("", name), [*comment, ""])
+        for name, comment in comments_of_constants(app.srcdir, module).items():
+            is_public = not name.startswith("_") and "." not in name
+            if is_public and name not in analyzer.tags:
+                analyzer.attr_docs.setdefault(("", name), comment)
 
 
 def source_link(root, me, module, name):
     "Where a name stands on GitHub, with its lines."
-    path = f"{module.replace('.', '/')}.py"
+    path = module_file("", home_of(root, module, name)).as_posix()
     span = names(Path(root, path).read_text(encoding="utf-8")).get(name)
-    return f"{me.repo_url}/blob/{me.branch}/{path}" + (
-        f"#L{span[0]}-L{span[1]}" if span else ""
-    )
+    lines = f"#L{span[0]}-L{span[1]}" if span else ""
+    return f"{me.repo_url}/blob/{me.branch}/{path}{lines}"
 
 
 def configure(app, config):
@@ -168,7 +222,10 @@ def configure(app, config):
 
 
 def public_names(env):
-    "What inline code may name: {`split`, `data.split`, `tutorial_lib.data.split`: its entry in the reference}."
+    """What inline code may name, with its entry in the reference.
+
+    `split`, `data.split` and `tutorial_lib.data.split` are names of one entry.
+    """
     found = {}
     for full, entry in env.get_domain("py").objects.items():
         _, module, *name = full.split(".")
@@ -198,7 +255,10 @@ def own_names(root, page):
 
 
 def is_ours(root, page, name):
-    "Whether a name in a page's prose is the library's: `split` may be NumPy's, where a chapter has not got ours."
+    """Whether a name in a page's prose is the library's.
+
+    `split` may be NumPy's, where a chapter has not got ours.
+    """
     return (
         page.startswith("book/reference/")
         or not hasattr(np, name)
@@ -215,7 +275,7 @@ def is_inside(node, kinds):
 
 
 def link_names(app, doctree, docname):
-    "On `doctree-resolved`: inline code that names something of the library links to its entry."
+    "On `doctree-resolved`: link inline code to the entries of the reference."
     known = public_names(app.env)
     for node in list(doctree.findall(nodes.literal)):
         name = node.astext().removesuffix("()")

@@ -1,4 +1,7 @@
-"""What the tests of the book share: which pages it has, how it is built, and how it is served."""
+"""What the tests of the book share.
+
+Which pages it has, how it is built, and how it is served.
+"""
 
 import functools
 import http.server
@@ -12,8 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
+from wheelhouse import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from book.identity import identity
 
@@ -44,7 +47,10 @@ def build(source, out, *flags, **env):
 
 
 class Pages(http.server.SimpleHTTPRequestHandler):
-    "Serves the book as GitHub Pages does: under its prefix, and 404.html for what is not there."
+    """Serves the book as GitHub Pages does.
+
+    Under its prefix, and 404.html for what is not there.
+    """
 
     protocol_version = "HTTP/1.1"  # one connection for many files
 

@@ -1,7 +1,12 @@
-"""No network: put into an interpreter by a .pth file, it lets nothing but loopback through and logs every attempt."""
+"""No network.
+
+Put into an interpreter by a .pth file, it lets nothing but loopback through and logs
+every attempt.
+"""
 
 import os
 import sys
+from pathlib import Path
 
 LOOPBACK = {
     None,
@@ -25,7 +30,7 @@ def refuse(event, args):
     if host in LOOPBACK:
         return
     if log := os.environ.get("OFFLINE_LOG"):
-        with open(log, "a") as f:
+        with Path(log).open("a") as f:
             f.write(f"{event} {host}\n")
     raise OSError(f"the network is blocked here, and something asked for {host}")
 

@@ -24,7 +24,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from fastai.callback.core import Callback
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -1645,14 +1644,10 @@ DONE = (
 )
 
 
-class Stop(Callback):
-    "Stops a training after a step, as Ctrl-C does."
-
-    order = 100
-
-    def after_batch(self):
-        if self.learn.train_iter >= 3:
-            raise KeyboardInterrupt
+def stop_in_the_middle(step):
+    "Stop a training after a step, as Ctrl-C does."
+    if step.step >= 3:
+        raise KeyboardInterrupt
 
 
 def half(config):
@@ -1665,7 +1660,12 @@ def begin_and_end(top):
     `top` gets the folder of pictures, and the runs of the one and of the other."""
     put(top / "photos", classes("a", "b", n=8))
     with contextlib.suppress(KeyboardInterrupt):
-        train(top / "photos", half(top / "begun"), say=lambda line: None, cbs=[Stop()])
+        train(
+            top / "photos",
+            half(top / "begun"),
+            say=lambda line: None,
+            on_step=stop_in_the_middle,
+        )
     run = train(top / "photos", half(top / "done"), say=lambda line: None)
     report(run, top / "report")
     assert {p.name for p in (top / "begun" / "photos").iterdir()} >= {*BEGUN} and {

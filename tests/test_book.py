@@ -1,4 +1,7 @@
-"""The built book: what a strict build does not catch, and that its links come from settings.ini."""
+"""The built book.
+
+What a strict build does not catch, and that its links come from settings.ini.
+"""
 
 import json
 import re
@@ -131,7 +134,10 @@ def test_links_and_images_resolve(page, book):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_folded_code_and_hidden_cells(book, name):
-    "A cell that hides stays off the page, a folded one is closed: as many as the notebook says."
+    """A cell that hides stays off the page, a folded one is closed.
+
+    As many as the notebook says.
+    """
     cells = [cell for cell in notebook(name)["cells"] if cell["cell_type"] == "code"]
     kinds = [
         [*tags(*read_cell("".join(cell["source"]))), *cell["metadata"].get("tags", [])]
@@ -265,23 +271,23 @@ def test_forks_book_links_to_the_fork(tmp_path):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_reference_is_whole(book, module):
-    "Every public name has its entry, with its source on the right lines and the chapter that teaches it."
+    """Every public name has its entry.
+
+    With its source on the right lines and the chapter that teaches it.
+    """
     page, public = (
         soup(book / f"book/reference/{module}.html"),
         import_module(f"tutorial_lib.{module}").__all__,
     )
-    lines = (
-        (ROOT / f"tutorial_lib/{module}.py").read_text(encoding="utf-8").splitlines()
-    )
+    blob = f"{re.escape(ME.repo_url)}/blob/{ME.branch}"
     for name in public:
         entry = page.find(id=f"tutorial_lib.{module}.{name}")
         assert entry, f"no entry for {name}"
         link = entry.find("a", class_="reference external")["href"]
-        place = re.fullmatch(
-            rf"{re.escape(ME.repo_url)}/blob/{ME.branch}/tutorial_lib/{module}\.py#L(\d+)-L\d+",
-            link,
-        )
-        assert name in lines[int(place[1]) - 1], f"{link} does not show {name}"
+        file = rf"tutorial_lib/(?:{module}|core/\w+)\.py"
+        place = re.fullmatch(rf"{blob}/({file})#L(\d+)-L\d+", link)
+        lines = (ROOT / place[1]).read_text(encoding="utf-8").splitlines()
+        assert name in lines[int(place[2]) - 1], f"{link} does not show {name}"
         taught = entry.find_parent("dl").find(
             "a", href=re.compile("nbs/")
         ) or page.find("a", href=re.compile("nbs/"))
@@ -361,7 +367,7 @@ def test_read_cell():
         ("#| default_exp data", ["remove-cell"]),
         ("#| export", ["remove-cell"]),
         (
-            'import sys\nif "google.colab" in sys.modules:\n    %pip install -q tutorial_lib',
+            'import sys\nif "google.colab" in sys.modules:\n    %pip install -q x',
             ["remove-cell"],
         ),
         ("#| echo: false\nplot()", ["remove-input"]),
@@ -378,7 +384,11 @@ def test_tags(source, expected):
 
 
 def test_names():
-    code = "A, b = 1, 2\nC = 3\nd: int = 4\nclass E:\n    x = 1\n    def f(self): pass\ndef g():\n    y = 1\n"
+    code = (
+        "A, b = 1, 2\nC = 3\nd: int = 4\n"
+        "class E:\n    x = 1\n    def f(self): pass\n"
+        "def g():\n    y = 1\n"
+    )
     assert names(code) == {
         "C": (2, 2),
         "d": (3, 3),
@@ -410,10 +420,13 @@ def test_as_rst():
 
 
 def test_show_doc_opens_no_section_and_links_to_a_file():
-    stored = '---\n\n[source](https://h/learner.py#LNone){target="_blank" style="float:right"}\n\n### create_body\n\n```python\n# a\n```\n\n*Cut.*'
+    attributes = '{target="_blank" style="float:right"}'
+    link = f"[source](https://h/learner.py#LNone){attributes}"
+    rest = "\n\n```python\n# a\n```\n\n*Cut.*"
+    stored = f"---\n\n{link}\n\n### create_body{rest}"
     assert (
         show_doc_text(stored)
-        == "**`create_body`** ([source](https://h/learner.py))\n\n```python\n# a\n```\n\n*Cut.*"
+        == f"**`create_body`** ([source](https://h/learner.py)){rest}"
     )
     assert (
         show_doc_text("[source](https://h/a.py#L12){x}\n\n#### f")

@@ -1,4 +1,7 @@
-"""Every page of the book in a real Chromium: nothing from outside, no error, no overflow, readable in both themes."""
+"""Every page of the book in a real Chromium.
+
+Nothing from outside, no error, no overflow, readable in both themes.
+"""
 
 import re
 from pathlib import Path
@@ -115,17 +118,36 @@ def tab(window, site):
     page.close()
 
 
+STILL = """*, ::before, ::after {
+    transition: none !important;
+    animation: none !important;
+}"""
+
+# Pictures that are to be seen, and hold nothing.
+EMPTY = """async () => {
+    const images = [...document.images];
+    images.forEach(i => i.loading = 'eager');
+    await Promise.allSettled(images.map(i => i.decode()));
+    const empty = images.filter(i => !i.naturalWidth && i.checkVisibility());
+    return empty.map(i => i.src);
+}"""
+
+# What lies over and behind outputs.
+FILTERS = """() => {
+    const outputs = 'article :is(img, .cell_output, .output)';
+    return [...document.querySelectorAll(outputs)].map(e => {
+        const style = getComputedStyle(e);
+        return [style.filter, style.backgroundColor].join(' ');
+    });
+}"""
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_page(tab, site, name):
     tab.goto(f"{site}{name}.html", wait_until="load")
-    tab.add_style_tag(
-        content="*, ::before, ::after { transition: none !important; animation: none !important; }"
-    )
+    tab.add_style_tag(content=STILL)
     tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => true)")
-    empty = tab.evaluate("""async () => { const images = [...document.images];
-        images.forEach(i => i.loading = 'eager'); await Promise.allSettled(images.map(i => i.decode()));
-        return images.filter(i => !i.naturalWidth && i.checkVisibility()).map(i => i.src) }""")
-    assert not empty, "images that show nothing"
+    assert not tab.evaluate(EMPTY), "images that show nothing"
     for width in WIDTHS:
         tab.set_viewport_size({"width": width, "height": 900})
         assert not tab.evaluate(STRETCHED), f"pictures out of shape at {width} px"
@@ -165,7 +187,7 @@ def test_search_from_any_page(tab, site):
 
 
 def test_theme_button(tab, site):
-    "The button goes through its three modes, changes the page, and the choice outlives the page."
+    "The button goes through its modes, changes the page, and the choice lasts."
     look = """() => { const {mode, theme} = document.documentElement.dataset;
         return [mode, [theme, getComputedStyle(document.body).backgroundColor]] }"""
     button = tab.locator(".bd-header-article .theme-switch-button")
@@ -188,12 +210,13 @@ def test_theme_button(tab, site):
 
 @pytest.mark.parametrize("name", ["index", *CHAPTERS])
 def test_pictures_keep_their_colours_in_the_dark(tab, site, name):
-    "No white box behind a transparent figure, no filter over a photograph: outputs stand on the page itself."
+    """No white box behind a transparent figure, no filter over a photograph.
+
+    Outputs stand on the page itself.
+    """
     tab.goto(f"{site}{name}.html")
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
-    styles = tab.evaluate("""[...document.querySelectorAll('article :is(img, .cell_output, .output)')].map(e => {
-        const style = getComputedStyle(e); return [style.filter, style.backgroundColor].join(' ') })""")
-    assert set(styles) <= {"none rgba(0, 0, 0, 0)"}
+    assert set(tab.evaluate(FILTERS)) <= {"none rgba(0, 0, 0, 0)"}
 
 
 def test_keyboard_opens_folded_code(tab, site, book):
@@ -222,7 +245,11 @@ def test_keyboard_opens_folded_code(tab, site, book):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_hints_and_solutions_open_by_keyboard_and_say_what_they_are(tab, site, name):
-    "On a phone, in the dark: closed at first, each with a name of its own, opened with Enter, and no wider than the page."
+    """On a phone, in the dark.
+
+    Closed at first, each with a name of its own, opened with Enter, and no wider than
+    the page.
+    """
     tab.set_viewport_size({"width": 390, "height": 900})
     tab.goto(f"{site}{name}.html")
     tab.evaluate("document.documentElement.dataset.theme = 'dark'")
@@ -254,7 +281,10 @@ def test_narrow_window_opens_the_table_of_contents(tab, site):
 
 
 def test_lost_reader_finds_the_book(tab, site):
-    "An address deep in the book that names no page: the page that comes has its look, and its links lead back."
+    """An address deep in the book that names no page.
+
+    The page that comes has its look, and its links lead back.
+    """
     tab.goto(f"{site}nbs/no/such/page.html")
     assert tab.locator("article h1").inner_text() == "No page here"
     expected = "no/such/page", "Failed to load resource"

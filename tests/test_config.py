@@ -3,7 +3,6 @@
 What is right is written and read back as the same.
 """
 
-import ast
 import getpass
 import os
 import pickle
@@ -774,15 +773,11 @@ def test_recipes_are_what_the_book_says():
 
 
 def test_strategies_are_those_that_were_measured():
-    source = Path(module.__file__).with_name("scenarios.py").read_text(encoding="utf-8")
-    strategies = next(
-        ast.literal_eval(n.value)
-        for n in ast.parse(source).body
-        if isinstance(n, ast.Assign) and n.targets[0].id == "STRATEGIES"
-    )
+    from tutorial_lib.scenarios import STRATEGIES
+
     assert set(get_args(FIELDS["train.strategy"].annotation)) == {
         "advised",
-        *strategies,
+        *STRATEGIES,
     } - {"scratch"}
 
 

@@ -1,7 +1,10 @@
-"""Throw-away environments that know `tutorial_lib` from its wheel only, made in a second, with no network.
+"""Throw-away environments that know `tutorial_lib` from its wheel only.
 
-Such an environment sees every installed dependency through a folder of links, `tutorial_lib` left out, so that
-`pip install tutorial_lib` in it does what it does on Colab: finds the dependencies there and installs the wheel.
+They are made in a second, with no network.
+
+Such an environment sees every installed dependency through a folder of links,
+`tutorial_lib` left out, so that `pip install tutorial_lib` in it does what it does on
+Colab: finds the dependencies there and installs the wheel.
 
     wheel = build_wheel(folder/"wheel")
     python = make_venv(folder/"venv", link_dependencies(folder/"links"))
@@ -29,7 +32,10 @@ SOURCES = [
 
 
 def run(*command, **kwargs):
-    "Run `command` and return its output; a failure raises an error that shows the output."
+    """Run `command` and return its output.
+
+    A failure raises an error that shows the output.
+    """
     command = [str(o) for o in command]
     done = subprocess.run(
         command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs
@@ -40,7 +46,10 @@ def run(*command, **kwargs):
 
 
 def offline(wheel=None):
-    "This process's variables, for a child: no way back to the working tree, and pip finds `wheel`'s folder alone."
+    """This process's variables, for a child.
+
+    No way back to the working tree, and pip finds `wheel`'s folder alone.
+    """
     env = {
         k: v
         for k, v in os.environ.items()
@@ -56,7 +65,10 @@ def offline(wheel=None):
 
 
 def build_wheel(folder):
-    "The wheel of the working tree, built in `folder` from a copy, or a copy of the one that the variable WHEEL names."
+    """The wheel of the working tree, built in `folder` from a copy.
+
+    Where the variable WHEEL names one, it is a copy of that.
+    """
     folder = Path(folder)
     if "WHEEL" in os.environ:
         return Path(shutil.copy(ROOT / os.environ["WHEEL"], folder))
@@ -84,7 +96,10 @@ def build_wheel(folder):
 
 
 def link_dependencies(folder):
-    "Fill `folder` with a link to each thing installed beside this Python, except what belongs to `tutorial_lib`."
+    """Fill `folder` with a link to each thing installed beside this Python.
+
+    What belongs to `tutorial_lib` is left out.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True)
     for site in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
@@ -96,7 +111,7 @@ def link_dependencies(folder):
 
 
 def make_venv(folder, links):
-    "A new environment at `folder` that sees the dependencies, and pip, through `links`: the path of its Python."
+    "The Python of a new environment that sees the dependencies through `links`."
     venv.EnvBuilder(symlinks=os.name != "nt").create(folder)
     next(Path(folder).rglob("site-packages")).joinpath("dependencies.pth").write_text(
         str(links), encoding="utf-8"

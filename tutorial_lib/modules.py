@@ -7,13 +7,11 @@ __all__ = ['SmallNet', 'n_params', 'record_shapes', 'plot_shapes', 'freeze', 'un
            'load_weights', 'read_weights', 'save_weights', 'state_diff']
 
 # %% ../nbs/04_modules.ipynb #m005
-import os
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np

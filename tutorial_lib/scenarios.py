@@ -56,7 +56,6 @@ from .data import split
 from .densenet import CIFAR10_STATS
 from tutorial_lib.transfer import (
     freeze_body,
-    hold_out_rows,
     linear_probe,
     param_groups,
 )
