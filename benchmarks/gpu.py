@@ -81,10 +81,15 @@ from tutorial_lib.trainer import train
 def say(text):
     print(text, flush=True)
 
-if __name__ == '__main__':
-    config = load_config(None, sys.argv[3:])
-    train(sys.argv[1], config, resume=True, device=sys.argv[2], say=say)
+if __name__ == "__main__":
+    folder, device, *keys = sys.argv[1:]
+    train(folder, load_config(None, keys), resume=True, device=device, say=say)
 """
+
+
+def trained(folder, device, keys):
+    config = load_config(None, keys)
+    return train(folder, config, device=device, say=lambda text: None)
 
 
 def killed_and_resumed(folder, device, keys):
@@ -94,23 +99,20 @@ def killed_and_resumed(folder, device, keys):
         for text in process.stdout:
             if text.startswith("epoch 1"):
                 process.kill()
-    assert process.returncode == -signal.SIGKILL, (
-        "it came to its end before it was killed"
-    )
+    assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
     said = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout
     assert "resumed at step" in said, said
 
 
-def weights(file):
-    return {
-        k: v.float() for k, v in read_weights(file)[0].items() if v.is_floating_point()
-    }
+def weights(run):
+    state, _ = read_weights(run / "model.safetensors")
+    return {k: v.float() for k, v in state.items() if v.is_floating_point()}
 
 
 def largest(a, b):
-    return max(
-        (a[k] - b[k]).abs().max().item() for k in a if k in b and k.startswith("body.")
-    )
+    "The largest difference between two bodies."
+    names = [k for k in a if k in b and k.startswith("body.")]
+    return max((a[k] - b[k]).abs().max().item() for k in names)
 
 
 def probabilities(model, files):
@@ -120,20 +122,19 @@ def probabilities(model, files):
 def compare(a, b, classes):
     "The largest difference of a probability, and the share of equal labels."
 
-    def of(table):
-        return np.array(
-            [
-                [
-                    dict(
-                        zip(row.filter(regex="^label"), row.filter(regex="^confidence"))
-                    )[c]
-                    for c in classes
-                ]
-                for _, row in table.iterrows()
-            ]
+    def in_order(row):
+        labels, confidences = (
+            row.filter(regex="^label"),
+            row.filter(regex="^confidence"),
         )
+        found = dict(zip(labels, confidences))
+        return [found[name] for name in classes]
 
-    return float(abs(of(a) - of(b)).max()), float((a.label == b.label).mean())
+    def numbers(table):
+        return np.array([in_order(row) for _, row in table.iterrows()])
+
+    apart = abs(numbers(a) - numbers(b)).max()
+    return float(apart), float((a.label == b.label).mean())
 
 
 def pictures_a_second(model, images):
@@ -154,15 +155,15 @@ def seconds_a_step(stock, device, keys):
 
 def state_of(device):
     "What a training could leave changed on a device."
-    draw = {
-        "cuda": lambda: torch.cuda.get_rng_state(device),
-        "mps": torch.mps.get_rng_state,
-    }.get(device.type, torch.get_rng_state)
-    return (
-        draw().tolist(),
-        torch.is_autocast_enabled(device.type),
-        (torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)).dtype,
-    )
+    if device.type == "cuda":
+        random_state = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        random_state = torch.mps.get_rng_state()
+    else:
+        random_state = torch.get_rng_state()
+    ones = torch.ones(2, 2, device=device)
+    is_autocast = torch.is_autocast_enabled(device.type)
+    return random_state.tolist(), is_autocast, (ones @ ones).dtype
 
 
 def checkpoint_device(train, device):
@@ -184,90 +185,93 @@ def checkpoint_device(train, device):
     return {v.device.type for v in other.state[q].values() if v.shape == q.shape}
 
 
-def checks(device, n, keys):
-    "Yield each check: name, value, limit, is it kept?"
+# ---- checks: name, value, limit, is it kept?
+
+
+def at_most(name, value, limit):
+    return name, value, limit, value <= limit
+
+
+def at_least(name, value, limit):
+    return name, value, limit, value >= limit
+
+
+def has_to_be_true(name, value):
+    return name, value, True, value
+
+
+def of_resumption(peace, killed, files, device):
+    "The run that was killed, and the one that was not."
+    a, b = weights(peace), weights(killed)
+    new = make_body("densenet_tiny").model.state_dict()
+    start = {f"body.{k}": v.float() for k, v in new.items()}
+    limit = 0 if device.type == "cpu" else 0.05
+    yield at_most("resumed weights", largest(a, b) / largest(a, start), limit)
+    models = load_model(peace, device), load_model(killed, device)
+    answers = [probabilities(model, files) for model in models]
+    apart, same = compare(*answers, models[0].classes)
+    yield at_most("resumed answers", apart, limit)
+    yield at_least("resumed labels", same, 0.95)
+
+
+def of_device(here, there, files):
+    "One model on the device, and on the CPU."
+    answers = [probabilities(model, files) for model in (here, there)]
+    apart, same = compare(*answers, here.classes)
+    yield at_most("device of the answers", apart, 0.03)
+    yield at_least("device of the labels", same, 0.95)
+    plain = np.stack([np.full((32, 32, 3), v, np.uint8) for v in (0, 90, 255)])
+    x, y = (model.body.features(plain, bf16=False) for model in (here, there))
+    apart = float((x - y).abs().max() / y.abs().max())
+    yield at_most("device of the features, float32", apart, 0.005)
+
+
+def accuracy(run, folder, device, i):
+    result = read_run(evaluate(run, folder, f"judged_{device.type}_{i}", device))
+    return float((result.pred == result.y).mean())
+
+
+def of_speed(here, there, folder, device, keys):
+    "How many times as fast as the CPU."
     cpu = torch.device("cpu")
-    exact = device.type == "cpu"
+    stock = take_stock(folder)
+    steps = [seconds_a_step(stock, d, keys) for d in (device, cpu)]
+    yield "train", steps[1] / steps[0], "", True
+    n = 256 if device.type == "cpu" else 2048
+    images = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), np.uint8)
+    speed = [pictures_a_second(model, images) for model in (here, there)]
+    yield "predict", speed[0] / speed[1], "", True
+
+
+def checks(device, n, keys):
+    "Yield each check."
+    cpu = torch.device("cpu")
     folder = draw(Path("my_photos").absolute(), n)
     others = draw(Path("other/photos").absolute(), n // 2)
     files = image_files(others)
 
     before = state_of(device)
-    peace = train(
-        folder,
-        load_config(None, [*keys, "output.runs=peace"]),
-        device=device,
-        say=lambda text: None,
-    )
-    after = state_of(device)
-    yield "caller", after == before, True, after == before
+    peace = trained(folder, device, [*keys, "output.runs=peace"])
+    yield has_to_be_true("caller", state_of(device) == before)
 
     killed_and_resumed(folder, device, [*keys, "output.runs=killed"])
-    killed = Path("killed/my_photos")
-    a, b = (weights(run / "model.safetensors") for run in (peace, killed))
-    start = {
-        f"body.{k}": v.float()
-        for k, v in make_body("densenet_tiny").model.state_dict().items()
-    }
-    apart = largest(a, b) / largest(a, start)
-    limit = 0 if exact else 0.05
-    yield "resumed weights", apart, limit, apart <= limit
-    at = load_model(peace, device), load_model(killed, device)
-    p, same = compare(*(probabilities(m, files) for m in at), at[0].classes)
-    yield "resumed answers", p, 0 if exact else 0.05, p <= (0 if exact else 0.05)
-    yield "resumed labels", same, 0.95, same >= 0.95
+    yield from of_resumption(peace, Path("killed/my_photos"), files, device)
 
-    here, there = at[0], load_model(peace, cpu)
-    p, same = compare(
-        probabilities(here, files), probabilities(there, files), here.classes
-    )
-    yield "device of the answers", p, 0.03, p <= 0.03
-    yield "device of the labels", same, 0.95, same >= 0.95
-    x = here.body.features(
-        np.stack([np.full((32, 32, 3), v, np.uint8) for v in (0, 90, 255)]), bf16=False
-    )
-    y = there.body.features(
-        np.stack([np.full((32, 32, 3), v, np.uint8) for v in (0, 90, 255)]), bf16=False
-    )
-    apart = float((x - y).abs().max() / y.abs().max())
-    yield "device of the features, float32", apart, 0.005, apart <= 0.005
-    accuracies = [
-        float((r.pred == r.y).mean())
-        for r in (
-            read_run(evaluate(peace, others, f"judged_{d.type}_{i}", d))
-            for i, d in enumerate((device, cpu))
-        )
-    ]
-    apart = abs(accuracies[0] - accuracies[1])
-    yield "evaluate", apart, 0.05, apart <= 0.05
+    here, there = load_model(peace, device), load_model(peace, cpu)
+    yield from of_device(here, there, files)
+    accuracies = [accuracy(peace, others, d, i) for i, d in enumerate((device, cpu))]
+    yield at_most("evaluate", abs(accuracies[0] - accuracies[1]), 0.05)
 
-    half = train(
-        folder,
-        load_config(
-            None,
-            [*keys, "train.precision=float16", "train.epochs=1", "output.runs=half"],
-        ),
-        device=device,
-        say=lambda text: None,
-    )
-    finite = all(
-        v.isfinite().all() for v in weights(half / "model.safetensors").values()
-    )
-    yield "float16", finite, True, finite
+    in_half = ["train.precision=float16", "train.epochs=1", "output.runs=half"]
+    half = trained(folder, device, [*keys, *in_half])
+    finite = all(v.isfinite().all() for v in weights(half).values())
+    yield has_to_be_true("float16", finite)
     where = checkpoint_device(load_config().train, device)
     yield "checkpoint", " ".join(where), device.type, where == {device.type}
-
-    stock = take_stock(folder)
-    steps = [seconds_a_step(stock, d, keys) for d in (device, cpu)]
-    yield "train", steps[1] / steps[0], "", True
-    images = np.random.default_rng(0).integers(
-        0, 256, (2048 if not exact else 256, 32, 32, 3), np.uint8
-    )
-    speed = [pictures_a_second(m, images) for m in (here, there)]
-    yield "predict", speed[0] / speed[1], "", True
+    yield from of_speed(here, there, folder, device, keys)
 
 
-def main():
+def arguments():
     parser = command_line(__doc__, __file__)
     parser.add_argument(
         "--device",
@@ -281,35 +285,37 @@ def main():
         metavar="KEY=VALUE",
         help="further settings of the trainings",
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
     device, out = choose_device(args.device), args.out.absolute()
-    precision = str(amp_dtype(device, "auto") or torch.float32).removeprefix("torch.")
     if device.type == "cpu" and not args.device:
         print("no accelerator was found: the same checks run on the CPU")
+    precision = str(amp_dtype(device, "auto") or torch.float32)
     rows, start = [], time.perf_counter()
     with tempfile.TemporaryDirectory() as tmp:
         origin = Path.cwd()
         os.chdir(tmp)
         try:
             for check, value, limit, kept in checks(device, args.n, [*KEYS, *args.set]):
-                value = f"{value:.3g}" if isinstance(value, float) else value
                 rows.append(
                     dict(
                         check=check,
-                        value=value,
+                        value=f"{value:.3g}" if isinstance(value, float) else value,
                         limit=limit,
                         kept="yes" if kept else "no",
                         device=processor(device),
-                        precision=precision,
+                        precision=precision.removeprefix("torch."),
                         torch=torch.__version__,
                     )
                 )
                 write(out, FIELDS, rows)
         finally:
             os.chdir(origin)
-    print(
-        pd.DataFrame(rows)[["check", "value", "limit", "kept"]].to_string(index=False)
-    )
+    table = pd.DataFrame(rows)[["check", "value", "limit", "kept"]]
+    print(table.to_string(index=False))
     print(f"{processor(device)}, {time.perf_counter() - start:.0f} s")
     sys.exit(any(row["kept"] == "no" for row in rows))
 

@@ -84,7 +84,8 @@ COMMON = [
     "train.keep=last",
     "train.lr=1e-3",
 ]
-STAGES = {  # a function that is called in it, and what the stage is called
+# A function that is called in a stage, and what the stage is called.
+STAGES = {
     (trainer, "take_stock"): "reading",
     (trainer, "new_run"): "new run",
     (trainer, "make_body"): "body",
@@ -106,27 +107,24 @@ def keys(name, runs):
 def found(run):
     """What a complete run holds, apart from what the clock says.
 
-    Raises what `read_run` raises."""
+    Raises what `read_run` raises.
+    """
     read_run(run)
     page = (run / "report" / "report.html").read_text(encoding="utf-8")
     assert page.rstrip().endswith("</html>"), "the report is cut"
-    history = (
-        pd.read_csv(run / "history.csv").drop(columns="seconds").to_csv()
-        if (run / "history.csv").exists()
-        else ""
-    )
-    hashes = {
-        f.name: hashlib.sha256(f.read_bytes()).hexdigest()
-        for f in sorted([*run.glob("*.safetensors"), run / "predictions.csv"])
-    }
-    return (
-        hashes,
-        history,
-        sorted(
-            p.relative_to(run.parent).as_posix()
-            for p in run.parent.rglob("*")
-            if not p.name.endswith(".lock")
-        ),
+    history = ""
+    if (run / "history.csv").exists():
+        history = pd.read_csv(run / "history.csv").drop(columns="seconds").to_csv()
+    results = sorted([*run.glob("*.safetensors"), run / "predictions.csv"])
+    hashes = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in results}
+    files = [p for p in run.parent.rglob("*") if not p.name.endswith(".lock")]
+    names = sorted(p.relative_to(run.parent).as_posix() for p in files)
+    return hashes, history, names
+
+
+def fail(log):
+    sys.exit(
+        "a training failed, and it was not because it was killed:\n" + log.read_text()
     )
 
 
@@ -168,19 +166,18 @@ def live(folder, config, out, leave):
 
     register_optimizer_step_pre_hook(before_step)
     moment()
-    trainer.train(
-        folder,
-        config,
-        resume=True,
-        say=lambda text: moment(),
-        on_step=lambda step: moment(),
-    )
+
+    def tell(_):
+        moment()
+
+    trainer.train(folder, config, resume=True, say=tell, on_step=tell)
 
 
 def attempt(folder, config, at=None, more=0, log=None):
-    """Fork a child that trains; kill it `more` seconds after its moment number `at`.
+    """Fork a child that trains, and kill it `more` seconds after its moment `at`.
 
-    Returns the stage in which it died, or None; and how many moments there were."""
+    Returns the stage in which it died, or None; and how many moments there were.
+    """
     (reader, out), (leave, giver) = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:
@@ -215,10 +212,7 @@ def attempt(folder, config, at=None, more=0, log=None):
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     os.close(giver)
     if status > 0:
-        sys.exit(
-            "a training failed, and it was not because it was "
-            f"killed:\n{Path(log).read_text()}"
-        )
+        fail(log)
     return (stage if status == -signal.SIGKILL else None), n
 
 
@@ -226,14 +220,11 @@ def kill_children(folder, name, runs, draws, moments, log, most=9):
     "One run, killed until it is complete. Returns how often it died in which stage."
     died, config = Counter(), load_config(None, keys(name, runs))
     while True:
-        at = (
-            draws.randrange(1, max(moments // 2, 9))
-            if sum(died.values()) < most
-            else None
-        )
-        stage, _ = attempt(
-            folder, config, at, draws.choice([0, 0, draws.expovariate(200)]), log
-        )
+        at = None
+        if sum(died.values()) < most:
+            at = draws.randrange(1, max(moments // 2, 9))
+        more = draws.choice([0, 0, draws.expovariate(200)])
+        stage, _ = attempt(folder, config, at, more, log)
         if stage is None:
             return died
         died[stage] += 1
@@ -251,50 +242,41 @@ train(sys.argv[1], load_config(None, sys.argv[2:]), resume=True)
 
 def kill_processes(folder, name, runs, draws, log, most):
     "The same with whole processes; after `most` kills the run is left alone."
+    program = [sys.executable, "-u", "-W", "ignore", "-c", WHOLE]
+    arguments = [folder, *keys(name, runs)]
     died = Counter()
     while True:
-        kill, n = sum(died.values()) < most, sum(died.values())
+        n = sum(died.values())
         with log.open("w") as errors:
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-u",
-                    "-W",
-                    "ignore",
-                    "-c",
-                    WHOLE,
-                    folder,
-                    *keys(name, runs),
-                ],
-                stdout=subprocess.PIPE,
-                stderr=errors,
+                [*program, *arguments], stdout=subprocess.PIPE, stderr=errors
             )
         with process:
-            if kill and n % 2 == 0:
-                select.select([], [], [], draws.uniform(0, 1.5))
-            elif kill and all(
-                process.stdout.readline() for _ in range(draws.randrange(1, 7))
-            ):
-                select.select([], [], [], draws.expovariate(50))
-            if kill:
+            if n < most:
+                wait_to_kill(process, n, draws)
                 process.kill()
             process.communicate()
         if process.returncode == -signal.SIGKILL:
-            died[
-                "a run was begun"
-                if any(Path(runs).glob("my_photos*"))
-                else "no run yet"
-            ] += 1
+            begun = any(runs.glob("my_photos*"))
+            died["a run was begun" if begun else "no run yet"] += 1
         elif process.returncode:
-            sys.exit(
-                "a training failed, and it was not because it was "
-                f"killed:\n{Path(log).read_text()}"
-            )
+            fail(log)
         else:
             return died
 
 
-def main():
+def wait_to_kill(process, n, draws):
+    "By turns a part of the first one and a half seconds, and some lines and a little."
+    if n % 2 == 0:
+        select.select([], [], [], draws.uniform(0, 1.5))
+    elif all(process.stdout.readline() for _ in range(draws.randrange(1, 7))):
+        select.select([], [], [], draws.expovariate(50))
+
+
+# ---- all of them
+
+
+def arguments():
     parser = command_line(__doc__, __file__)
     parser.add_argument(
         "--rounds",
@@ -308,7 +290,34 @@ def main():
         default=4,
         help="kills of whole processes in a round; 0: none (default 4)",
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def plan(args):
+    "All jobs: number of the round, name of the configuration, kind of process."
+    names = list(CONFIGURATIONS)
+    jobs = [(k, name, "child") for k in range(args.rounds) for name in names]
+    if args.whole:
+        jobs += [(k, names[1 + k % 3], "whole") for k in range(args.rounds)]
+    return jobs
+
+
+def in_peace(folder, name, runs, log):
+    "What a run holds that nobody kills, and how many moments it has."
+    _, moments = attempt(folder, load_config(None, keys(name, runs)), log=log)
+    return found(runs / "my_photos"), moments
+
+
+def is_identical(run, whole, name):
+    try:
+        return found(run) == whole
+    except (OSError, ValueError, AssertionError) as e:
+        print(f"{name}: {e}")
+        return False
+
+
+def main():
+    args = arguments()
     # Before the first fork: a child has none of these threads, and imports nothing.
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -316,59 +325,42 @@ def main():
 
     rows, device = read(args.out), processor(torch.device("cpu"))
     done = {(int(r["round"]), r["configuration"], r["process"]) for r in rows}
-    plan = [(k, name, "child") for k in range(args.rounds) for name in CONFIGURATIONS]
-    plan += [
-        (k, list(CONFIGURATIONS)[1 + k % 3], "whole")
-        for k in range(args.rounds)
-        if args.whole
-    ]
-    if not (todo := [job for job in plan if job not in done]):
-        return print(f"{args.out} is complete: delete it to run again")
+    todo = [job for job in plan(args) if job not in done]
+    if not todo:
+        print(f"{args.out} is complete: delete it to run again")
+        return
     bad = False
     with tempfile.TemporaryDirectory() as tmp:
         tmp = Path(tmp)
         folder, log, peace = draw(tmp / "my_photos", 42), tmp / "log", {}
         for k, name, process in todo:
             if name not in peace:
-                _, moments = attempt(
-                    folder,
-                    load_config(None, keys(name, tmp / f"peace {name}")),
-                    log=log,
-                )
-                peace[name] = found(tmp / f"peace {name}" / "my_photos"), moments
+                peace[name] = in_peace(folder, name, tmp / f"peace {name}", log)
             whole, moments = peace[name]
             runs, draws = tmp / "runs", random.Random(f"{k} {name} {process}")
             if process == "child":
                 died = kill_children(folder, name, runs, draws, moments, log)
             else:
                 died = kill_processes(folder, name, runs, draws, log, args.whole)
-            try:
-                same = found(runs / "my_photos") == whole
-            except (OSError, ValueError, AssertionError) as e:
-                print(f"{name}: {e}")
-                same = False
+            same = is_identical(runs / "my_photos", whole, name)
             bad |= not same
-            rows += [
-                {
-                    "round": k,
-                    "configuration": name,
-                    "process": process,
-                    "stage": stage,
-                    "kills": n,
-                    "identical": "yes" if same else "no",
-                    "torch": torch.__version__,
-                    "device": device,
-                }
-                for stage, n in sorted((died or {"never": 0}).items())
-            ]
+            for stage, n in sorted((died or {"never": 0}).items()):
+                rows.append(
+                    {
+                        "round": k,
+                        "configuration": name,
+                        "process": process,
+                        "stage": stage,
+                        "kills": n,
+                        "identical": "yes" if same else "no",
+                        "torch": torch.__version__,
+                        "device": device,
+                    }
+                )
             write(args.out, FIELDS, rows)
-            print(
-                (
-                    f"round {k}, {name}, {process}: {sum(died.values())} kills, "
-                    f"{'identical' if same else 'NOT THE SAME'} ({dict(died)})"
-                ),
-                flush=True,
-            )
+            verdict = "identical" if same else "NOT THE SAME"
+            kills = f"{sum(died.values())} kills, {verdict} ({dict(died)})"
+            print(f"round {k}, {name}, {process}: {kills}", flush=True)
             shutil.rmtree(runs)
     sys.exit(bad)
 

@@ -35,20 +35,11 @@ FIELDS = "round way seconds accuracy sooner how images torch device threads".spl
 
 
 def command(folder, overrides, first):
-    "Yield what each stage of the command takes: way, seconds since start, accuracy."
+    "Yield what each stage of the command takes: way, seconds from its start, accuracy."
+    program = [sys.executable, "-W", "ignore", "-m", "tutorial_lib.cli"]
     start = time.perf_counter()
-    arguments = [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-m",
-        "tutorial_lib.cli",
-        "train",
-        folder.name,
-        *overrides,
-    ]
     process = subprocess.Popen(
-        arguments,
+        [*program, "train", folder.name, *overrides],
         cwd=folder.parent,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -59,15 +50,15 @@ def command(folder, overrides, first):
             yield "first report", time.perf_counter() - start, float(found[1])
             if first:
                 process.terminate()
-                return process.wait()
+                process.wait()
+                return
     assert process.wait() == 0, "the command failed"
-    result = json.loads(
-        (folder.parent / "runs" / folder.name / "result.json").read_text()
-    )
+    run = folder.parent / "runs" / folder.name
+    result = json.loads((run / "result.json").read_text())
     yield "end", time.perf_counter() - start, result["accuracy"]
 
 
-def main():
+def arguments():
     parser = command_line(__doc__, __file__)
     parser.add_argument("--rounds", type=int, default=1, help="how often (default 1)")
     parser.add_argument(
@@ -90,7 +81,7 @@ def main():
     parser.add_argument(
         "--first",
         action="store_true",
-        help="stop the command after its first report: no row of its end",
+        help="stop the command after its first report, and write no row of its end",
     )
     parser.add_argument(
         "--set",
@@ -99,7 +90,11 @@ def main():
         metavar="KEY=VALUE",
         help="settings of the command, to try the script out",
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
     torch.set_num_threads(args.threads)
 
     files = image_files(load("pets"))[:: args.limit]

@@ -345,17 +345,8 @@ def fit_head(
     Raises `ValueError` for encodings that do not fit the head or the labels, and what
     `PairSampler` raises; `TypeError` for `all_pairs` with a head that does not embed.
     """
-    if encodings.shape != (len(labels), head.n_in):
-        raise ValueError(
-            f"encodings have shape {tuple(encodings.shape)}, "
-            f"and the head wants {(len(labels), head.n_in)} for {len(labels)} labels"
-        )
-    if all_pairs and not hasattr(head, "embed"):
-        raise TypeError(
-            f"{type(head).__name__} has no embeddings, so it cannot compare all pairs "
-            "of a batch: give a CosineHead, or all_pairs=False"
-        )
     n, device = len(labels), next(head.parameters()).device
+    _check_encodings(head, encodings, n, all_pairs)
     contents = np.arange(n) if contents is None else np.asarray(contents)
     sampler = PairSampler(labels, contents=contents)
     content = np.unique(contents, return_inverse=True)[1]
@@ -385,6 +376,20 @@ def fit_head(
                 opt.step()
                 schedule.step()
     return head.eval()
+
+
+def _check_encodings(head, encodings, n, all_pairs):
+    "Refuse what does not fit a head or n labels."
+    if encodings.shape != (n, head.n_in):
+        raise ValueError(
+            f"encodings have shape {tuple(encodings.shape)}, "
+            f"and the head wants {(n, head.n_in)} for {n} labels"
+        )
+    if all_pairs and not hasattr(head, "embed"):
+        raise TypeError(
+            f"{type(head).__name__} has no embeddings, so it cannot compare all pairs "
+            "of a batch: give a CosineHead, or all_pairs=False"
+        )
 
 
 def _loss_of_all_pairs(
