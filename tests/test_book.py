@@ -242,18 +242,16 @@ def test_reference_is_whole(book, module):
     With its source on the right lines and the chapter that teaches it.
     """
     page, library = reference(book, module)
-    path = f"tutorial_lib/{module}.py"
-    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
-    source = re.compile(
-        rf"{re.escape(ME.repo_url)}/blob/{ME.branch}/{path}#L(\d+)-L\d+"
-    )
+    blob = re.escape(f"{ME.repo_url}/blob/{ME.branch}")
+    source = re.compile(rf"{blob}/(tutorial_lib/[\w/]+\.py)#L(\d+)-L\d+")
     lesson = dict(href=re.compile("nbs/"))
     for name in library.__all__:
         entry = page.find(id=f"tutorial_lib.{module}.{name}")
         assert entry, f"no entry for {name}"
         link = entry.find("a", class_="reference external")["href"]
-        first = int(source.fullmatch(link)[1])
-        assert name in lines[first - 1], f"{link} does not show {name}"
+        path, first = source.fullmatch(link).groups()
+        lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+        assert name in lines[int(first) - 1], f"{link} does not show {name}"
         taught = entry.find_parent("dl").find("a", **lesson) or page.find("a", **lesson)
         has_number = taught and taught.get_text()[:2].isdigit()
         assert has_number or module in ("practice", "cli"), f"{name} names no chapter"
