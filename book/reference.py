@@ -4,6 +4,7 @@ It gives autodoc what stands in docments and docstrings, links entries to source
 lesson, and names in prose to entries.
 """
 
+import ast
 import json
 import re
 import sys
@@ -134,34 +135,69 @@ def skip_member(app, what, name, obj, skip, options):
     return skip or (what == "class" and type(obj).__name__ == "_tuplegetter")
 
 
+def module_file(root, module):
+    return Path(root, f"{module.replace('.', '/')}.py")
+
+
+def home_of(root, module, name):
+    "The module that defines a name: a chapter hands on names of the ground floor."
+    code = module_file(root, module).read_text(encoding="utf-8")
+    name = name.partition(".")[0]
+    if name in names(code):
+        return module
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and name in {a.name for a in node.names}:
+            return f"{PACKAGE}.{node.module.removeprefix(f'{PACKAGE}.')}"
+    return module
+
+
+def handed_on(code):
+    "The names of other modules that a module gives to its readers, as `_all_` says."
+    for node in ast.parse(code).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_all_":
+            return [element.id for element in node.value.elts]
+    return []
+
+
+def comments_of_constants(root, module):
+    "The comment above each constant of a module: name -> its lines."
+    code = module_file(root, module).read_text(encoding="utf-8")
+    lines, found = code.splitlines(), {}
+    for name, (first, _) in names(code).items():
+        comment = []
+        while first > 1 and re.match("#(?! %%)", lines[first - 2]):
+            comment.insert(0, lines[first - 2].lstrip("#: "))
+            first -= 1
+        found[name] = [*comment, ""]
+    for name in handed_on(code):
+        found |= {name: comments_of_constants(root, home_of(root, module, name))[name]}
+    return found
+
+
 def describe_constants(app):
     """On `builder-inited`: give each public constant the comment above it.
 
     Without one autodoc does not list it.
     """
     for path in Path(app.srcdir, PACKAGE).glob("[a-z]*.py"):
-        code = path.read_text(encoding="utf-8")
-        with warnings.catch_warnings():  # of the libraries that are imported
+        module = f"{PACKAGE}.{path.stem}"
+        with warnings.catch_warnings():
+            # What libraries say as they are imported is not about the book.
             warnings.simplefilter("ignore")
-            analyzer = ModuleAnalyzer.for_module(f"{PACKAGE}.{path.stem}")
+            analyzer = ModuleAnalyzer.for_module(module)
         analyzer.analyze()
-        lines = code.splitlines()
-        for name, (first, _) in names(code).items():
-            if name.startswith("_") or "." in name or name in analyzer.tags:
-                continue
-            comment = []
-            while first > 1 and re.match("#(?! %%)", lines[first - 2]):
-                comment.insert(0, lines[first - 2].lstrip("#: "))
-                first -= 1
-            analyzer.attr_docs.setdefault(("", name), [*comment, ""])
+        for name, comment in comments_of_constants(app.srcdir, module).items():
+            is_public = not name.startswith("_") and "." not in name
+            if is_public and name not in analyzer.tags:
+                analyzer.attr_docs.setdefault(("", name), comment)
 
 
 def source_link(root, me, module, name):
     "Where a name stands on GitHub, with its lines."
-    path = f"{module.replace('.', '/')}.py"
-    link = f"{me.repo_url}/blob/{me.branch}/{path}"
+    path = module_file("", home_of(root, module, name)).as_posix()
     span = names(Path(root, path).read_text(encoding="utf-8")).get(name)
-    return f"{link}#L{span[0]}-L{span[1]}" if span else link
+    lines = f"#L{span[0]}-L{span[1]}" if span else ""
+    return f"{me.repo_url}/blob/{me.branch}/{path}{lines}"
 
 
 def configure(app, config):

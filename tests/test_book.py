@@ -243,7 +243,8 @@ def test_reference_is_whole(book, module):
     """
     page, library = reference(book, module)
     blob = re.escape(f"{ME.repo_url}/blob/{ME.branch}")
-    source = re.compile(rf"{blob}/(tutorial_lib/[\w/]+\.py)#L(\d+)-L\d+")
+    file = rf"tutorial_lib/(?:{module}|core/\w+)\.py"
+    source = re.compile(rf"{blob}/({file})#L(\d+)-L\d+")
     lesson = dict(href=re.compile("nbs/"))
     for name in library.__all__:
         entry = page.find(id=f"tutorial_lib.{module}.{name}")

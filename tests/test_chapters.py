@@ -43,7 +43,7 @@ def pip(line):
 """
 
 
-def tests_itself(path):
+def has_cells_of_tests(path):
     "Whether a room of the ground floor has cells that are not exported."
     exported = "#| export", "#| default_exp"
     cells = nbformat.read(path, 4).cells
@@ -52,7 +52,7 @@ def tests_itself(path):
     )
 
 
-ROOMS = sorted(filter(tests_itself, (ROOT / "nbs" / "core").glob("*.ipynb")))
+ROOMS = sorted(filter(has_cells_of_tests, (ROOT / "nbs" / "core").glob("*.ipynb")))
 
 
 def first_code(nb):
