@@ -22,13 +22,15 @@ import time
 import torch
 from _rows import add_number, command_line, processor, read, write
 
+from tutorial_lib.core.commands import COMMANDS
+
 FIELDS = "round program seconds ratio python device".split()
-COMMANDS = "sample advise train predict evaluate report config".split()
 CLI = "-m", "tutorial_lib.cli"
+COMMAND_NAMES = [command.name for command in COMMANDS]
 PROGRAMS = {
     "python": ["-c", "pass"],
     "help": [*CLI, "--help"],
-    **{f"{name} --help": [*CLI, name, "--help"] for name in COMMANDS},
+    **{f"{name} --help": [*CLI, name, "--help"] for name in COMMAND_NAMES},
     "config --show": [*CLI, "config", "--show"],
     "everything": ["-W", "ignore", "-c", "import tutorial_lib.trainer"],
 }

@@ -21,9 +21,8 @@ def identity(root, env=os.environ):
     me = AttrDict(Config(root, "settings.ini").d)
     user, _, repo = env.get("GITHUB_REPOSITORY", "").partition("/")
     if repo and (user, repo) != (me.user, me.repo):
-        me.update(
-            user=user, repo=repo, book_url=f"https://{user.lower()}.github.io/{repo}/"
-        )
+        me.update(user=user, repo=repo)
+        me.book_url = f"https://{user.lower()}.github.io/{repo}/"
     me.repo_url = f"https://github.com/{me.user}/{me.repo}"
     me.colab_url = f"{COLAB}/{me.user}/{me.repo}/blob/{me.branch}"
     return me
@@ -35,10 +34,9 @@ def configure(app, config):
     config.project = config.html_title = config.ogp_site_name = me.title
     config.html_baseurl = config.ogp_site_url = me.book_url
     config.notfound_urls_prefix = urlsplit(me.book_url).path
-    config.html_theme_options.update(
-        repository_url=me.repo_url, repository_branch=me.branch
-    )
-    config.html_theme_options["logo"]["text"] = me.title
+    theme = config.html_theme_options
+    theme.update(repository_url=me.repo_url, repository_branch=me.branch)
+    theme["logo"]["text"] = me.title
     config.html_context.update(book=me)
     config.extlinks = {
         "colab": (f"{me.colab_url}/%s", None),

@@ -24,26 +24,23 @@ class ChapterMapDirective(SphinxDirective):
 def promise(doctree):
     "The line under a chapter's title that says what its reader will be able to do."
     quote = doctree.next_node(nodes.block_quote)
-    return (
-        [child.deepcopy() for child in quote.next_node(nodes.paragraph).children]
-        if quote
-        else []
-    )
+    return copies(quote.next_node(nodes.paragraph)) if quote else []
+
+
+def copies(node):
+    "What stands in a node, for another page."
+    return [child.deepcopy() for child in node.children]
 
 
 def chapter(app, docname, page):
-    title = nodes.reference(
-        "",
-        "",
-        *[n.deepcopy() for n in app.env.titles[page].children],
-        internal=True,
-        refuri=app.builder.get_relative_uri(docname, page),
-        classes=["chapter"],
-    )
+    "An entry of the map: a chapter's title, which links to it, and its promise."
+    uri = app.builder.get_relative_uri(docname, page)
+    style = dict(internal=True, classes=["chapter"])
+    words = copies(app.env.titles[page])
+    title = nodes.reference("", "", *words, refuri=uri, **style)
     words = promise(app.env.get_doctree(page))
-    return nodes.list_item(
-        "", nodes.paragraph("", "", title), nodes.paragraph("", "", *words)
-    )
+    paragraphs = nodes.paragraph("", "", title), nodes.paragraph("", "", *words)
+    return nodes.list_item("", *paragraphs)
 
 
 def draw(app, doctree, docname):
@@ -51,11 +48,8 @@ def draw(app, doctree, docname):
     for place in list(doctree.findall(ChapterMap)):
         parts = []
         for part in app.config.external_site_map.root.subtrees:
-            pages = [
-                str(item).removesuffix(".ipynb")
-                for item in part.items
-                if re.match(r"nbs/\d\d_", str(item))
-            ]
+            pages = [str(item).removesuffix(".ipynb") for item in part.items]
+            pages = [page for page in pages if re.match(r"nbs/\d\d_", page)]
             if not pages:
                 continue
             parts.append(nodes.rubric("", part.caption))

@@ -40,10 +40,8 @@ def read_cell(source):
 
 def tags(directives, code):
     "What the page does with a cell: Jupyter Book's tags for it, sorted."
-    set_up = (
-        code.startswith("import sys") and "google.colab" in code
-    )  # the reader of a page installs nothing
-    if not code.strip() or "default_exp" in directives or set_up:
+    installs = code.startswith("import sys") and "google.colab" in code
+    if not code.strip() or "default_exp" in directives or installs:
         return ["remove-cell"]
     found = {TAGS[d] for d in directives.items() if d in TAGS}
     if is_imports(directives, code):
@@ -57,9 +55,9 @@ def is_imports(directives, code):
     A module needs them, a reader of the page seldom.
     """
     imports = ast.Import, ast.ImportFrom
-    return "export" in directives and all(
-        isinstance(node, imports) for node in ast.parse(code).body
-    )
+    if "export" not in directives:
+        return False
+    return all(isinstance(node, imports) for node in ast.parse(code).body)
 
 
 def names(code, inside=""):
@@ -75,9 +73,8 @@ def names(code, inside=""):
             if isinstance(node, ast.ClassDef):
                 found |= names(node.body, f"{inside}{node.name}.")
         elif isinstance(node, ast.Assign):
-            found |= {
-                inside + t.id: span for t in node.targets if isinstance(t, ast.Name)
-            }
+            variables = [t.id for t in node.targets if isinstance(t, ast.Name)]
+            found |= {inside + variable: span for variable in variables}
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found[inside + node.target.id] = span
     return found
@@ -110,11 +107,8 @@ def frame_exercises(cells, docname):
             n_hint += 1
             cell["source"] = f":::{{dropdown}} Hint {n_hint} for {name}\n{text}\n:::"
         elif "solution" in kinds and cell["cell_type"] == "code":
-            cell["metadata"] = {
-                **cell["metadata"],
-                "tags": [*kinds, "hide-input"],
-                "mystnb": {"code_prompt_show": f"Solution of {name}"},
-            }
+            cell["metadata"]["tags"] = [*kinds, "hide-input"]
+            cell["metadata"]["mystnb"] = {"code_prompt_show": f"Solution of {name}"}
         elif text.startswith("## Things to try") and name:
             notebook = f"practice/{PurePosixPath(docname).name}.ipynb"
             link = f"{{colab}}`Solve them on Colab <{notebook}>`"
@@ -127,9 +121,8 @@ def show_doc_text(text):
     No rule above it, a name that opens no section, a link without pandoc's attributes.
     """
     link = r"\[source\]\((.*?)(?:#LNone)?\)(?:\{[^}]*\})?"
-    return re.sub(
-        rf"\A(?:---\n+)?{link}\n+#+ (.+)$", r"**`\2`** ([source](\1))", text, flags=re.M
-    )
+    heading = re.compile(rf"\A(?:---\n+)?{link}\n+#+ (.+)$", re.M)
+    return heading.sub(r"**`\2`** ([source](\1))", text)
 
 
 def prepare(app, docname, source):
@@ -143,10 +136,10 @@ def prepare(app, docname, source):
             continue
         directives, code = read_cell("".join(cell["source"]))
         cell["source"] = code
-        for output in cell.get("outputs", []):
-            if "show_doc(" in code and (
-                text := output.get("data", {}).get("text/markdown")
-            ):
+        documents = cell.get("outputs", []) if "show_doc(" in code else []
+        for output in documents:
+            text = output.get("data", {}).get("text/markdown")
+            if text:
                 output["data"]["text/markdown"] = show_doc_text("".join(text))
         meta = cell["metadata"]
         meta["tags"] = sorted({*meta.get("tags", []), *tags(directives, code)})
@@ -161,9 +154,8 @@ def prepare(app, docname, source):
 
 def stamp_line(stamp):
     "A stamp as a reader likes it: what made the outputs of a page, in one line."
-    versions = ", ".join(
-        f"{name} {stamp['versions'][name]}" for name in ("torch", "fastai")
-    )
+    versions = stamp["versions"]
+    versions = f"torch {versions['torch']}, fastai {versions['fastai']}"
     minutes = max(1, round(stamp["minutes"]))
     time = f"{minutes} minute{'s' * (minutes > 1)}"
     facts = stamp["data"], stamp["device"], versions, stamp["date"], time
@@ -177,23 +169,21 @@ def finish(app, doctree):
     """
     docname, data = app.env.docname, app.env.temp_data
     title = next(doctree.findall(nodes.title), None)
-    if title is not None and (m := NUMBER.match(PurePosixPath(docname).name)):
-        title.insert(
-            0, [nodes.inline("", m[1], classes=["chapter-number"]), nodes.Text(" ")]
-        )
+    number = NUMBER.match(PurePosixPath(docname).name)
+    if title is not None and number:
+        shown = nodes.inline("", number[1], classes=["chapter-number"])
+        title.insert(0, [shown, nodes.Text(" ")])
+    exports, targets = data.get("exports", {}), app.env.get_domain("std")
     for cell in doctree.findall(nodes.container):
-        if cell.get("nb_element") == "cell_code" and (
-            anchor := data.get("exports", {}).get(cell["cell_index"])
-        ):
+        is_code = cell.get("nb_element") == "cell_code"
+        anchor = exports.get(cell["cell_index"]) if is_code else None
+        if anchor:
             cell["ids"].append(anchor)
             label = f"{docname}#{anchor}".lower()
-            app.env.get_domain("std").note_hyperlink_target(
-                label, docname, anchor, title.astext()
-            )
+            targets.note_hyperlink_target(label, docname, anchor, title.astext())
     if data.get("stamp"):
-        doctree.next_node(nodes.section).append(
-            nodes.paragraph("", stamp_line(data["stamp"]), classes=["stamp"])
-        )
+        stamp = nodes.paragraph("", stamp_line(data["stamp"]), classes=["stamp"])
+        doctree.next_node(nodes.section).append(stamp)
 
 
 def visit_folded(self, node):
@@ -208,11 +198,9 @@ def visit_folded(self, node):
 
 
 def setup(app):
-    app.add_node(
-        HideCodeCellNode, override=True, html=(visit_folded, depart_HideCellInput)
-    )
+    visitors = visit_folded, depart_HideCellInput
+    app.add_node(HideCodeCellNode, override=True, html=visitors)
     app.connect("source-read", prepare)
-    app.connect(
-        "doctree-read", finish, priority=400
-    )  # before Sphinx collects the titles
+    # Before Sphinx collects the titles.
+    app.connect("doctree-read", finish, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -50,16 +50,14 @@ def code(source):
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             lines[token.start[0] - 1] = lines[token.start[0] - 1][: token.start[1]]
+    definitions = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
     for node in ast.walk(ast.parse(source)):
-        if (
-            isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-            and ast.get_docstring(node) is not None
-        ):
-            doc = node.body[0]
-            if not lines[doc.lineno - 1][: doc.col_offset].strip():
-                lines[doc.lineno - 1 : doc.end_lineno] = [""] * (
-                    doc.end_lineno - doc.lineno + 1
-                )
+        if not isinstance(node, definitions) or ast.get_docstring(node) is None:
+            continue
+        doc = node.body[0]
+        start, end = doc.lineno - 1, doc.end_lineno
+        if not lines[start][: doc.col_offset].strip():
+            lines[start:end] = [""] * (end - start)
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
@@ -85,9 +83,8 @@ def library_imports(source, importer=""):
             asked = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         else:
             continue
-        found |= {
-            n.removeprefix("tutorial_lib.") for n in asked if "tutorial_lib." in n
-        }
+        ours = [name for name in asked if "tutorial_lib." in name]
+        found |= {name.removeprefix("tutorial_lib.") for name in ours}
     return {name for name in found if module(name).is_file()}
 
 
@@ -107,16 +104,14 @@ def fingerprint(path):
         source = module(name).read_text(encoding="utf-8")
         used[name] = code(source)
         todo |= library_imports(source, name)
-    return hashlib.sha256(
-        "\n".join([own, *(used[name] for name in sorted(used))]).encode()
-    ).hexdigest()[:16]
+    everything = "\n".join([own, *(used[name] for name in sorted(used))])
+    return hashlib.sha256(everything.encode()).hexdigest()[:16]
 
 
 def is_stale(path):
     "Whether a chapter's outputs were made by other code than it holds now."
-    return nbformat.read(path, 4).metadata.get("stamp", {}).get("hash") != fingerprint(
-        path
-    )
+    stamp = nbformat.read(path, 4).metadata.get("stamp", {})
+    return stamp.get("hash") != fingerprint(path)
 
 
 def data_used(nb):
@@ -125,17 +120,15 @@ def data_used(nb):
 
     source = "\n".join(c.source for c in nb.cells if c.cell_type == "code")
     found = []
-    for name in sorted(
-        set(re.findall(r"""\bload\(["'](pets|cifar10)["']\)""", source))
-    ):
+    loaded = set(re.findall(r"""\bload\(["'](pets|cifar10)["']\)""", source))
+    for name in sorted(loaded):
         files = image_files(load(name))
-        kinds = "/".join(
-            sorted({f.suffix.lstrip(".").lower().replace("jpeg", "jpg") for f in files})
-        ).upper()
-        found.append(f"{name} ({len(files):,} {kinds} files)")
-    return ", ".join(found) or (
-        "the drawn set" if "sample(" in source else "no data set"
-    )
+        kinds = {file.suffix.lstrip(".").upper() for file in files}
+        kinds = {kind.replace("JPEG", "JPG") for kind in kinds}
+        found.append(f"{name} ({len(files):,} {'/'.join(sorted(kinds))} files)")
+    if found:
+        return ", ".join(found)
+    return "the drawn set" if "sample(" in source else "no data set"
 
 
 def device():
@@ -150,78 +143,74 @@ def device():
 
     if torch.cuda.is_available():
         return "GPU"
-    cores = (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count()
-    )
-    return f"CPU, {cores} core{'s' * (cores > 1)}" + (
-        "" if bf16_is_fast("cpu") else ", no bfloat16"
-    )
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count()
+    bf16 = "" if bf16_is_fast("cpu") else ", no bfloat16"
+    return f"CPU, {cores} core{'s' * (cores > 1)}{bf16}"
 
 
-def run(path):
-    "Run a chapter from a fresh kernel and write it back whole, with its stamp."
-    warnings.simplefilter("ignore", FutureWarning)  # of libraries, not of ours
-    nb, start = nbformat.read(path, 4), time.time()
-    os.environ["TUTORIAL_CHECK"] = (
-        "raise"  # an exercise whose solution is wrong stops the run
-    )
-    NotebookClient(
-        nb,
-        timeout=1800,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-    ).execute()
-    minutes = (time.time() - start) / 60
-    for cell in nb.cells:
-        if cell.cell_type == "code":  # progress bars and warnings are not for the page
-            cell.outputs = [
-                o
-                for o in cell.outputs
-                if not (o.output_type == "stream" and o.name == "stderr")
-            ]
-    nb.metadata = {
-        k: v for k, v in nb.metadata.items() if k in ("kernelspec", "language_info")
-    }
-    nb.metadata["stamp"] = {
+def is_for_the_page(output):
+    "Progress bars and warnings are not."
+    return not (output.output_type == "stream" and output.name == "stderr")
+
+
+def make_stamp(path, nb, minutes):
+    "What made the outputs of a chapter."
+    packages = "torch", "torchvision", "fastai"
+    versions = {name: version(name).split("+")[0] for name in packages}
+    return {
         "hash": fingerprint(path),
         "data": data_used(nb),
         "date": date.today().isoformat(),
         "minutes": round(minutes, 1),
         "device": device(),
-        "versions": {
-            "python": platform.python_version(),
-            **{p: version(p).split("+")[0] for p in ("torch", "torchvision", "fastai")},
-        },
+        "versions": {"python": platform.python_version(), **versions},
     }
+
+
+def run(path):
+    "Run a chapter from a fresh kernel and write it back whole, with its stamp."
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries, not of ours
+    os.environ["TUTORIAL_CHECK"] = "raise"  # a wrong solution of an exercise stops it
+    nb, start = nbformat.read(path, 4), time.time()
+    place = {"metadata": {"path": str(path.parent)}}
+    kernel = dict(kernel_name="python3", resources=place)
+    NotebookClient(nb, timeout=1800, **kernel).execute()
+    minutes = (time.time() - start) / 60
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs = list(filter(is_for_the_page, cell.outputs))
+    kept = "kernelspec", "language_info"
+    nb.metadata = {key: value for key, value in nb.metadata.items() if key in kept}
+    nb.metadata["stamp"] = make_stamp(path, nb, minutes)
     part = path.with_suffix(".part")
     nbformat.write(nb, part)
     part.replace(path)
-    subprocess.run(
-        [Path(sys.executable).with_name("nbdev-clean"), "--fname", path],
-        check=True,
-        cwd=ROOT,
-    )
+    clean = Path(sys.executable).with_name("nbdev-clean")
+    subprocess.run([clean, "--fname", path], check=True, cwd=ROOT)
     return minutes
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "chapters",
-        nargs="*",
-        help="numbers of chapters, such as 04 (default: all that are stale)",
-    )
+def read_arguments():
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    what = "numbers of chapters, such as 04 (default: all that are stale)"
+    parser.add_argument("chapters", nargs="*", help=what)
     parser.add_argument("--all", action="store_true", help="fresh chapters too")
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="only name the stale chapters; exit status 1 if there are any",
-    )
+    what = "only name the stale chapters; exit status 1 if there are any"
+    parser.add_argument("--check", action="store_true", help=what)
     args = parser.parse_args()
+    if os.environ.get("TUTORIAL_DATA") and not args.check:
+        parser.error(
+            "TUTORIAL_DATA is set, but outputs are made on the real sets: unset it"
+        )
+    return args
+
+
+def main():
+    args = read_arguments()
     todo = [p for p in chapters() if not args.chapters or p.name[:2] in args.chapters]
     if not args.all:
         todo = [p for p in todo if is_stale(p)]
@@ -229,10 +218,6 @@ def main():
         for path in todo:
             print(f"{path.name}: stale. Run `make outputs`.")
         sys.exit(bool(todo))
-    if os.environ.get("TUTORIAL_DATA"):
-        parser.error(
-            "TUTORIAL_DATA is set, but outputs are made on the real sets: unset it"
-        )
     if not todo:
         print("Every chapter's outputs are fresh.")
     for path in todo:

@@ -24,6 +24,17 @@ from book.nbdev_pages import names, read_cell, tags
 PACKAGE = "tutorial_lib"
 
 
+def escaped(text):
+    "Text between backticks in double ones; marks of reStructuredText as they stand."
+    parts = re.split(r"(`[^`]+`)", text)
+    for i, part in enumerate(parts):
+        if part.startswith("`"):
+            parts[i] = f"`{part}`"
+        else:
+            parts[i] = re.sub(r"[*|\\]|_\b", r"\\\g<0>", part)
+    return "".join(parts)
+
+
 def as_rst(lines):
     """Markdown lines as reStructuredText.
 
@@ -34,24 +45,16 @@ def as_rst(lines):
         if line.lstrip().startswith("```"):
             fence = not fence
             out += ["", ".. code-block:: python", ""] if fence else [""]
-        elif fence:
+            continue
+        if fence:
             out.append("    " + line)
-        else:
-            bullet, text = re.match(r"(\s*(?:[-*] )?)(.*)", line).groups()
-            if (
-                bullet.strip()
-                and out
-                and out[-1].strip()
-                and not re.match(r"\s*[-*] |  ", out[-1])
-            ):
-                out.append("")
-            parts = (
-                f"`{part}`"
-                if part.startswith("`")
-                else re.sub(r"[*|\\]|_\b", r"\\\g<0>", part)
-                for part in re.split(r"(`[^`]+`)", text)
-            )
-            out.append(bullet + "".join(parts))
+            continue
+        bullet, text = re.match(r"(\s*(?:[-*] )?)(.*)", line).groups()
+        before = out[-1] if out else ""
+        begins_list = bullet.strip() and not re.match(r"\s*[-*] |  ", before)
+        if begins_list and before.strip():
+            out.append("")
+        out.append(bullet + escaped(text))
     return out
 
 
@@ -72,11 +75,8 @@ def lessons(root):
                 module = f"{PACKAGE}.{directives['default_exp']}"
                 found[module] = page, ""
             if "export" in directives:
-                anchor = (
-                    ""
-                    if "remove-cell" in tags(directives, code)
-                    else f"cell-{cell['id']}"
-                )
+                is_hidden = "remove-cell" in tags(directives, code)
+                anchor = "" if is_hidden else f"cell-{cell['id']}"
                 found |= {f"{module}.{name}": (page, anchor) for name in names(code)}
     return found
 
@@ -86,23 +86,17 @@ def arguments(obj):
 
     One is for the arguments, and one for what comes back.
     """
-    docs = {
-        arg: " ".join(as_rst(text.splitlines()))
-        for arg, text in docments(obj).items()
-        if text
-    }
-    back = (
-        []
-        if isinstance(obj, type) or "return" not in docs
-        else [f":Returns: {docs['return']}"]
-    )
-    rows = [
-        row
-        for arg, text in docs.items()
-        if arg != "return"
-        for row in (f"  **{arg}**", f"    {text}")
-    ]
-    return ([":Arguments:", *rows] if rows else []) + back
+    docs = {}
+    for arg, text in docments(obj).items():
+        if text:
+            docs[arg] = " ".join(as_rst(text.splitlines()))
+    back = docs.pop("return", "")
+    fields = [":Arguments:"] if docs else []
+    for arg, text in docs.items():
+        fields += [f"  **{arg}**", f"    {text}"]
+    if back and not isinstance(obj, type):
+        fields.append(f":Returns: {back}")
+    return fields
 
 
 def process_docstring(app, what, name, obj, options, lines):
@@ -110,23 +104,17 @@ def process_docstring(app, what, name, obj, options, lines):
 
     The docstring in its own words, then the arguments, then the lesson.
     """
-    if (
-        what == "module"
-    ):  # nbdev writes the chapter's whole opening there: its first paragraph is enough
-        promise = re.sub(
-            r"^You will (be able to )?", "", "\n".join(lines).split("\n\n")[0]
-        )
+    if what == "module":  # the chapter's whole opening: its first paragraph is enough
+        opening = "\n".join(lines).split("\n\n")[0]
+        promise = re.sub(r"^You will (be able to )?", "", opening)
         lines[:] = (promise[:1].upper() + promise[1:]).splitlines()
     lines[:] = [*as_rst(lines), ""]
     if what in ("class", "exception", "function", "method"):
         lines += arguments(obj)
     page, anchor = lessons(str(app.srcdir)).get(name, ("", ""))
     if page and what in ("module", "class", "exception", "function", "data"):
-        lines.append(
-            f":Taught in: :ref:`{page}#{anchor}`"
-            if anchor
-            else f":Taught in: :doc:`/{page}`"
-        )
+        lesson = f":ref:`{page}#{anchor}`" if anchor else f":doc:`/{page}`"
+        lines.append(f":Taught in: {lesson}")
     lines.append("")
 
 
@@ -215,10 +203,12 @@ def source_link(root, me, module, name):
 def configure(app, config):
     "On `config-inited`: read the library of this very tree, and link its source."
     sys.path.insert(0, str(app.srcdir))
-    root, me = app.srcdir, identity(app.confdir)
-    config.linkcode_resolve = lambda domain, info: source_link(
-        root, me, info["module"], info["fullname"]
-    )
+    me = identity(app.confdir)
+
+    def resolve(domain, info):
+        return source_link(app.srcdir, me, info["module"], info["fullname"])
+
+    config.linkcode_resolve = resolve
 
 
 def public_names(env):
@@ -228,11 +218,11 @@ def public_names(env):
     """
     found = {}
     for full, entry in env.get_domain("py").objects.items():
-        _, module, *name = full.split(".")
-        keys = (
-            [full] if not name else [full, f"{module}.{'.'.join(name)}", ".".join(name)]
-        )
-        found |= dict.fromkeys(keys, (full, entry))
+        _, module, *parts = full.split(".")
+        found[full] = full, entry
+        if parts:
+            name = ".".join(parts)
+            found[f"{module}.{name}"] = found[name] = full, entry
     return found
 
 
@@ -242,16 +232,16 @@ def own_names(root, page):
     path = Path(root, f"{page}.ipynb")
     if not path.exists():
         return set()
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    code = "\n".join(
-        "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"
-    )
-    imported = re.findall(rf"^from {PACKAGE}\.\w+ import \(?([\w\s,]+)", code, re.M)
-    return {n for names in imported for n in re.findall(r"\w+", names)} | {
-        name.rpartition(".")[2]
-        for name, (taught, _) in lessons(root).items()
-        if taught == page
-    }
+    taught = [name for name, (where, _) in lessons(root).items() if where == page]
+    found = {name.rpartition(".")[2] for name in taught}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        code = "".join(cell["source"])
+        pattern = rf"^from {PACKAGE}\.\w+ import \(?([\w\s,]+)"
+        for imported in re.findall(pattern, code, re.M):
+            found |= set(re.findall(r"\w+", imported))
+    return found
 
 
 def is_ours(root, page, name):
@@ -259,11 +249,9 @@ def is_ours(root, page, name):
 
     `split` may be NumPy's, where a chapter has not got ours.
     """
-    return (
-        page.startswith("book/reference/")
-        or not hasattr(np, name)
-        or name in own_names(root, page)
-    )
+    if page.startswith("book/reference/") or not hasattr(np, name):
+        return True
+    return name in own_names(root, page)
 
 
 def is_inside(node, kinds):
@@ -285,9 +273,8 @@ def link_names(app, doctree, docname):
         if is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)):
             continue
         uri = app.builder.get_relative_uri(docname, entry.docname) + f"#{entry.node_id}"
-        link = nodes.reference(
-            "", "", internal=True, refuri=uri, reftitle=full, classes=["api"]
-        )
+        style = dict(internal=True, classes=["api"])
+        link = nodes.reference("", "", refuri=uri, reftitle=full, **style)
         node.replace_self(link)
         link += node
 

@@ -42,24 +42,15 @@ def chromium():
     driver = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed"
     )
-    path = next(
-        filter(
-            None,
-            map(
-                shutil.which,
-                ("chromium", "chromium-browser", "google-chrome", "chrome"),
-            ),
-        ),
-        None,
-    )
-    if not path:
+    names = "chromium", "chromium-browser", "google-chrome", "chrome"
+    found = [path for path in map(shutil.which, names) if path]
+    if not found:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
     flags = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
                --disable-background-networking --disable-component-update"""
     no_network = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    args = [*flags.split(), no_network]
     with driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=[*flags.split(), no_network]
-        )
+        browser = playwright.chromium.launch(executable_path=found[0], args=args)
         yield browser
         browser.close()

@@ -27,10 +27,10 @@ PREFIX = urlsplit(ME.book_url).path  # where GitHub Pages serves the book
 def toc_pages(root=ROOT):
     "The pages of the table of contents, in order, as `nbs/00_sample`."
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    return [
-        toc["root"],
-        *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"]),
-    ]
+    pages = [toc["root"]]
+    for part in toc["parts"]:
+        pages += [chapter["file"] for chapter in part["chapters"]]
+    return pages
 
 
 CHAPTERS = [page for page in toc_pages() if re.match(r"nbs/\d\d_", page)]
@@ -62,11 +62,9 @@ class Pages(http.server.SimpleHTTPRequestHandler):
             super().copyfile(source, out)  # the browser went on to another page
 
     def translate_path(self, path):
-        return (
-            super().translate_path(path.removeprefix(PREFIX))
-            if path.startswith(PREFIX)
-            else os.devnull + "/outside"
-        )
+        if not path.startswith(PREFIX):
+            return os.devnull + "/outside"
+        return super().translate_path(path.removeprefix(PREFIX))
 
     def end_headers(self):
         self.send_header("Cache-Control", "max-age=600")
@@ -84,9 +82,8 @@ class Pages(http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def served(folder):
     "The address of the served book, with its prefix and a slash at the end."
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Pages, directory=folder)
-    )
+    pages = functools.partial(Pages, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), pages)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}{PREFIX}"
     server.shutdown()

@@ -8,16 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-LOOPBACK = {
-    None,
-    "",
-    "localhost",
-    "127.0.0.1",
-    "::1",
-    "0.0.0.0",
-    b"localhost",
-    b"127.0.0.1",
-}
+LOOPBACK = {"", "localhost", "127.0.0.1", "::1", "0.0.0.0"}
+LOOPBACK |= {None, b"localhost", b"127.0.0.1"}
 
 
 def refuse(event, args):

@@ -7,9 +7,8 @@ BREEDS = ["patched_round", "spotted_pointy", "striped_round"]
 
 def draw(folder, n, breeds=BREEDS):
     "Make the folder, with `n` pictures of 32 pixels. Returns it."
-    for file in sorted(
-        sample(folder.with_name("flat"), n, 32, breeds=breeds).glob("*.jpg")
-    ):
+    flat = sample(folder.with_name("flat"), n, 32, breeds=breeds)
+    for file in sorted(flat.glob("*.jpg")):
         breed = folder / file.name.rpartition("_")[0]
         breed.mkdir(parents=True, exist_ok=True)
         file.rename(breed / file.name)

@@ -52,24 +52,18 @@ def page(request, book):
 
 
 def test_toc_lists_every_chapter_and_module():
-    assert [Path(p).name for p in CHAPTERS] == sorted(
-        p.stem for p in (ROOT / "nbs").glob("[0-9][0-9]_*.ipynb")
-    )
-    assert (
-        sorted(Path(p).name for p in toc_pages() if p.startswith("book/reference/"))
-        == MODULES
-    )
+    notebooks = (ROOT / "nbs").glob("[0-9][0-9]_*.ipynb")
+    assert [Path(p).name for p in CHAPTERS] == sorted(p.stem for p in notebooks)
+    references = [p for p in toc_pages() if p.startswith("book/reference/")]
+    assert sorted(Path(p).name for p in references) == MODULES
 
 
 # ---- pages
 
 
 def test_page_has_one_title(page):
-    titles = [
-        h
-        for h in page.main.find_all("h1")
-        if not h.find_parent(id="jb-print-docs-body")
-    ]
+    titles = page.main.find_all("h1")
+    titles = [h for h in titles if not h.find_parent(id="jb-print-docs-body")]
     assert len(titles) == 1, titles
 
 
@@ -79,57 +73,57 @@ def test_title_bears_the_number_of_the_file(book, name):
     page, home = soup(book / f"{name}.html"), soup(book / "index.html")
     assert page.article.h1.get_text().startswith(f"{number} ")
     assert page.title.get_text().strip().startswith(f"{number} ")
-    assert (
-        home.select_one(f'nav.bd-links a[href="{name}.html"]')
-        .get_text(strip=False)
-        .strip()
-        .startswith(f"{number} ")
-    )
-    assert home.select_one(f'ul.chapter-map a[href="{name}.html"]'), (
-        "the first page's map lacks the chapter"
-    )
+    link = home.select_one(f'nav.bd-links a[href="{name}.html"]')
+    assert link.get_text().strip().startswith(f"{number} ")
+    on_map = home.select_one(f'ul.chapter-map a[href="{name}.html"]')
+    assert on_map, "the first page's map lacks the chapter"
 
 
 def test_page_shows_no_plumbing(page):
     text = page.article.get_text() if page.article else ""
     assert not re.search(r"^\s*#\s*\|", text, re.M), "a directive of nbdev shows"
     assert "google.colab" not in text and "default_exp" not in text
-    notes = [
-        note
-        for note in page.main.find_all(string=re.compile(r"\[\^"))
-        if not note.find_parent(["code", "pre"])
-    ]
+    notes = page.main.find_all(string=re.compile(r"\[\^"))
+    notes = [note for note in notes if not note.find_parent(["code", "pre"])]
     assert not notes, "a footnote that nothing defines"
     assert str(ROOT) not in str(page), "a path of the machine that built the book"
 
 
+def what_is_wrong(link, tag, attribute, book, page):
+    "What is wrong with a link of a page: nothing, or a text."
+    target = link[attribute]
+    url = urlsplit(urljoin(f"http://book{PREFIX}{page}.html", target))
+    if url.scheme in ("data", "mailto"):
+        return ""
+    if url.netloc != "book":
+        may_lead_outside = tag == "a" or link.get("rel") == ["canonical"]
+        return "" if may_lead_outside else f"{target}: calls another host"
+    file = book / (unquote(url.path).removeprefix(PREFIX) or "index.html")
+    if not url.path.startswith(PREFIX) or not file.is_file():
+        return target
+    if tag == "a" and url.fragment and unquote(url.fragment) not in places(file):
+        return f"{target}: no such place on the page"
+    return ""
+
+
+LINKS = dict(a="href", img="src", link="href", script="src", source="srcset")
+
+
 def test_links_and_images_resolve(page, book):
     broken = []
-    for tag, attr in (
-        ("a", "href"),
-        ("img", "src"),
-        ("link", "href"),
-        ("script", "src"),
-        ("source", "srcset"),
-    ):
-        for node in page.find_all(tag, **{attr: True}):
-            url = urlsplit(urljoin(f"http://book{PREFIX}{page.page}.html", node[attr]))
-            if url.scheme in ("data", "mailto"):
-                continue
-            if url.netloc != "book":
-                if tag != "a" and node.get("rel") != ["canonical"]:
-                    broken.append(f"{node[attr]}: calls another host")
-                continue
-            file = book / (unquote(url.path).removeprefix(PREFIX) or "index.html")
-            if not url.path.startswith(PREFIX) or not file.is_file():
-                broken.append(node[attr])
-            elif (
-                tag == "a"
-                and url.fragment
-                and unquote(url.fragment) not in places(file)
-            ):
-                broken.append(f"{node[attr]}: no such place on the page")
+    for tag, attribute in LINKS.items():
+        for link in page.find_all(tag, **{attribute: True}):
+            broken.append(what_is_wrong(link, tag, attribute, book, page.page))
+    broken = list(filter(None, broken))
     assert not broken, broken
+
+
+def kinds_of_cells(name):
+    "The tags that the page gives to each code cell of a notebook."
+    for cell in notebook(name)["cells"]:
+        if cell["cell_type"] == "code":
+            own = cell["metadata"].get("tags", [])
+            yield {*tags(*read_cell("".join(cell["source"]))), *own}
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -138,17 +132,11 @@ def test_folded_code_and_hidden_cells(book, name):
 
     As many as the notebook says.
     """
-    cells = [cell for cell in notebook(name)["cells"] if cell["cell_type"] == "code"]
-    kinds = [
-        [*tags(*read_cell("".join(cell["source"]))), *cell["metadata"].get("tags", [])]
-        for cell in cells
-    ]
-    shown = [kind for kind in kinds if "remove-cell" not in kind]
+    shown = [kinds for kinds in kinds_of_cells(name) if "remove-cell" not in kinds]
+    folded = [kinds for kinds in shown if kinds & {"hide-input", "solution"}]
     page = soup(book / f"{name}.html")
     assert len(page.select("div.cell")) == len(shown)
-    assert len(page.select("div.cell details.above-input")) == sum(
-        "hide-input" in kind or "solution" in kind for kind in shown
-    )
+    assert len(page.select("div.cell details.above-input")) == len(folded)
     assert not page.select("div.cell details[open]")
 
 
@@ -157,9 +145,8 @@ def test_stamp_closes_the_chapter(book, name):
     stamp = notebook(name)["metadata"].get("stamp")
     if not stamp:
         pytest.skip("the chapter has no stamp yet: make outputs")
-    assert soup(book / f"{name}.html").select_one("p.stamp").get_text() == stamp_line(
-        stamp
-    )
+    shown = soup(book / f"{name}.html").select_one("p.stamp").get_text()
+    assert shown == stamp_line(stamp)
 
 
 # ---- the publisher
@@ -168,44 +155,30 @@ def test_stamp_closes_the_chapter(book, name):
 def test_settings_give_the_identity():
     me = identity(ROOT, env={})
     assert me.repo_url == f"https://github.com/{me.user}/{me.repo}"
-    assert identity(ROOT, env={"GITHUB_REPOSITORY": f"{me.user}/{me.repo}"}) == me, (
-        "the publisher's own URL stands"
-    )
+    own = identity(ROOT, env={"GITHUB_REPOSITORY": f"{me.user}/{me.repo}"})
+    assert own == me, "the publisher's own URL stands"
     fork = identity(ROOT, env={"GITHUB_REPOSITORY": "Someone/fork"})
-    assert (fork.user, fork.repo, fork.book_url) == (
-        "Someone",
-        "fork",
-        "https://someone.github.io/fork/",
-    )
-    assert (fork.title, fork.branch, fork.pypi_name) == (
-        me.title,
-        me.branch,
-        me.pypi_name,
-    )
+    assert (fork.user, fork.repo) == ("Someone", "fork")
+    assert fork.book_url == "https://someone.github.io/fork/"
+    for name in "title", "branch", "pypi_name":
+        assert fork[name] == me[name]
 
 
 def test_config_repeats_nothing_of_the_identity():
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     for key in ("user", "book_url", "title", "repo_url"):
         assert ME[key] not in config, key
-    app, config = (
-        SimpleNamespace(confdir=ROOT),
-        AttrDict(html_theme_options={"logo": {}}, html_context={}),
-    )
-    configure(app, config)
-    assert (
-        config.html_title == config.project == ME.title
-        and config.notfound_urls_prefix == PREFIX
-    )
+    config = AttrDict(html_theme_options={"logo": {}}, html_context={})
+    configure(SimpleNamespace(confdir=ROOT), config)
+    assert config.html_title == config.project == ME.title
+    assert config.notfound_urls_prefix == PREFIX
     assert config.html_theme_options["repository_url"] == ME.repo_url
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_buttons_of_a_chapter(book, name):
-    links = {
-        a.get_text(strip=True): a["href"]
-        for a in soup(book / f"{name}.html").select("a.page-button")
-    }
+    buttons = soup(book / f"{name}.html").select("a.page-button")
+    links = {a.get_text(strip=True): a["href"] for a in buttons}
     assert links["Open in Colab"] == f"{ME.colab_url}/{name}.ipynb"
     assert links["Source"].startswith(f"{ME.repo_url}/blob/{ME.branch}/{name}.ipynb")
     assert links["Report a problem"].startswith(f"{ME.repo_url}/issues/new?")
@@ -214,34 +187,25 @@ def test_buttons_of_a_chapter(book, name):
 def test_first_page_names_three_ways_in(book):
     home = soup(book / "index.html")
     links = {a["href"] for a in home.article.find_all("a", href=True)}
-    assert (
-        f"{CHAPTERS[0]}.html" in links
-        and f"{ME.colab_url}/{CHAPTERS[0]}.ipynb" in links
-    )
+    assert f"{CHAPTERS[0]}.html" in links
+    assert f"{ME.colab_url}/{CHAPTERS[0]}.ipynb" in links
     assert f"pip install {ME.pypi_name}" in home.article.get_text()
 
 
 def test_sitemap_and_cards_of_links(book):
-    places = {
-        e.text
-        for e in ElementTree.parse(book / "sitemap.xml").iter()
-        if e.tag.endswith("loc")
-    }
-    assert places == {f"{ME.book_url}{page}.html" for page in toc_pages()}
-    page = soup(book / f"{CHAPTERS[0]}.html")
-    assert (
-        page.find("link", rel="canonical")["href"] == f"{ME.book_url}{CHAPTERS[0]}.html"
-    )
-    assert page.find("meta", property="og:site_name")["content"] == ME.title
-    assert (
-        page.find("meta", property="og:image")["content"]
-        == f"{ME.book_url}_static/animals.webp"
-    )
+    sitemap = ElementTree.parse(book / "sitemap.xml").iter()
+    addresses = {e.text for e in sitemap if e.tag.endswith("loc")}
+    assert addresses == {f"{ME.book_url}{page}.html" for page in toc_pages()}
+    page, address = soup(book / f"{CHAPTERS[0]}.html"), f"{CHAPTERS[0]}.html"
+    assert page.find("link", rel="canonical")["href"] == ME.book_url + address
+
+    def card(name):
+        return page.find("meta", property=f"og:{name}")["content"]
+
+    assert card("site_name") == ME.title
+    assert card("url") == ME.book_url + address
+    assert card("image") == f"{ME.book_url}_static/animals.webp"
     assert (book / "_static" / "animals.webp").is_file()
-    assert (
-        page.find("meta", property="og:url")["content"]
-        == f"{ME.book_url}{CHAPTERS[0]}.html"
-    )
 
 
 def test_forks_book_links_to_the_fork(tmp_path):
@@ -251,22 +215,24 @@ def test_forks_book_links_to_the_fork(tmp_path):
         shutil.copytree(ROOT / name, tree / name, ignore=later)
     for name in ("_config.yml", "settings.ini", "index.md"):
         shutil.copy(ROOT / name, tree)
-    (tree / "_toc.yml").write_text(
-        f"format: jb-book\nroot: index\nparts:\n- chapters:\n  - file: {CHAPTERS[0]}\n"
-    )
+    toc = f"root: index\nparts:\n- chapters:\n  - file: {CHAPTERS[0]}\n"
+    (tree / "_toc.yml").write_text(f"format: jb-book\n{toc}")
     said, status = build(tree, tmp_path / "out", GITHUB_REPOSITORY="someone/fork")
     assert status == 0, said
-    html = (tmp_path / "out" / "_build" / "html" / f"{CHAPTERS[0]}.html").read_text(
-        encoding="utf-8"
-    )
-    assert (
-        "colab.research.google.com/github/someone/fork/" in html
-        and "https://someone.github.io/fork/" in html
-    )
+    page = tmp_path / "out" / "_build" / "html" / f"{CHAPTERS[0]}.html"
+    html = page.read_text(encoding="utf-8")
+    assert "colab.research.google.com/github/someone/fork/" in html
+    assert "https://someone.github.io/fork/" in html
     assert f"{ME.user}/{ME.repo}" not in html
 
 
 # ---- the reference
+
+
+def reference(book, module):
+    "The page of a module, and the module."
+    page = soup(book / f"book/reference/{module}.html")
+    return page, import_module(f"tutorial_lib.{module}")
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -275,80 +241,67 @@ def test_reference_is_whole(book, module):
 
     With its source on the right lines and the chapter that teaches it.
     """
-    page, public = (
-        soup(book / f"book/reference/{module}.html"),
-        import_module(f"tutorial_lib.{module}").__all__,
-    )
-    blob = f"{re.escape(ME.repo_url)}/blob/{ME.branch}"
-    for name in public:
+    page, library = reference(book, module)
+    blob = re.escape(f"{ME.repo_url}/blob/{ME.branch}")
+    file = rf"tutorial_lib/(?:{module}|core/\w+)\.py"
+    source = re.compile(rf"{blob}/({file})#L(\d+)-L\d+")
+    lesson = dict(href=re.compile("nbs/"))
+    for name in library.__all__:
         entry = page.find(id=f"tutorial_lib.{module}.{name}")
         assert entry, f"no entry for {name}"
         link = entry.find("a", class_="reference external")["href"]
-        file = rf"tutorial_lib/(?:{module}|core/\w+)\.py"
-        place = re.fullmatch(rf"{blob}/({file})#L(\d+)-L\d+", link)
-        lines = (ROOT / place[1]).read_text(encoding="utf-8").splitlines()
-        assert name in lines[int(place[2]) - 1], f"{link} does not show {name}"
-        taught = entry.find_parent("dl").find(
-            "a", href=re.compile("nbs/")
-        ) or page.find("a", href=re.compile("nbs/"))
-        assert taught and (
-            taught.get_text()[:2].isdigit() or module in ("practice", "cli")
-        ), f"{name} names no chapter"
+        path, first = source.fullmatch(link).groups()
+        lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+        assert name in lines[int(first) - 1], f"{link} does not show {name}"
+        taught = entry.find_parent("dl").find("a", **lesson) or page.find("a", **lesson)
+        has_number = taught and taught.get_text()[:2].isdigit()
+        assert has_number or module in ("practice", "cli"), f"{name} names no chapter"
+
+
+def squeezed(text):
+    "Text as it can be compared, whatever stands between its words."
+    return "".join(text.replace("`", "").split())
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_reference_explains_arguments(book, module):
     from fastcore.docments import docments
 
-    page, library = (
-        soup(book / f"book/reference/{module}.html"),
-        import_module(f"tutorial_lib.{module}"),
-    )
+    page, library = reference(book, module)
     for name in library.__all__:
         obj = getattr(library, name)
         if not callable(obj):
             continue
-        shown = (
-            page.find(id=f"tutorial_lib.{module}.{name}").find_parent("dl").get_text()
-        )
-        for arg, text in docments(obj).items():
-            if text and not (arg == "return" and isinstance(obj, type)):
-                assert "".join(text.replace("`", "").split()) in "".join(
-                    shown.split()
-                ), f"{name}: {arg}"
+        entry = page.find(id=f"tutorial_lib.{module}.{name}").find_parent("dl")
+        shown = "".join(entry.get_text().split())
+        for argument, text in docments(obj).items():
+            is_no_argument = argument == "return" and isinstance(obj, type)
+            if text and not is_no_argument:
+                assert squeezed(text) in shown, f"{name}: {argument}"
 
 
 def test_names_in_prose_link_to_the_reference(book):
-    public = {
-        n for module in MODULES for n in import_module(f"tutorial_lib.{module}").__all__
-    }
-    codes = [
-        (name, code)
-        for name in CHAPTERS
-        for code in soup(book / f"{name}.html").select("article p code")
-    ]
-    ours = [
-        (name, code)
-        for name, code in codes
-        if code.get_text().removesuffix("()") in public
-    ]
-    assert any(code.find_parent("a") for _, code in ours), (
-        "no chapter's prose names anything of the library"
-    )
-    for name, code in ours:
-        link, word = code.find_parent("a"), code.get_text().removesuffix("()")
-        assert bool(link and "/reference/" in link["href"]) == is_ours(
-            str(ROOT), name, word
-        ), (name, word)
+    public = set()
+    for module in MODULES:
+        public |= set(import_module(f"tutorial_lib.{module}").__all__)
+    n_link = 0
+    for name in CHAPTERS:
+        for code in soup(book / f"{name}.html").select("article p code"):
+            word, link = code.get_text().removesuffix("()"), code.find_parent("a")
+            if word not in public:
+                continue
+            is_linked = bool(link and "/reference/" in link["href"])
+            assert is_linked == is_ours(str(ROOT), name, word), (name, word)
+            n_link += is_linked
+    assert n_link, "no chapter's prose names anything of the library"
 
 
 def test_a_name_that_numpy_has_too_links_where_the_chapter_has_ours():
-    assert is_ours(str(ROOT), "nbs/02_tensors", "verify_images") and not is_ours(
-        str(ROOT), "nbs/02_tensors", "split"
-    )
-    assert is_ours(str(ROOT), "nbs/01_data", "split") and is_ours(
-        str(ROOT), "book/reference/data", "split"
-    )
+    root = str(ROOT)
+    assert is_ours(root, "nbs/02_tensors", "verify_images")
+    assert not is_ours(root, "nbs/02_tensors", "split")
+    assert is_ours(root, "nbs/01_data", "split")
+    assert is_ours(root, "book/reference/data", "split")
 
 
 # ---- the extension's own functions
@@ -360,25 +313,23 @@ def test_read_cell():
     assert read_cell("# a comment\nx") == ({}, "# a comment\nx")
 
 
-@pytest.mark.parametrize(
-    "source, expected",
-    [
-        ("#| hide\nx = 1", ["remove-cell"]),
-        ("#| default_exp data", ["remove-cell"]),
-        ("#| export", ["remove-cell"]),
-        (
-            'import sys\nif "google.colab" in sys.modules:\n    %pip install -q x',
-            ["remove-cell"],
-        ),
-        ("#| echo: false\nplot()", ["remove-input"]),
-        ("#| output: false\nx", ["remove-output"]),
-        ("#| export\n#| code-fold: true\ndef f(): pass", ["hide-input"]),
-        ("#| export\nimport os", ["hide-input"]),
-        ("import os", []),
-        ("#| export\ndef f(): pass", []),
-        ("#| eval: false\nx", []),
-    ],
-)
+INSTALL = 'import sys\nif "google.colab" in sys.modules:\n    %pip install -q x'
+TAGS = {
+    "#| hide\nx = 1": ["remove-cell"],
+    "#| default_exp data": ["remove-cell"],
+    "#| export": ["remove-cell"],
+    INSTALL: ["remove-cell"],
+    "#| echo: false\nplot()": ["remove-input"],
+    "#| output: false\nx": ["remove-output"],
+    "#| export\n#| code-fold: true\ndef f(): pass": ["hide-input"],
+    "#| export\nimport os": ["hide-input"],
+    "import os": [],
+    "#| export\ndef f(): pass": [],
+    "#| eval: false\nx": [],
+}
+
+
+@pytest.mark.parametrize("source, expected", TAGS.items())
 def test_tags(source, expected):
     assert tags(*read_cell(source)) == expected
 
@@ -389,34 +340,17 @@ def test_names():
         "class E:\n    x = 1\n    def f(self): pass\n"
         "def g():\n    y = 1\n"
     )
-    assert names(code) == {
-        "C": (2, 2),
-        "d": (3, 3),
-        "E": (4, 6),
-        "E.x": (5, 5),
-        "E.f": (6, 6),
-        "g": (7, 8),
-    }
+    classes = {"E": (4, 6), "E.x": (5, 5), "E.f": (6, 6)}
+    assert names(code) == {"C": (2, 2), "d": (3, 3), **classes, "g": (7, 8)}
 
 
 def test_as_rst():
-    assert as_rst(["Takes `x`, *all* of `**kw`, a_b and c_."]) == [
-        r"Takes ``x``, \*all\* of ``**kw``, a_b and c\_."
-    ]
-    assert as_rst(["These:", "- one", "  more", "- two"]) == [
-        "These:",
-        "",
-        "- one",
-        "  more",
-        "- two",
-    ]
-    assert as_rst(["```", "f(*x)", "```"]) == [
-        "",
-        ".. code-block:: python",
-        "",
-        "    f(*x)",
-        "",
-    ]
+    text = "Takes `x`, *all* of `**kw`, a_b and c_."
+    assert as_rst([text]) == [r"Takes ``x``, \*all\* of ``**kw``, a_b and c\_."]
+    found = as_rst(["These:", "- one", "  more", "- two"])
+    assert found == ["These:", "", "- one", "  more", "- two"]
+    found = as_rst(["```", "f(*x)", "```"])
+    assert found == ["", ".. code-block:: python", "", "    f(*x)", ""]
 
 
 def test_show_doc_opens_no_section_and_links_to_a_file():
@@ -424,14 +358,10 @@ def test_show_doc_opens_no_section_and_links_to_a_file():
     link = f"[source](https://h/learner.py#LNone){attributes}"
     rest = "\n\n```python\n# a\n```\n\n*Cut.*"
     stored = f"---\n\n{link}\n\n### create_body{rest}"
-    assert (
-        show_doc_text(stored)
-        == f"**`create_body`** ([source](https://h/learner.py)){rest}"
-    )
-    assert (
-        show_doc_text("[source](https://h/a.py#L12){x}\n\n#### f")
-        == "**`f`** ([source](https://h/a.py#L12))"
-    )
+    shown = f"**`create_body`** ([source](https://h/learner.py)){rest}"
+    assert show_doc_text(stored) == shown
+    shown = show_doc_text("[source](https://h/a.py#L12){x}\n\n#### f")
+    assert shown == "**`f`** ([source](https://h/a.py#L12))"
 
 
 def test_stamp_line():

@@ -20,15 +20,9 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = [
-    "pyproject.toml",
-    "README.md",
-    "LICENSE",
-    "settings.ini",
-    "tutorial_lib",
-    "nbs",
-    "tests",
-]
+SOURCES = (
+    "pyproject.toml README.md LICENSE settings.ini tutorial_lib nbs tests"
+).split()
 
 
 def run(*command, **kwargs):
@@ -36,10 +30,9 @@ def run(*command, **kwargs):
 
     A failure raises an error that shows the output.
     """
-    command = [str(o) for o in command]
-    done = subprocess.run(
-        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs
-    )
+    command = list(map(str, command))
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(command, text=True, **pipes, **kwargs)
     if done.returncode:
         raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}")
     return done.stdout
@@ -50,18 +43,18 @@ def offline(wheel=None):
 
     No way back to the working tree, and pip finds `wheel`'s folder alone.
     """
-    env = {
-        k: v
-        for k, v in os.environ.items()
-        if not k.startswith(("PIP_", "PYTHON")) and k != "VIRTUAL_ENV"
-    }
-    env |= dict(
+    env = dict(
         PIP_CONFIG_FILE=os.devnull,
         PIP_NO_INDEX="1",
         PIP_DISABLE_PIP_VERSION_CHECK="1",
         PYTHONUTF8="1",
     )
-    return env | dict(PIP_FIND_LINKS=str(Path(wheel).parent)) if wheel else env
+    if wheel:
+        env["PIP_FIND_LINKS"] = str(Path(wheel).parent)
+    for name, value in os.environ.items():
+        if not name.startswith(("PIP_", "PYTHON", "VIRTUAL_ENV")):
+            env[name] = value
+    return env
 
 
 def build_wheel(folder):
@@ -74,24 +67,15 @@ def build_wheel(folder):
         return Path(shutil.copy(ROOT / os.environ["WHEEL"], folder))
     copy = folder / "source"
     copy.mkdir(parents=True)
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
     for name in SOURCES:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(
-                source, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*")
-            )
+            shutil.copytree(source, copy / name, ignore=ignored)
         else:
             shutil.copy(source, copy)
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-    ]
-    run(*pip, "-w", folder, copy, env=offline())
+    flags = "-q", "--no-deps", "--no-build-isolation", "-w", folder
+    run(sys.executable, "-m", "pip", "wheel", *flags, copy, env=offline())
     return next(folder.glob("*.whl"))
 
 
@@ -113,9 +97,8 @@ def link_dependencies(folder):
 def make_venv(folder, links):
     "The Python of a new environment that sees the dependencies through `links`."
     venv.EnvBuilder(symlinks=os.name != "nt").create(folder)
-    next(Path(folder).rglob("site-packages")).joinpath("dependencies.pth").write_text(
-        str(links), encoding="utf-8"
-    )
+    site = next(Path(folder).rglob("site-packages"))
+    (site / "dependencies.pth").write_text(str(links), encoding="utf-8")
     return Path(folder) / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
