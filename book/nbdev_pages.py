@@ -50,14 +50,22 @@ def tags(directives, code):
 
 
 def is_imports(directives, code):
-    """Whether a cell exports imports and nothing else.
+    """Whether a cell exports imports, what a module hands on, and nothing else.
 
     A module needs them, a reader of the page seldom.
     """
-    imports = ast.Import, ast.ImportFrom
     if "export" not in directives:
         return False
-    return all(isinstance(node, imports) for node in ast.parse(code).body)
+    return all(is_import(node) or hands_on(node) for node in ast.parse(code).body)
+
+
+def is_import(node):
+    return isinstance(node, (ast.Import, ast.ImportFrom))
+
+
+def hands_on(node):
+    "Whether a statement says which imported names a module gives to its readers."
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_all_"
 
 
 def names(code, inside=""):

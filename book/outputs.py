@@ -139,14 +139,11 @@ def device():
     """
     import torch
 
-    from tutorial_lib.classifier import bf16_is_fast
+    from tutorial_lib.core.engine import bf16_is_fast, n_cores
 
     if torch.cuda.is_available():
         return "GPU"
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count()
+    cores = n_cores()
     bf16 = "" if bf16_is_fast("cpu") else ", no bfloat16"
     return f"CPU, {cores} core{'s' * (cores > 1)}{bf16}"
 

@@ -19,7 +19,7 @@ from sphinx import addnodes
 from sphinx.pycode import ModuleAnalyzer
 
 from book.identity import identity
-from book.nbdev_pages import names, read_cell, tags
+from book.nbdev_pages import hands_on, names, read_cell, tags
 
 PACKAGE = "tutorial_lib"
 
@@ -154,7 +154,7 @@ def home_of(root, module, name):
 def handed_on(code):
     "The names of other modules that a module gives to its readers, as `_all_` says."
     for node in ast.parse(code).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_all_":
+        if hands_on(node):
             return [element.id for element in node.value.elts]
     return []
 

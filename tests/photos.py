@@ -1,7 +1,8 @@
-"A folder of drawn pictures, as a user has one: one sub-folder a class."
+"What tests know of pictures, and a folder of them as a user has one."
 
 from tutorial_lib.sample import sample
 
+CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 BREEDS = ["patched_round", "spotted_pointy", "striped_round"]
 
 

@@ -323,6 +323,7 @@ TAGS = {
     "#| output: false\nx": ["remove-output"],
     "#| export\n#| code-fold: true\ndef f(): pass": ["hide-input"],
     "#| export\nimport os": ["hide-input"],
+    "#| export\nfrom a import b\n\n_all_ = [b]": ["hide-input"],
     "import os": [],
     "#| export\ndef f(): pass": [],
     "#| eval: false\nx": [],

@@ -15,6 +15,7 @@ import torch
 from fastai.data.external import fastai_cfg, fastai_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photos import CIFAR10_CLASSES
 from PIL import Image, ImageFile, ImageOps
 
 from tutorial_lib.core import images
@@ -169,18 +170,7 @@ def test_real_pets(monkeypatch):
 def test_real_cifar10(monkeypatch):
     monkeypatch.delenv("TUTORIAL_DATA", raising=False)
     folder = load("cifar10")
-    assert sorted(p.name for p in (folder / "test").iterdir()) == [
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ]
+    assert sorted(p.name for p in (folder / "test").iterdir()) == CIFAR10_CLASSES
     assert read_images(image_files(folder / "test" / "cat")).shape == (1000, 32, 32, 3)
 
 

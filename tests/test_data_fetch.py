@@ -20,6 +20,7 @@ import pytest
 from fastai.data.external import URLs
 from fastcore.net import urlopen
 from fastdownload.core import checks_module, read_checks
+from photos import CIFAR10_CLASSES
 from PIL import Image
 from torchvision.datasets import OxfordIIITPet
 from torchvision.datasets.utils import check_md5
@@ -410,20 +411,6 @@ def test_whole_means_every_picture(tmp_path):
     assert not is_whole(tmp_path, counts)
 
 
-CLASSES = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-]
-
-
 def test_both_hosts_of_cifar_give_the_same_layout(host, tmp_path):
     rng = np.random.default_rng(0)
     records = {
@@ -439,7 +426,7 @@ def test_both_hosts_of_cifar_give_the_same_layout(host, tmp_path):
     raw = {
         f"cifar-10-batches-bin/{name}": content
         for name, content in {
-            "batches.meta.txt": ("\n".join(CLASSES) + "\n\n").encode(),
+            "batches.meta.txt": ("\n".join(CIFAR10_CLASSES) + "\n\n").encode(),
             "readme.html": b"<html>",
             "test_batch.bin": records["test"].tobytes(),
             "data_batch_1.bin": records["train"][:9].tobytes(),
@@ -448,7 +435,9 @@ def test_both_hosts_of_cifar_give_the_same_layout(host, tmp_path):
     }
     host.files["cifar-10-binary.tar.gz"] = targz(raw)
     counts = {
-        f"{part}/{c}": n for part, n in (("train", 2), ("test", 1)) for c in CLASSES
+        f"{part}/{c}": n
+        for part, n in (("train", 2), ("test", 1))
+        for c in CIFAR10_CLASSES
     }
     toronto = CIFAR10.mirrors[1]._replace(
         url=host.url("cifar-10-binary.tar.gz"), check=os.path.exists
@@ -459,11 +448,11 @@ def test_both_hosts_of_cifar_give_the_same_layout(host, tmp_path):
         tmp_path / "archive",
     )
     assert list(counts) == list(CIFAR10.counts)
-    assert (folder / "labels.txt").read_text().split() == CLASSES and not (
+    assert (folder / "labels.txt").read_text().split() == CIFAR10_CLASSES and not (
         folder / "cifar-10-batches-bin"
     ).exists()
     for i, record in enumerate(records["train"]):
-        name = CLASSES[record[0]]
+        name = CIFAR10_CLASSES[record[0]]
         x = np.asarray(Image.open(folder / "train" / name / f"{i}_{name}.png"))
         assert (x == record[1:].reshape(3, 32, 32).transpose(1, 2, 0)).all()
     assert left_over(tmp_path) == ["cifar10"]

@@ -42,7 +42,6 @@ from .core.engine import bf16_is_fast, default_device, evaluating
 from .core.folders import image_files
 from .core.images import read_images
 
-# %% ../nbs/05_classifier.ipynb #classifier-all
 _all_ = [bf16_is_fast, evaluating]
 
 # %% ../nbs/05_classifier.ipynb #c27c52b0

@@ -34,7 +34,6 @@ from .core.images import FITS, read_images
 from .core.text import did_you_mean
 from .sample import BREEDS, sample
 
-# %% ../nbs/01_data.ipynb #data-all
 _all_ = [FITS, ImageFiles, image_files, read_images, twins, verify_images]
 
 # %% ../nbs/01_data.ipynb #9a4d23a0

@@ -28,7 +28,6 @@ from tutorial_lib.core.weights import (
     state_diff,
 )
 
-# %% ../nbs/04_modules.ipynb #modules-all
 _all_ = [StateDiff, load_weights, read_weights, save_weights, state_diff]
 
 # %% ../nbs/04_modules.ipynb #m050

@@ -50,7 +50,6 @@ from tutorial_lib.core.runs import (
 from .core.statistics import wilson
 from .core.text import one_line
 
-# %% ../nbs/14_report.ipynb #report-all
 _all_ = [HISTORY, PARTS, RUN_FORMAT, Run, fonts_for, read_run, write_run]
 
 # %% ../nbs/14_report.ipynb #rp088

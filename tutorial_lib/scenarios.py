@@ -60,7 +60,6 @@ from tutorial_lib.transfer import (
     param_groups,
 )
 
-# %% ../nbs/11_scenarios.ipynb #scenarios-all
 _all_ = [
     CELL,
     STRATEGIES,

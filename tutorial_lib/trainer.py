@@ -88,7 +88,6 @@ from .report import report
 from .scenarios import advise_strategy
 from .transfer import L2S, fit_probe, freeze_body, param_groups
 
-# %% ../nbs/15_trainer.ipynb #trainer-all
 _all_ = [
     Body,
     Head,

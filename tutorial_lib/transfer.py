@@ -25,7 +25,6 @@ from .core.features import features
 from .core.weights import state_of
 from .modules import freeze, unfreeze
 
-# %% ../nbs/10_transfer.ipynb #transfer-all
 _all_ = [body_parts, feature_layer, features, find_head, hold_out_rows, normalize]
 
 # %% ../nbs/10_transfer.ipynb #tr031
