@@ -2040,7 +2040,7 @@ def test_weights_that_cannot_be_had(here, monkeypatch, capsys):
     def no_network(*args):
         raise OSError("<urlopen error no network>")
 
-    monkeypatch.setattr("tutorial_lib.core.bodies.find_backbone", no_network)
+    monkeypatch.setattr("tutorial_lib.core.backbones.find_backbone", no_network)
     for line in (
         ["predict", "runs/my_photos", "a.jpg"],
         ["evaluate", "runs/my_photos", "my_photos"],

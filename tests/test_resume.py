@@ -28,7 +28,7 @@ from tutorial_lib.config import (
     given_keys,
     load_config,
 )
-from tutorial_lib.core import bodies, jobs, resume
+from tutorial_lib.core import backbones, jobs, resume
 from tutorial_lib.core.files import read_sealed_json, write_sealed_json
 from tutorial_lib.report import read_run
 from tutorial_lib.trainer import make_body, take_stock, train
@@ -475,7 +475,7 @@ def test_a_start_that_failed_leaves_nothing(keys, photos, monkeypatch):
         key: int(value) if value.isdecimal() else value
         for key, value in (text.split("=") for text in keys.split())
     }
-    find = bodies.find_backbone
+    find = backbones.find_backbone
 
     def offline(name):
         backbone = find(name)
@@ -487,7 +487,7 @@ def test_a_start_that_failed_leaves_nothing(keys, photos, monkeypatch):
 
         return dataclasses.replace(backbone, build=build)
 
-    monkeypatch.setattr(bodies, "find_backbone", offline)
+    monkeypatch.setattr(backbones, "find_backbone", offline)
     said = refusal(photos, wrong, False, (ValueError, OSError))
     assert WRONG[keys] in said and not Path("runs").exists()
     assert go(photos, {"train.strategy": "probe"}, True).name == "photos"

@@ -6,7 +6,6 @@
 __all__ = ['Body', 'make_body', 'Network']
 
 # %% ../../nbs/core/bodies.ipynb #bodies-02
-import os
 import threading
 from dataclasses import dataclass, field
 
@@ -15,21 +14,19 @@ from torch import nn
 
 from tutorial_lib.core.backbones import (
     body_parts,
-    find_backbone,
+    build_backbone,
     find_head,
     fingerprint,
 )
 from tutorial_lib.core.engine import (
     INPUT_OF,
     StopForward,
-    bf16_is_fast,
     evaluating,
     feature_layer,
     norm_and_head,
-    normalize,
     pool_features,
     recording,
-    usual_batch_size,
+    run_frozen,
 )
 
 # %% ../../nbs/core/bodies.ipynb #bodies-04
@@ -110,50 +107,11 @@ class Body:
         bs: int | None = None,  # pictures in a batch; None: `usual_batch_size`
     ) -> torch.Tensor:  # float32 (n, n_features), on the CPU
         "The features of pictures in memory, in evaluation mode."
-        device, found = self.device, []
-        bf16 = bf16_is_fast(device) if bf16 is None else bf16
-        bs = bs or usual_batch_size(device)
-        autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
-        with evaluating(self.model), autocast:
-            for i in range(0, len(images), bs):
-                x = normalize(images[i : i + bs], self.stats, device)
-                out = self.pooled(x)
-                if mirror:
-                    out = (out + self.pooled(x.flip(3))) / 2
-                found.append(out.float().cpu())
-        return torch.cat(found)
+        how = dict(mirror=mirror, bf16=bf16, bs=bs)
+        return run_frozen(self.model, images, self.stats, self.pooled, **how)
 
 # %% ../../nbs/core/bodies.ipynb #bodies-06
-_NO_WEIGHTS = (
-    "the weights of {name} are not on this machine and cannot be downloaded ({error})"
-)
-_INSTEAD = (
-    "check the network, or set model.name: densenet_tiny, "
-    "whose weights come with the library"
-)
-_TINY_NOTE = (
-    "densenet_tiny is used, which sees pictures of 32 pixels: "
-    "expect more with a network."
-)
-
-
-def _auto_name():
-    is_drawn = os.environ.get("TUTORIAL_DATA") == "sample"
-    return "densenet_tiny" if is_drawn else "squeezenet1_0"
-
-
-def _build(asked, pretrained):
-    "Name and model of a network, and a note where it is not the one asked for."
-    name = _auto_name() if asked == "auto" else asked
-    try:
-        return name, find_backbone(name).build(pretrained), ""
-    except (OSError, RuntimeError) as e:  # RuntimeError: damaged on its way
-        error = " ".join(str(e).split())
-        reason = _NO_WEIGHTS.format(name=name, error=error)
-        if asked != "auto":
-            raise OSError(f"{reason}: {_INSTEAD}") from e
-    tiny, note = "densenet_tiny", f"{reason[0].upper()}{reason[1:]}. {_TINY_NOTE}"
-    return tiny, find_backbone(tiny).build(pretrained), note
+_INSTEAD = "set model.name: densenet_tiny, whose weights come with the library"
 
 
 def _take_head_off(model):
@@ -173,15 +131,13 @@ def make_body(
     layer: str | None = None,  # whose output are the features; None: `feature_layer`
     fit: str = "crop",  # how a picture becomes a square, as `read_images` takes it
 ) -> Body:  # in evaluation mode
-    """Get a network by its name, as `find_backbone` knows it, and take its head off.
+    """Get a network by its name, and take its head off.
 
-    auto means densenet_tiny where `TUTORIAL_DATA=sample`, or where the weights of
-    squeezenet1_0 cannot be had. Raises `ValueError` for a name that is not known and
-    for a size or layer that it cannot have, and `OSError` where its weights are not on
-    this machine and cannot be downloaded.
+    Raises what `build_backbone` raises, which says what auto means, and `ValueError`
+    for a size or layer that the network cannot have.
     """
-    name, model, note = _build(name, pretrained)
-    backbone = find_backbone(name)
+    built = build_backbone(name, pretrained, _INSTEAD)
+    model, backbone = built.model, built.backbone
     size = size or backbone.size
     try:
         layer = layer or feature_layer(model, size)
@@ -191,7 +147,7 @@ def make_body(
             [x] = record(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError, AttributeError) as e:
         raise ValueError(
-            f"{name} cannot see pictures of {size} pixels "
+            f"{built.name} cannot see pictures of {size} pixels "
             f"({' '.join(str(e).split())}): set data.size: null, "
             f"which means {backbone.size}"
         ) from e
@@ -199,14 +155,14 @@ def make_body(
     if fit != "crop":
         how = {"fit": fit, **{k: v for k, v in how.items() if k == "resample"}}
     return Body(
-        name=name,
+        name=built.name,
         model=model.eval(),
         layer=layer,
         size=size,
         stats=tuple(tuple(map(float, s)) for s in backbone.stats),
         n_features=x.shape[1],
         parts=parts,
-        note=note,
+        note=built.note,
         how=how,
     )
 

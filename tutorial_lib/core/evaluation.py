@@ -17,7 +17,13 @@ from .layout import decodable, inventory, part_of
 from .models import load_model
 from .notes import place_notes, shape_note
 from .runs import write_run
-from .text import NO_LIMIT, did_you_mean, one_line, some_of
+from tutorial_lib.core.text import (
+    NO_LIMIT,
+    did_you_mean,
+    one_line,
+    one_line_error,
+    some_of,
+)
 
 # %% ../../nbs/core/evaluation.ipynb #evaluation-01
 _IS_NO_EVALUATION = (
@@ -53,15 +59,15 @@ def _unknown_class_error(folder, run, names, classes, table):
     name, below = names[0], folder / names[0]
     if folder.name in classes:
         text = _ONE_CLASS.format(folder=folder, above=folder.parent)
-        return ValueError(text)
+        return one_line_error(text)
     inside = (file.relative_to(folder).parts for file in table.file)
     second = {parts[1] for parts in inside if len(parts) > 2}
     if len(names) == 1 and second & set(classes):
         text = _ONE_BELOW.format(folder=folder, name=name, below=below)
-        return ValueError(text)
+        return one_line_error(text)
     if all(map(part_of, names)):
         text = _HOLDS_PARTS.format(folder=folder, names=", ".join(names), below=below)
-        return ValueError(text)
+        return one_line_error(text)
     text = _UNKNOWN_CLASS.format(
         folder=folder,
         name=name,
@@ -69,7 +75,7 @@ def _unknown_class_error(folder, run, names, classes, table):
         near=did_you_mean(name, classes),
         classes=some_of(classes, quoted=True),
     )
-    return ValueError(text)
+    return one_line_error(text)
 
 # %% ../../nbs/core/evaluation.ipynb #evaluation-02
 def labelled_pictures(
@@ -86,7 +92,9 @@ def labelled_pictures(
         raise _unknown_class_error(folder, run, unknown, classes, table)
     table = decodable(folder, table, skipped)
     if not len(table):
-        raise ValueError(f"{folder} has no image that can be read: give other images")
+        raise one_line_error(
+            f"{folder} has no image that can be read: give other images"
+        )
     return table, skipped
 
 

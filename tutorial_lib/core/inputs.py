@@ -8,16 +8,13 @@ __all__ = ['list_pictures', 'name_of_picture', 'picture_or_reason']
 # %% ../../nbs/core/inputs.ipynb #inputs-02
 import io
 import os
-import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 
-from .files import user_path
+from .files import local_name, url_of
 from .formats import reason_of
 from .images import make_square, read_or_reason, to_rgb
 
@@ -99,18 +96,13 @@ def name_of_picture(
 # %% ../../nbs/core/inputs.ipynb #inputs-07
 def _file_or_reason(name):
     '(the file that a name means, ""), or (None, why there is none).'
-    text = os.fspath(name)
-    if not os.path.lexists(text) and text.lower().startswith("file:"):
-        text = url2pathname(urlsplit(text).path)
-    home = user_path(text)
-    if text and not os.path.lexists(text) and os.path.lexists(home):
-        text = str(home)
-    if os.path.isdir(text):
-        return None, "a folder, not a file: `image_files` lists what is in it"
-    if os.path.lexists(text):
-        return text, ""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+    if url_of(name):
         return None, "an address, not a file: download it first"
+    path = local_name(name)
+    if os.path.isdir(path):
+        return None, "a folder, not a file: `image_files` lists what is in it"
+    if os.path.lexists(path):
+        return path, ""
     return None, "there is no such file"
 
 

@@ -21,12 +21,7 @@ from tqdm import tqdm
 from .files import is_archive
 from .folders import existing_folder, image_files
 from .images import is_far_from_square, map_files, read_or_reason
-from .text import NO_LIMIT, folded, one_line, some_of
-
-# %% ../../nbs/core/layout.ipynb #layout-error
-def _one_line_error(text):
-    "An error that stays on one line, whatever characters the names of folders hold."
-    return ValueError(one_line(text, NO_LIMIT))
+from .text import folded, one_line_error, some_of
 
 # %% ../../nbs/core/layout.ipynb #layout-parts
 _WORDS_OF_PARTS = {
@@ -218,18 +213,18 @@ def one_class_error(
     unused = {} if root else _unused_folders(folder, label, sorted(skipped))
     if unused:
         names, reasons = some_of(list(unused)), some_of(list(unused.values()))
-        return _one_line_error(text + _NOTHING_USED.format(names, reasons))
+        return one_line_error(text + _NOTHING_USED.format(names, reasons))
     paths = [
         file.relative_to(folder / file_root).parts
         for file, file_root in zip(table.file, table.root)
     ]
     names, depth = _folders_in_class(paths)
     if len(names) < 2:
-        return _one_line_error(text + _ANOTHER_CLASS + _hint_at_parent(folder))
+        return one_line_error(text + _ANOTHER_CLASS + _hint_at_parent(folder))
     kind = "parts" if "train" in map(part_of, names) else "classes"
     meant = folder / root / Path(*paths[0][:depth])
     hint = f". If {some_of(sorted(names))} are the {kind}, give {meant}"
-    return _one_line_error(text + _ANOTHER_CLASS + hint)
+    return one_line_error(text + _ANOTHER_CLASS + hint)
 
 # %% ../../nbs/core/layout.ipynb #layout-tree
 class _Tree:
@@ -287,7 +282,7 @@ def _refuse_parts_below(folder, root, tree):
             trains = [name for name in named if parts[name] == "train"]
             part, class_name = (trains or named)[0], path[len(root)]
             where = "/".join((*path, part))
-            raise _one_line_error(_PARTS_BELOW.format(folder, where, part, class_name))
+            raise one_line_error(_PARTS_BELOW.format(folder, where, part, class_name))
 
 # %% ../../nbs/core/layout.ipynb #layout-refuse-beside
 _PART_BESIDE_CLASSES = (
@@ -303,7 +298,7 @@ def _refuse_part_beside_classes(folder, tree):
         both = sorted(tree.inside[(part,)] & tops)
         if both:
             text = _PART_BESIDE_CLASSES.format(folder=folder, part=part, name=both[0])
-            raise _one_line_error(text)
+            raise one_line_error(text)
 
 # %% ../../nbs/core/layout.ipynb #layout-refuse-alike
 _SAME_NAMES = (
@@ -338,7 +333,7 @@ def _refuse_equal_groups(folder, groups):
     shared = set.intersection(*groups.values())
     if 2 * len(shared) >= len(set.union(*groups.values())):
         tops, names = some_of(list(groups)), some_of(sorted(shared))
-        raise _one_line_error(_SAME_NAMES.format(folder, tops, names))
+        raise one_line_error(_SAME_NAMES.format(folder, tops, names))
 
 # %% ../../nbs/core/layout.ipynb #layout-refuse-train
 _TRAIN_BESIDE_CLASSES = (
@@ -354,7 +349,7 @@ def _refuse_train_beside_classes(folder, side_by_side, tree):
     for top, names in side_by_side.items():
         is_train = part_of(top) == "train" and not tree.n_images[(top,)]
         if flat and is_train and len(names) > 1:
-            raise _one_line_error(
+            raise one_line_error(
                 _TRAIN_BESIDE_CLASSES.format(
                     folder=folder,
                     train=top,
@@ -451,14 +446,12 @@ def _nothing_error(folder, n_images, skipped):
     "The error for a folder without an image in a class folder."
     if n_images:
         outside = f"{n_images} images lie in no class folder"
-        return _one_line_error(
-            _NOTHING.format(folder, outside, _hint_at_parent(folder))
-        )
+        return one_line_error(_NOTHING.format(folder, outside, _hint_at_parent(folder)))
     outside = "no image is in it or in its sub-folders"
     if skipped:
         name, reason = skipped[0]
         outside += f" ({name} was left out: {reason})"
-    return _one_line_error(_NOTHING.format(folder, outside, ""))
+    return one_line_error(_NOTHING.format(folder, outside, ""))
 
 
 def inventory(

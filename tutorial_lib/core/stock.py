@@ -8,14 +8,13 @@ __all__ = ['Stock', 'no_train_error', 'no_picture_error', 'refuse_unfit_parts', 
 # %% ../../nbs/core/stock.ipynb #stock-imports
 from dataclasses import dataclass, field
 from pathlib import Path
-from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
 
 from .layout import part_of
 from .runs import PARTS
-from .text import NO_LIMIT, one_line, some_of
+from .text import NO_LIMIT, folded, one_line, one_line_error, some_of
 
 # %% ../../nbs/core/stock.ipynb #stock-00
 @dataclass
@@ -86,14 +85,14 @@ def no_train_error(folder, table):
     text = _NO_TRAIN.format(
         folder=folder, labels=", ".join(labels), lacks=lacks, train=train or "train"
     )
-    return ValueError(text)
+    return one_line_error(text)
 
 
 def no_picture_error(folder, skipped):
     "What is wrong where no picture can be read."
     name, reason = skipped[-1]
     name = one_line(name, 120)
-    return ValueError(_NO_PICTURE.format(folder=folder, name=name, reason=reason))
+    return one_line_error(_NO_PICTURE.format(folder=folder, name=name, reason=reason))
 
 # %% ../../nbs/core/stock.ipynb #stock-02
 _OTHER_CLASSES = (
@@ -119,10 +118,6 @@ def _labels_in(table, part):
     return set(table.label[table.part == part])
 
 
-def _folded(label):
-    return normalize("NFKC", label).casefold().strip()
-
-
 def _not_learned_error(folder, table, name, train):
     "What is wrong with a class that is in other parts and not in train."
     for part in "valid", "test":
@@ -132,13 +127,13 @@ def _not_learned_error(folder, table, name, train):
             text = _OTHER_CLASSES.format(
                 folder=folder, part=part, found=found, known=known
             )
-            return ValueError(text)
+            return one_line_error(text)
     where = ", ".join(sorted(set(table.part[table.label == name])))
-    alike = [label for label in sorted(train) if _folded(label) == _folded(name)]
+    alike = [label for label in sorted(train) if folded(label) == folded(name)]
     if alike:
         text = _TWO_NAMES.format(folder=folder, name=name, where=where, like=alike[0])
-        return ValueError(text)
-    return ValueError(_NOT_LEARNED.format(folder=folder, name=name, where=where))
+        return one_line_error(text)
+    return one_line_error(_NOT_LEARNED.format(folder=folder, name=name, where=where))
 
 
 def refuse_unfit_parts(
@@ -150,7 +145,7 @@ def refuse_unfit_parts(
     if not_learned := sorted(set(table.label) - train):
         raise _not_learned_error(folder, table, not_learned[0], train)
     if not _labels_in(table, "valid"):
-        raise ValueError(_NOTHING_JUDGES.format(folder=folder))
+        raise one_line_error(_NOTHING_JUDGES.format(folder=folder))
 
 
 def unjudged_note(table):

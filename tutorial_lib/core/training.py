@@ -26,7 +26,7 @@ from tutorial_lib.core.batches import (
     prepared,
 )
 from .bodies import Body
-from .engine import evaluating, normalize, usual_batch_size
+from .engine import device_of, run_frozen, usual_batch_size
 from .files import write_whole
 from .images import read_images
 from tutorial_lib.core.optimizers import (
@@ -52,16 +52,12 @@ def judge_network(
     bs: int | None = None,  # pictures in a batch; None: what suits the device
 ) -> tuple:  # loss, accuracy, logits (n, classes)
     "Judge a network by pictures, in evaluation mode."
-    device, outs = next(net.parameters()).device, []
-    bs = bs or 4 * usual_batch_size(device)
-    with evaluating(net):
-        for i in range(0, len(files), bs):
-            images = read_images(files[i : i + bs], body.size, **body.how)
-            x = normalize(images, body.stats, device)
-            out = net(x)
-            if mirror:
-                out = (out + net(x.flip(3))) / 2
-            outs.append(out.cpu())
+    bs, outs = bs or 4 * usual_batch_size(device_of(net)), []
+    for i in range(0, len(files), bs):
+        images = read_images(files[i : i + bs], body.size, **body.how)
+        # The network says itself what it computes in bfloat16.
+        out = run_frozen(net, images, body.stats, mirror=mirror, bf16=False, bs=bs)
+        outs.append(out)
     logits = torch.cat(outs).clone()
     loss = F.cross_entropy(logits, torch.from_numpy(y), weight).item()
     accuracy = (logits.argmax(1).numpy() == y).mean().item()
