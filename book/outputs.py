@@ -18,6 +18,7 @@ import time
 import tokenize
 import warnings
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -88,6 +89,13 @@ def library_imports(source, importer=""):
     return {name for name in found if module(name).is_file()}
 
 
+@cache
+def code_and_imports(name):
+    "The code of a module of the library, and the modules of the library it imports."
+    source = module(name).read_text(encoding="utf-8")
+    return code(source), library_imports(source, name)
+
+
 def fingerprint(path):
     """A hash of a chapter's code and of all modules of the library that it leads to.
 
@@ -101,9 +109,8 @@ def fingerprint(path):
         name = todo.pop()
         if name in used or name == "practice":
             continue
-        source = module(name).read_text(encoding="utf-8")
-        used[name] = code(source)
-        todo |= library_imports(source, name)
+        used[name], more = code_and_imports(name)
+        todo |= more
     everything = "\n".join([own, *(used[name] for name in sorted(used))])
     return hashlib.sha256(everything.encode()).hexdigest()[:16]
 

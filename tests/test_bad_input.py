@@ -621,7 +621,7 @@ def everywhere(tree):
     )
 
 
-def try_folder(folder, what, words):
+def try_folder(folder, what, words, trained=True):
     """Take stock of a folder and train on it.
 
     Both refuse with the same text and leave nothing behind, or both work; the folder
@@ -644,6 +644,8 @@ def try_folder(folder, what, words):
         ), stock
         if not words:
             assert not stock.notes, stock
+        if not trained:
+            return
         run = train(folder, quick(runs), say=lambda line: None)
         check_run(run, stock.classes)
     assert not half_written(runs) and [
@@ -651,13 +653,23 @@ def try_folder(folder, what, words):
     ] == ["photos"]
 
 
-@pytest.mark.parametrize(
+folders = pytest.mark.parametrize(
     "name",
     [
         pytest.param(name, marks=() if everywhere(tree) else posix)
         for name, (tree, *_) in FOLDERS.items()
     ],
 )
+
+
+@folders
+def test_a_folder_is_taken_or_refused(name, tmp_path):
+    tree, what, words = FOLDERS[name]
+    try_folder(put(tmp_path / "photos", tree), what, words, trained=False)
+
+
+@pytest.mark.long
+@folders
 def test_a_folder_works_or_is_refused(name, tmp_path):
     tree, what, words = FOLDERS[name]
     try_folder(put(tmp_path / "photos", tree), what, words)
@@ -776,6 +788,7 @@ def test_any_name_goes_through(name, tmp_path):
 
 
 @posix
+@pytest.mark.long
 def test_all_names_in_one_report(tmp_path):
     "CSV, HTML and YAML stay what they are, whatever names are in them."
     names = sorted(NAMES.values())

@@ -208,6 +208,7 @@ def test_sitemap_and_cards_of_links(book):
     assert (book / "_static" / "animals.webp").is_file()
 
 
+@pytest.mark.long
 def test_forks_book_links_to_the_fork(tmp_path):
     tree = tmp_path / "fork"
     later = shutil.ignore_patterns("__pycache__", "0[1-9]_*", "[1-9]?_*")

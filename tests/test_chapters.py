@@ -43,20 +43,22 @@ def pip(line):
 """
 
 
+def is_code(cell):
+    return cell.cell_type == "code"
+
+
 def has_cells_of_tests(path):
     "Whether a room of the ground floor has cells that are not exported."
     exported = "#| export", "#| default_exp"
-    cells = nbformat.read(path, 4).cells
-    return any(
-        c.cell_type == "code" and not c.source.startswith(exported) for c in cells
-    )
+    cells = filter(is_code, nbformat.read(path, 4).cells)
+    return any(not cell.source.startswith(exported) for cell in cells)
 
 
 ROOMS = sorted(filter(has_cells_of_tests, (ROOT / "nbs" / "core").glob("*.ipynb")))
 
 
 def first_code(nb):
-    return next(c for c in nb.cells if c.cell_type == "code")
+    return next(filter(is_code, nb.cells))
 
 
 def printed(cell):
@@ -159,8 +161,8 @@ def play_installed(play, env, installed, forks, drawn):
         assert printed(first) == f"pip {first.source.split('%pip ')[1]}\n"
         return [
             output["data"]["text/plain"]
-            for cell in nb.cells
-            if cell.cell_type == "code" and cell.source.startswith("check(")
+            for cell in filter(is_code, nb.cells)
+            if cell.source.startswith("check(")
             for output in cell.outputs
             if output.output_type == "execute_result"
         ]
@@ -192,9 +194,13 @@ def test_chapter_runs_as_on_colab(path, play_installed):
     play_installed(nbformat.read(path, 4))
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=lambda p: p.stem)
-def test_room_of_the_ground_floor_runs(path, play, forks):
-    play(nbformat.read(path, 4), forks)
+def test_rooms_of_the_ground_floor_run(play, forks):
+    "In one kernel, one after the other, each in a namespace of its own."
+    cells = []
+    for path in ROOMS:
+        sources = (c.source for c in nbformat.read(path, 4).cells if is_code(c))
+        cells += [f"# core/{path.name}\n%reset -f", *sources]
+    play(new_notebook(cells=list(map(new_code_cell, cells))), forks)
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,7 @@ sys.exit(main(["config"]) or main(["report", "runs/my_photos"]))
 """
 
 
+@pytest.mark.long
 def test_config_and_report_need_no_fastai(here):
     done = run("-c", WITHOUT_FASTAI)
     page = Path("runs/my_photos/report/report.html")
@@ -533,6 +534,7 @@ def test_train_on_folders_of_any_name(name, here, capsys):
 
 
 @posix
+@pytest.mark.long
 def test_ctrl_c_in_the_midst_of_a_training_and_resume(here, capsys):
     words = [
         "train",

@@ -61,6 +61,13 @@ PUBLISHED = {
     "densenet201": 20_013_928,
 }
 published = pytest.mark.parametrize("name", PUBLISHED)
+published_smallest_first = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "densenet121" else pytest.mark.long)
+        for name in PUBLISHED
+    ],
+)
 
 plt.switch_backend("agg")
 few = settings(max_examples=25)
@@ -127,7 +134,7 @@ def test_names_and_first_weights_are_torchvisions(name):
     assert n_params(a) == n_params(b) == PUBLISHED[name]
 
 
-@published
+@published_smallest_first
 def test_outputs_and_gradients_are_torchvisions(name):
     torch.manual_seed(0)
     a, b = ours(name), randomize(theirs(name))
@@ -607,6 +614,7 @@ def test_pretrained_refuses_another_architecture(key, value):
         densenet_tiny(pretrained=True, **{key: value})
 
 
+@pytest.mark.long
 def test_pretrained_agrees_with_itself_in_bfloat16():
     animals = []
     for breed in "striped_pointy", "spotted_round":
@@ -732,7 +740,7 @@ def test_plot_reuse_draws_on_its_own_figure(other_figure, blocks):
         np.testing.assert_allclose(np.nanmax(np.ma.filled(im, np.nan), 0), 1)
 
 
-@few
+@settings(max_examples=8)
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(2, 5))
 def test_plain_residual_and_dense_have_one_depth(n, width, n_out):
     with torch.device("meta"):

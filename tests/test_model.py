@@ -579,7 +579,9 @@ def process():
     )
 
 
-@pytest.mark.parametrize("ending", [None, interrupt, lose])
+@pytest.mark.parametrize(
+    "ending", [None, interrupt, pytest.param(lose, marks=pytest.mark.long)]
+)
 def test_whatever_ends_a_training_the_callers_process_is_as_it_was(ending, photos):
     config = load_config(
         None,

@@ -158,7 +158,16 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("how", PLACES)
+QUICK_PLACES = "a relative path", "renamed", "touched"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(how, marks=[] if how in QUICK_PLACES else pytest.mark.long)
+        for how in PLACES
+    ],
+)
 def test_pictures_that_are_reached_by_another_path(how, photos, whole):
     if how == "a link" and os.name == "nt":
         pytest.skip("links need rights on Windows")
@@ -813,6 +822,7 @@ def test_a_script_without_a_main_guard(photos, whole):
     )  # the head's configuration says that there is a worker
 
 
+@pytest.mark.long
 def test_a_job_in_a_process_that_was_spawned_trains(photos, whole):
     "Slow too."
     done = script(JOBS.format(keys=QUICK))

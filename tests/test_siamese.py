@@ -211,6 +211,7 @@ def check_training(learn):
     assert 0 <= accuracy <= 1
 
 
+@pytest.mark.long
 def test_the_whole_way_with_resnet34(few, exact, pictures):
     set_seed(0)
     dls = loaders(few, siamese.imagenet_stats)

@@ -269,7 +269,7 @@ def attempt(folder, keys, runs, at=None, failure=KeyboardInterrupt):
     return run, moments.names
 
 
-QUICK_KEYS = "probe", "early probe", "head", "everything, the best"
+QUICK_KEYS = "probe", "head"
 
 
 @pytest.mark.parametrize(
@@ -898,7 +898,14 @@ def test_the_sampler_draws_small_classes_as_often():
 
 @pytest.mark.parametrize(
     "every, since, epochs",
-    [(None, 0, 2), (3, 0, 2), (3, 1, 3), (100, 0, 1), (1, 1, 2), (4, 0, 2)],
+    [
+        (None, 0, 2),
+        (3, 1, 3),
+        *(
+            pytest.param(*row, marks=pytest.mark.long)
+            for row in [(3, 0, 2), (100, 0, 1), (1, 1, 2), (4, 0, 2)]
+        ),
+    ],
 )
 def test_when_it_judges(every, since, epochs, photos):
     run = go(
@@ -1648,11 +1655,16 @@ def few(tmp_path_factory):
     "name",
     [
         "resnet18",
-        "mobilenet_v3_small",
-        "densenet121",
-        "googlenet",
-        "efficientnet_b0",
         "mobilenetv3_small_050",
+        *(
+            pytest.param(name, marks=pytest.mark.long)
+            for name in (
+                "mobilenet_v3_small",
+                "densenet121",
+                "googlenet",
+                "efficientnet_b0",
+            )
+        ),
     ],
 )
 def test_a_network_trains_and_comes_back(name, few):

@@ -29,7 +29,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from torchvision.models import get_model_weights
 
 from .classifier import Residual, conv_bn
 from .core.backbones import Backbone, register_backbone
@@ -370,6 +369,8 @@ LEGACY_KEYS = {r"(denselayer\d+\.(?:norm|conv))\.([12])\.": r"\1\2."}
 # %% ../nbs/06_densenet.ipynb #d144
 def _published(name, weights):
     "The state dict of torchvision's weights for `name`, its keys as they are today."
+    from torchvision.models import get_model_weights  # takes its time
+
     enum = get_model_weights(name)
     try:
         weights = enum.verify(weights)

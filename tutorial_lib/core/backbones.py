@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 
-import torchvision
 from torch import nn
 
 from .text import nearest
@@ -185,7 +184,9 @@ def register_backbone(
 
 
 def _torchvision_names():
-    return torchvision.models.list_models(module=torchvision.models)
+    from torchvision import models  # takes its time
+
+    return models.list_models(module=models)
 
 
 def _timm_with(name):
@@ -198,14 +199,16 @@ def _timm_with(name):
 
 
 def _torchvision_backbone(name):
-    weights = torchvision.models.get_model_weights(name).DEFAULT
+    from torchvision import models  # takes its time
+
+    weights = models.get_model_weights(name).DEFAULT
     transforms = weights.transforms()
     is_inception = name in ("googlenet", "inception_v3")  # slow to initialize, and warn
     random = {"init_weights": False} if is_inception else {}
 
     def build(pretrained):
         how = {"weights": weights} if pretrained else random
-        return torchvision.models.get_model(name, **how)
+        return models.get_model(name, **how)
 
     stats = tuple(transforms.mean), tuple(transforms.std)
     return Backbone(build, transforms.crop_size[0], stats)
