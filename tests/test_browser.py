@@ -160,7 +160,21 @@ def open_folds(tab, number):
         assert fold.get_attribute("open") is not None
 
 
-@pytest.mark.parametrize("name", PAGES)
+# The pages that `make test` looks at: each kind of page once.
+QUICK = "index", "nbs/10_transfer", "nbs/cli", "book/reference/cli"
+
+
+def pages(names):
+    return pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(name, marks=[] if name in QUICK else pytest.mark.long)
+            for name in names
+        ],
+    )
+
+
+@pages(PAGES)
 def test_page(tab, site, name):
     tab.goto(f"{site}{name}.html", wait_until="load")
     tab.add_style_tag(content=STILL)
@@ -185,7 +199,7 @@ def test_page(tab, site, name):
     assert not tab.errors
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
+@pages(CHAPTERS)
 def test_search_finds_the_chapter(tab, site, book, name):
     html = (book / f"{name}.html").read_text("utf-8")
     title = BeautifulSoup(html, "html.parser").h1.get_text().rstrip("#")

@@ -113,6 +113,7 @@ def test_unknown_tier(name, home, monkeypatch):
         load(name)
 
 
+@pytest.mark.long
 def test_drawn_pets(home, monkeypatch, capsys):
     monkeypatch.setenv("TUTORIAL_DATA", "sample")
     files = image_files(load("pets"))

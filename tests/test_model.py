@@ -123,6 +123,7 @@ def equal(a, b):
 # ---- threads
 
 
+@pytest.mark.long
 def test_eight_threads_get_the_answers_of_one(model, files):
     before = state(model)
     assert not any(before[1])
@@ -416,6 +417,7 @@ def test_what_is_no_device_is_refused_by_name(device):
         choose_device(device)
 
 
+@pytest.mark.long
 def test_evaluations_at_the_same_time_have_folders_of_their_own(run, photos, tmp_path):
     "And leave the styles of figures, and the filters of warnings, as they were."
     mine = shutil.copytree(run, tmp_path / "run")
@@ -580,7 +582,8 @@ def process():
 
 
 @pytest.mark.parametrize(
-    "ending", [None, interrupt, pytest.param(lose, marks=pytest.mark.long)]
+    "ending",
+    [interrupt, *(pytest.param(e, marks=pytest.mark.long) for e in (None, lose))],
 )
 def test_whatever_ends_a_training_the_callers_process_is_as_it_was(ending, photos):
     config = load_config(

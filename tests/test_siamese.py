@@ -267,6 +267,7 @@ BODIES = {
 @pytest.mark.parametrize(
     "arch, n_group", BODIES.items(), ids=[arch.__name__ for arch in BODIES]
 )
+@pytest.mark.long
 def test_groups_hold_each_parameter_once(arch, n_group):
     encoder = Encoder(arch, pretrained=False).eval()
     x = torch.rand(2, 3, 64, 64)

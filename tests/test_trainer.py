@@ -322,6 +322,7 @@ def test_moments_of_one_run(photos):
         shutil.rmtree(f"runs{at}")
 
 
+@pytest.mark.long
 def test_a_file_system_that_takes_no_more_bytes(photos):
     "A real limit: the system writes what fits, and then refuses."
     resource = pytest.importorskip("resource")
@@ -350,6 +351,7 @@ def test_a_file_system_that_takes_no_more_bytes(photos):
     assert left(go(photos, *keys, resume=True)) == left(whole)
 
 
+@pytest.mark.long
 def test_a_line_of_the_cache_that_was_cut(photos):
     """A cut cache goes on with whole batches.
 
@@ -390,6 +392,7 @@ def test_a_complete_run_is_left_alone(photos, probed, tmp_path):
     }
 
 
+@pytest.mark.long
 def test_the_place_of_the_folder_and_the_callers_randomness_change_nothing(
     photos, monkeypatch, tmp_path
 ):
@@ -655,6 +658,7 @@ def test_a_checkpoint_may_be_deleted(photos, halfway):
     )
 
 
+@pytest.mark.long
 def test_a_report_that_was_killed_stops_nothing(photos):
     keys = ["train.strategy=head", "train.keep=last", "output.report=true"]
     run = stopped(photos, *keys)
@@ -668,7 +672,17 @@ def test_a_report_that_was_killed_stops_nothing(photos):
 @pytest.mark.parametrize(
     "name", ["plan.json", "stock.json", "split.csv", "config.yaml", "head.safetensors"]
 )
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"\xff\xfe", None], ids=repr)
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{}",
+        *(
+            pytest.param(data, marks=pytest.mark.long)
+            for data in (b"", b"[]", b"\xff\xfe", None)
+        ),
+    ],
+    ids=repr,
+)
 def test_a_file_of_a_run_that_was_changed_is_refused_by_name(
     name, data, photos, halfway
 ):
@@ -711,6 +725,7 @@ def test_what_takes_no_steps(photos):
     assert not Path("runs").exists()
 
 
+@pytest.mark.long
 def test_fastai_is_imported_for_full_augmentation_alone(photos):
     "By a training; what the chapters before it import is theirs."
     program = """
@@ -1695,6 +1710,7 @@ def test_a_network_trains_and_comes_back(name, few):
     )
 
 
+@pytest.mark.long
 def test_a_network_of_one_size_says_so():
     body = make_body("vit_b_16", pretrained=False)
     assert body.size == 224 and body.features(

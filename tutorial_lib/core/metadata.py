@@ -6,6 +6,7 @@
 __all__ = ['Metadata', 'JoinedFile', 'note_behind_pixels', 'without_metadata', 'turn_of']
 
 # %% ../../nbs/core/metadata.ipynb #metadata-imports
+import io
 import re
 import struct
 import zlib
@@ -25,7 +26,7 @@ class Metadata:
     pixels_at: int | None = None  # of a PNG: where its pixels begin in the file
 
 # %% ../../nbs/core/metadata.ipynb #metadata-joined
-class JoinedFile:
+class JoinedFile(io.IOBase):
     "A file that begins with other bytes. It can do what Pillow asks of a file."
 
     def __init__(
@@ -53,9 +54,6 @@ class JoinedFile:
             out += self.file.read(-1 if n is None else n - len(out))
         self.at += len(out)
         return out
-
-    def close(self):
-        pass
 
 # %% ../../nbs/core/metadata.ipynb #metadata-jpeg
 _SCAN, _EXIF_OR_XMP, _COMMENT = 0xDA, 0xE1, 0xFE
