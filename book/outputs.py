@@ -146,7 +146,8 @@ def device():
     """
     import torch
 
-    from tutorial_lib.core.engine import bf16_is_fast, n_cores
+    from tutorial_lib.core.engine import bf16_is_fast
+    from tutorial_lib.core.machine import n_cores
 
     if torch.cuda.is_available():
         return "GPU"

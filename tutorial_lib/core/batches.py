@@ -16,8 +16,9 @@ import torch
 from fastcore.basics import defaults
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .engine import n_cores, standardize, to_floats
+from .engine import standardize, to_floats
 from .images import read_images
+from .machine import n_cores
 from .text import one_line
 
 # %% ../../nbs/core/batches.ipynb #batches-00
