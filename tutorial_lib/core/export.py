@@ -113,16 +113,19 @@ def graph_of(
     used: FeatureLayers,
     size: int,  # side of the pictures, in pixels
     stats,  # (means, standard deviations) of the colors
+    make: bool = True,  # if this machine does not have it yet? It takes seconds
 ) -> tuple[Graph | None, str]:
-    """The graph of a frozen network, made where this machine does not have it yet.
+    """The graph of a frozen network.
 
-    With it comes a remark: why there is none, or why it could not be kept; else "".
+    With it comes a remark: why none could be made, or why it could not be kept.
     """
     colors = tuple(tuple(map(float, s)) for s in stats)
     name = GraphName(fingerprint(model, used.unused), tuple(used.names), size, colors)
     try:
         if graph := find_graph(name):
             return graph, ""
+        if not make:
+            return None, ""
         with _alone(name):
             if graph := find_graph(name):  # another process has made it meanwhile
                 return graph, ""
