@@ -32,7 +32,7 @@ from safetensors.torch import save as to_safetensors
 
 from tutorial_lib.cli import main
 from tutorial_lib.config import load_config
-from tutorial_lib.core.weights import sealed
+from tutorial_lib.core.arrays import sealed
 from tutorial_lib.data import read_images
 from tutorial_lib.report import read_run, report
 from tutorial_lib.trainer import evaluate, load_model, read_head, take_stock, train

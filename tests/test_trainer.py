@@ -33,7 +33,7 @@ from tutorial_lib.config import ConfigError, load_config
 from tutorial_lib.core import batches, budget, jobs, training
 from tutorial_lib.core.optimizers import make_optimizer, one_cycle, rate_at, set_rates
 from tutorial_lib.core.resume import old_run
-from tutorial_lib.core.weights import sealed, unsealed
+from tutorial_lib.core.arrays import sealed, unsealed
 from tutorial_lib.data import read_images
 from tutorial_lib.modules import read_weights, save_weights
 from tutorial_lib.report import read_run

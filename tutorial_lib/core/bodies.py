@@ -20,6 +20,7 @@ from tutorial_lib.core.backbones import (
 )
 from tutorial_lib.core.engine import (
     INPUT_OF,
+    FeatureLayers,
     StopForward,
     evaluating,
     feature_layer,
@@ -28,6 +29,8 @@ from tutorial_lib.core.engine import (
     recording,
     run_frozen,
 )
+from .export import graph_of
+from .graphs import Graph
 
 # %% ../../nbs/core/bodies.ipynb #bodies-04
 _asked = threading.local()  # .layer: the module whose output this thread asks for
@@ -98,6 +101,19 @@ class Body:
         raise ValueError(
             f"{self.name} does not call its layer {self.layer!r}: choose another one"
         )
+
+    def to(
+        self,
+        device: torch.device,
+    ) -> "Body":  # itself
+        "Move the network."
+        self.model.to(device, memory_format=torch.channels_last)
+        return self
+
+    def graph(self) -> Graph | None:  # None: none can be made
+        "The graph of this body as it is now, for a machine without a GPU."
+        used = FeatureLayers([self.layer], [self.n_features], [])
+        return graph_of(self.model, used, self.size, self.stats)[0]
 
     def features(
         self,

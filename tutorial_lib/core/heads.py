@@ -6,16 +6,18 @@
 __all__ = ['Head', 'save_head', 'read_head_and_body', 'read_head']
 
 # %% ../../nbs/core/heads.ipynb #heads-02
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
-from .bodies import Body
-from .images import FITS
-from .weights import read_weights, save_weights, sealed, unsealed
+from tutorial_lib.core.arrays import (
+    read_safetensors,
+    save_arrays,
+    sealed,
+    unsealed,
+)
+from .images import FITS, RESAMPLING
 
 # %% ../../nbs/core/heads.ipynb #heads-03
 @dataclass
@@ -25,8 +27,8 @@ class Head:
     It is all that has to be kept of a training with a frozen body.
     """
 
-    weight: torch.Tensor  # float32 (classes, features)
-    bias: torch.Tensor  # float32 (classes,)
+    weight: np.ndarray  # float32 (classes, features)
+    bias: np.ndarray  # float32 (classes,)
     classes: list  # names, in the order of the logits
     body: str  # name of the network
     fingerprint: str  # of the body that it was trained on
@@ -35,17 +37,36 @@ class Head:
     mirror: bool = True  # are the features means over a picture and its mirror image?
     config: str = ""  # the configuration of its training, as YAML
     fit: str = "crop"  # how a picture becomes a square: crop, pad or squeeze
+    stats: tuple = ()  # (means, standard deviations) of the colors
+    how: dict = field(default_factory=dict)  # further arguments of `read_images`
+
+    def __post_init__(self):
+        "What PyTorch has learned is kept without PyTorch."
+        self.weight, self.bias = map(_as_array, (self.weight, self.bias))
+        self.stats = tuple(tuple(map(float, s)) for s in self.stats)
 
     def logits(
         self,
-        x,  # features (n, d), a tensor or an array
-    ) -> torch.Tensor:  # (n, classes)
-        if isinstance(x, np.ndarray):
-            x = torch.from_numpy(np.array(x))
-        return F.linear(x, self.weight, self.bias)
+        x,  # features (n, d), an array or a tensor
+    ) -> np.ndarray:  # (n, classes)
+        return _as_array(x) @ self.weight.T + self.bias
+
+    def probabilities(
+        self,
+        x,  # features (n, d), an array or a tensor
+    ) -> np.ndarray:  # (n, classes), each row with the sum 1
+        logits = self.logits(x)
+        p = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        return p / p.sum(axis=1, keepdims=True)
+
+
+def _as_array(numbers):
+    if hasattr(numbers, "numpy"):
+        numbers = numbers.numpy(force=True)
+    return np.asarray(numbers, np.float32)
 
 # %% ../../nbs/core/heads.ipynb #heads-05
-_FORMAT = 1  # of the file; a reader refuses others
+_FORMAT = 2  # of the file; a reader refuses others
 _KINDS = dict(  # what a file has to say of a head
     classes=list,
     body=str,
@@ -55,24 +76,27 @@ _KINDS = dict(  # what a file has to say of a head
     mirror=bool,
     config=str,
     fit=str,
+    stats=list,
+    how=dict,
 )
 
 
 def save_head(
     head: Head,
     path,  # file to write, *.safetensors
-    body: Body | None = None,  # that was trained too: its weights are written; or None
+    body=None,  # a `Body` that was trained too: its weights are written; or None
 ) -> Path:  # `path`
     """Write a head, the whole file or nothing.
 
     Numbers, class names, configuration, and the fingerprint of its body. Raises what
-    `save_weights` raises.
+    `save_arrays` raises.
     """
-    tensors = {"head.weight": head.weight, "head.bias": head.bias}
+    arrays = {"head.weight": head.weight, "head.bias": head.bias}
     if body is not None:
-        tensors |= {f"body.{k}": v for k, v in body.model.state_dict().items()}
+        state = body.model.state_dict()
+        arrays |= {f"body.{k}": v.numpy(force=True) for k, v in state.items()}
     about = {"format": _FORMAT} | {key: getattr(head, key) for key in _KINDS}
-    return save_weights(tensors, path, tutorial_lib=sealed(tensors, about))
+    return save_arrays(arrays, path, tutorial_lib=sealed(arrays, about))
 
 
 def _described(tensors, metadata):
@@ -83,6 +107,23 @@ def _described(tensors, metadata):
         return unsealed(tensors, metadata["tutorial_lib"])
     except RecursionError as e:
         raise ValueError(str(e)) from None
+
+
+def _are_stats(stats):
+    "Two lists of three numbers, of which those of the second are above 0."
+    try:
+        means, stds = np.array(stats, float).reshape(2, 3)
+    except (TypeError, ValueError):
+        return False
+    return bool(np.isfinite([means, stds]).all() and (stds > 0).all())
+
+
+def _is_how(how):
+    "Arguments of `read_images`, if any: a share from 0 to 1, a filter of Pillow's."
+    share, resample = how.get("share", 1.0), how.get("resample", "bilinear")
+    is_share = isinstance(share, (int, float)) and 0 < share <= 1
+    is_filter = isinstance(resample, str) and resample.upper() in RESAMPLING
+    return set(how) <= {"share", "resample"} and is_share and is_filter
 
 
 def _check_head(about, weight, bias):
@@ -98,10 +139,14 @@ def _check_head(about, weight, bias):
     is_there = weight is not None and bias is not None
     if not is_there or weight.ndim != 2 or len(weight) != n or bias.shape != (n,):
         raise ValueError(f"its numbers do not fit {n} classes")
-    if not weight.isfinite().all() or not bias.isfinite().all():
+    if not np.isfinite(weight).all() or not np.isfinite(bias).all():
         raise ValueError("some of its numbers are NaN or infinity")
     if not 32 <= about["size"] <= 1024:
         raise ValueError(f"its size of pictures is {about['size']}")
+    if not _are_stats(about["stats"]):
+        raise ValueError(f"its colors are {about['stats']!r:.60}")
+    if not _is_how(about["how"]):
+        raise ValueError(f"its pictures are cut by {about['how']!r:.60}")
     if about["fit"] not in FITS:
         raise ValueError(
             f"its pictures become squares by {about['fit']!r}, "
@@ -115,7 +160,7 @@ def read_head_and_body(
     Head, dict
 ]:  # the head; the weights of its body, empty if they are not there
     "As `read_head`, with what else is in the file."
-    tensors, metadata = read_weights(path)
+    tensors, metadata = read_safetensors(path, "numpy")
     weight, bias = tensors.get("head.weight"), tensors.get("head.bias")
     try:
         about = _described(tensors, metadata)
@@ -133,7 +178,7 @@ def read_head_and_body(
             f"{path} has the format {version!r}, and this version reads {_FORMAT}: "
             "use the version of tutorial_lib that wrote it"
         )
-    head = Head(weight.float(), bias.float(), **{key: about[key] for key in _KINDS})
+    head = Head(weight, bias, **{key: about[key] for key in _KINDS})
     prefix = "body."
     body = {
         k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)

@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 from PIL import Image, ImageOps
 
 from .files import local_name, url_of
@@ -55,8 +54,9 @@ def _shape_of(what):
     return f" of shape {tuple(what.shape)}" if hasattr(what, "shape") else ""
 
 
-def _is_tensor(what):
-    return type(what).__module__.startswith("torch") and hasattr(what, "shape")
+def _is_of(library, what):
+    "Without importing it: who has not imported it has nothing of it."
+    return type(what).__module__.partition(".")[0] == library
 
 
 def list_pictures(
@@ -64,9 +64,9 @@ def list_pictures(
 ) -> list:
     "What a caller gave, as a list. Raises `TypeError` for what is no picture."
     kind = type(pictures).__name__
-    if isinstance(pictures, (Mapping, pd.DataFrame)):
+    if isinstance(pictures, Mapping) or _is_of("pandas", pictures):
         raise TypeError(f"pictures is a {kind}: {_TAKES}, one or a list of them")
-    if _is_tensor(pictures):
+    if _is_of("torch", pictures) and hasattr(pictures, "shape"):
         raise TypeError(f"pictures is a tensor{_shape_of(pictures)}: {_TAKES}")
     try:
         several = [pictures] if _is_one_picture(pictures) else list(pictures)

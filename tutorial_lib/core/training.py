@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from .arrays import sealed, unsealed
 from tutorial_lib.core.batches import (
     augmentation,
     batch_loader,
@@ -39,7 +40,7 @@ from .runs import HISTORY
 from .seeds import seed_step
 from .statistics import wilson
 from .stock import Stock
-from .weights import read_weights, save_weights, sealed, unsealed
+from .weights import read_weights, save_weights
 
 # %% ../../nbs/core/training.ipynb #training-01
 def judge_network(
