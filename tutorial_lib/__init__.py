@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 # The face of the library: each name with its module, imported when it is asked for.
 _MODULE_OF = {
     "train": "trainer",
-    "load_model": "trainer",
+    "load_model": "core.models",
     "evaluate": "trainer",
     "advise": "scenarios",
     "Config": "config",

@@ -161,9 +161,9 @@ def run_predict(args):
     if args.excel and args.format != "csv":
         raise ValueError("--excel is for a table: leave --format json away, or --excel")
     with _stream_for_rows(args) as out:
+        from tutorial_lib.core.models import load_model
         from tutorial_lib.core.names import given_files, local_place
         from tutorial_lib.core.places import refuse_no_model
-        from tutorial_lib.trainer import load_model
 
         run = local_place(args.RUN)
         refuse_no_model("predict", run, *args.FILE)
@@ -172,7 +172,7 @@ def run_predict(args):
         def predict(files):
             return model.predict(files, args.top_k, bar=False)
 
-        columns = list(predict([]).columns)
+        columns = predict([]).columns
         if args.format == "csv":
             rows = CsvRows(out, columns, for_spreadsheet=args.excel)
         else:
@@ -207,7 +207,8 @@ def _write_rows(rows, columns, predict, files):
     with tqdm(total=len(files), **how) as bar:
         while some := list(islice(rest, _AT_ONCE)):
             pictures = [file for file, why in some if not why]
-            named = iter(predict(pictures).to_dict("records"))
+            answers = predict(pictures)
+            named = (dict(zip(columns, row)) for row in answers.rows())
             for file, why in some:
                 row = dict(file=file, error=why) if why else next(named)
                 if row["error"]:

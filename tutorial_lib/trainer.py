@@ -255,19 +255,20 @@ def head_of(job, linear, body, body_fingerprint):
         mirror=job.config.evaluation.mirror,
         config=annotated(Config(**config)),
         fit=job.config.data.fit,
+        stats=body.stats,
+        how={k: v for k, v in body.how.items() if k != "fit"},
     )
 
 
-def write_results(job, logits, about):
+def write_results(job, probs, about):
     "Predictions and report of what a run has learned so far."
-    probs = torch.softmax(logits, 1, out=logits)  # in place: it may be large
     stock = job.stock
     write_run(
         job.run,
         stock.paths,
         stock.table.part,
         stock.table.label,
-        probs.numpy(),
+        probs,
         stock.classes,
         stock.folder,
         about=about,
@@ -281,8 +282,8 @@ def report_probe(job, plan, **told):
     "Predictions and report of the head that a probe has left."
     head = read_head(job.run / "head.safetensors")
     found = job.features([job.body.layer, *plan.earlier])
-    logits = head.logits(found[plan.layer])
-    write_results(job, logits, about_model(job, plan, **told))
+    probs = head.probabilities(found[plan.layer])
+    write_results(job, probs, about_model(job, plan, **told))
 
 # %% ../nbs/15_trainer.ipynb #tn019
 PROBES = "probe", "early probe"  # strategies that train no more than that
@@ -333,12 +334,13 @@ def keep_network(job, plan, net, best):
     save_head(head, job.run / file, None if is_frozen else body)
     if is_frozen:
         found = job.features([body.layer, *plan.earlier])
-        logits = head.logits(found[body.layer])
+        probs = head.probabilities(found[body.layer])
     else:
         mirror, stock = job.config.evaluation.mirror, job.stock
         logits = judge_network(net, stock.paths, stock.y, body, mirror)[2]
+        probs = logits.softmax(1).numpy()
     said = f"step {best.step:,}" if best else ""
-    write_results(job, logits, about_model(job, plan, best=said))
+    write_results(job, probs, about_model(job, plan, best=said))
     return Kept(file, plan.strategy, best)
 
 

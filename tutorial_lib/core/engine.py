@@ -219,8 +219,7 @@ def norm_and_head(
     norm, head = nn.BatchNorm1d(n_features), nn.Linear(n_features, n_out)
     if probe is None:
         return norm, head
-    weight, bias = probe
-    x = torch.as_tensor(x)
+    weight, bias, x = map(torch.as_tensor, (*probe, x))
     mean, var = x.mean(0), x.var(0, correction=0).clamp(min=1e-6)
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(var)

@@ -32,8 +32,17 @@ class GraphName:
     @property
     def path(self) -> Path:  # of the file, which need not be there
         text = repr((_FORMAT, *asdict(self).values()))
-        key = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-        return cache_folder() / "graphs" / f"{key}.onnx"
+        key = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return cache_folder() / "graphs" / f"{self.fingerprint}-{key}.onnx"
+
+    def is_part_of(
+        self,
+        note: dict,  # that lies beside a graph
+    ) -> bool:
+        "Whether a graph gives these features, perhaps with those of other layers."
+        size, stats = note["size"], tuple(map(tuple, note["stats"]))
+        is_alike = (size, stats) == (self.size, self.stats)
+        return is_alike and set(self.layers) <= set(note["layers"])
 
 
 _FORMAT = 1  # of the graph: pixels in, pooled outputs side by side
@@ -47,16 +56,16 @@ class Graph:
 
     def __init__(
         self,
-        network,  # the file of a graph, or its bytes
+        network: bytes,  # ONNX
         widths,  # numbers of features of each of its layers
+        columns=None,  # of its output, to be kept; None: all
     ):
         import onnxruntime  # takes its time
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_cores()
         options.log_severity_level = 3  # errors
-        network = network if isinstance(network, bytes) else str(network)
-        self.widths = list(widths)
+        self.widths, self.columns = list(widths), columns
         self._session = onnxruntime.InferenceSession(
             network, options, providers=["CPUExecutionProvider"]
         )
@@ -74,7 +83,7 @@ class Graph:
             out = self._run(x)
             if mirror:
                 out = (out + self._run(x[:, :, ::-1])) / 2
-            rows.append(out)
+            rows.append(out if self.columns is None else out[:, self.columns])
         return np.concatenate(rows)
 
     def _run(self, images):
@@ -94,8 +103,17 @@ def keep_graph(
     path = name.path
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, network)
-    digest = hashlib.sha256(network).hexdigest()
-    write_sealed_json(_note_of(path), {"sha256": digest, "widths": list(widths)})
+    note = {"sha256": hashlib.sha256(network).hexdigest(), "widths": list(widths)}
+    write_sealed_json(_note_of(path), note | asdict(name))
+
+
+def _columns_of(layers, note):
+    "The columns of some layers in the output of a graph; None: they are all of it."
+    if list(layers) == note["layers"]:
+        return None
+    ends = np.cumsum(note["widths"])
+    at = dict(zip(note["layers"], zip(ends - note["widths"], ends)))
+    return np.concatenate([np.arange(*at[layer]) for layer in layers])
 
 
 def find_graph(
@@ -105,11 +123,17 @@ def find_graph(
 
     Raises `ImportError` where there is no ONNX Runtime.
     """
-    path = name.path
-    try:
-        note, network = read_sealed_json(_note_of(path)), path.read_bytes()
-    except (OSError, ValueError):
-        return None
-    if hashlib.sha256(network).hexdigest() != note["sha256"]:
-        return None
-    return Graph(network, note["widths"])
+    notes = name.path.parent.glob(f"{name.fingerprint}-*.json")
+    for path in sorted(notes, key=lambda path: path != _note_of(name.path)):
+        try:
+            note = read_sealed_json(path)
+            if not name.is_part_of(note):
+                continue
+            network = path.with_suffix(".onnx").read_bytes()
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if hashlib.sha256(network).hexdigest() == note["sha256"]:
+            widths = dict(zip(note["layers"], note["widths"]))
+            columns = _columns_of(name.layers, note)
+            return Graph(network, [widths[layer] for layer in name.layers], columns)
+    return None

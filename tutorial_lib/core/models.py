@@ -159,20 +159,35 @@ class Answer:
 class Answers(list):
     "An `Answer` for each picture."
 
-    def table(self):  # a DataFrame of pandas, with a row a picture
-        "Columns: file, label, confidence, label_2, confidence_2 ..., error."
-        import pandas as pd  # takes its time
+    def __init__(
+        self,
+        answers=(),
+        top_k: int = 1,  # classes in each of them
+    ):
+        super().__init__(answers)
+        self.top_k = top_k
 
-        k = max((len(answer.labels) for answer in self), default=1)
-        columns = ["file", "label", "confidence"]
-        for i in range(2, k + 1):
-            columns += [f"label_{i}", f"confidence_{i}"]
+    @property
+    def columns(self) -> list:  # names: file, label, confidence, label_2 ..., error
+        more = [f"_{i}" for i in range(2, self.top_k + 1)]
+        pairs = [[f"label{i}", f"confidence{i}"] for i in ["", *more]]
+        return ["file", *sum(pairs, []), "error"]
+
+    def rows(self) -> list:  # a list for each picture, with a value for each column
+        "None stands where a picture could not be read."
+        lost = [None] * 2 * self.top_k
         rows = []
         for answer in self:
-            pairs = [*zip(answer.labels, answer.confidences)]
-            pairs += [(None, None)] * (k - len(pairs))
-            rows.append([answer.file, *sum(pairs, ()), answer.error])
-        return pd.DataFrame(rows, columns=[*columns, "error"])
+            pairs = zip(answer.labels, answer.confidences)
+            values = [value for pair in pairs for value in pair]
+            rows.append([answer.file, *(values or lost), answer.error])
+        return rows
+
+    def table(self):  # a DataFrame of pandas
+        "A row for each picture."
+        import pandas as pd  # takes its time
+
+        return pd.DataFrame(self.rows(), columns=self.columns)
 
     def _repr_html_(self):
         return self.table().to_html(index=False, border=0)
@@ -305,8 +320,9 @@ class Model:
             )
         if chunk < 1:
             raise ValueError(f"chunk is {chunk}: give a number of pictures, 1 or more")
-        pictures, answers, head = list_pictures(pictures), Answers(), self.head
+        pictures, head = list_pictures(pictures), self.head
         k = min(top_k or _top_k_of(head), len(head.classes))
+        answers = Answers(top_k=k)
         off = None if bar else True  # None: where there is no terminal
         progress = dict(desc="predicting", unit="image", leave=False, disable=off)
         with tqdm(total=len(pictures), **progress) as shown:
