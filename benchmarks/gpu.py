@@ -116,7 +116,7 @@ def largest(a, b):
 
 
 def probabilities(model, files):
-    return model.predict(files, len(model.classes), bar=False).set_index("file")
+    return model.predict(files, len(model.classes), bar=False).table().set_index("file")
 
 
 def compare(a, b, classes):

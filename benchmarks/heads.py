@@ -39,6 +39,8 @@ def head_of(body, n):
         body.layer,
         body.size,
         config=annotated(),
+        stats=body.stats,
+        how=body.how,
     )
 
 

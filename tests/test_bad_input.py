@@ -776,7 +776,7 @@ def test_any_name_goes_through(name, tmp_path):
             }
             for c in known
         } == {c: {c} for c in known}
-        assert load_model(run).predict(folder.rglob("*.png")).error.eq("").all()
+        assert load_model(run).predict(folder.rglob("*.png")).table().error.eq("").all()
         assert (
             train(folder, quick(runs), resume=True, say=lines.append) == run
             and "complete" in lines[-1]

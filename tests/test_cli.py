@@ -663,7 +663,7 @@ def test_predict_names_files_in_their_order(here, made, capsys):
     )
     rows, known = (
         table(out),
-        load_model("runs/my_photos").predict(files[:1] + files[2:], 2),
+        load_model("runs/my_photos").predict(files[:1] + files[2:], 2).table(),
     )
     assert status == 3 and list(rows[0]) == [
         "file",

@@ -257,6 +257,7 @@ def head_of(job, linear, body, body_fingerprint):
         fit=job.config.data.fit,
         stats=body.stats,
         how={k: v for k, v in body.how.items() if k != "fit"},
+        top_k=job.config.evaluation.top_k,
     )
 
 

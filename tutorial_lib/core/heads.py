@@ -39,6 +39,7 @@ class Head:
     fit: str = "crop"  # how a picture becomes a square: crop, pad or squeeze
     stats: tuple = ()  # (means, standard deviations) of the colors
     how: dict = field(default_factory=dict)  # further arguments of `read_images`
+    top_k: int = 5  # classes in an answer
 
     def __post_init__(self):
         "What PyTorch has learned is kept without PyTorch."
@@ -78,6 +79,7 @@ _KINDS = dict(  # what a file has to say of a head
     fit=str,
     stats=list,
     how=dict,
+    top_k=int,
 )
 
 
@@ -143,6 +145,8 @@ def _check_head(about, weight, bias):
         raise ValueError("some of its numbers are NaN or infinity")
     if not 32 <= about["size"] <= 1024:
         raise ValueError(f"its size of pictures is {about['size']}")
+    if about["top_k"] < 1:
+        raise ValueError(f"its answers have {about['top_k']} classes")
     if not _are_stats(about["stats"]):
         raise ValueError(f"its colors are {about['stats']!r:.60}")
     if not _is_how(about["how"]):
