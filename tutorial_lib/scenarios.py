@@ -48,8 +48,9 @@ from tutorial_lib.core.cells import (
     plot_scenarios,
     read_scenarios,
 )
-from .core.engine import depth_features, in_bf16, normalize
+from .core.engine import in_bf16, normalize
 from .core.experiment import Scenario, disguise, network, score, shift
+from .core.features import depth_features
 from .core.files import user_path
 from .core.layout import inventory
 from .data import split

@@ -6,7 +6,7 @@
 __all__ = ['INPUT_OF', 'default_device', 'device_of', 'as_device', 'choose_device', 'usual_batch_size', 'bf16_is_fast', 'in_bf16',
            'amp_dtype', 'to_floats', 'standardize', 'normalize', 'evaluating', 'pool_features', 'Pooled',
            'norm_and_head', 'shape_of', 'StopForward', 'recording', 'feature_layer', 'FeatureLayers', 'feature_layers',
-           'run_frozen', 'layer_features', 'depth_features']
+           'run_frozen', 'layer_features']
 
 # %% ../../nbs/core/engine.ipynb #engine-imports
 import threading
@@ -448,16 +448,3 @@ def layer_features(
     with recording(model, layers) as record:
         rows = run_frozen(model, images, stats, ask, **kwargs)
     return list(rows.split(widths, 1))
-
-
-def depth_features(
-    model: nn.Module,  # a classifier
-    images,  # uint8 (n, h, w, 3), one or more
-    stats=IMAGENET_STATS,  # (means, deviations) of the colors, as they were trained
-    layers=None,  # names; None: all `body_parts`
-    bs: int = 16,  # pictures in a batch
-) -> dict[str, np.ndarray]:  # name of a layer -> float32 (n, d)
-    "The mean and the maximum of each channel after each part of a body."
-    layers = body_parts(model) if layers is None else list(layers)
-    found = layer_features(model, images, layers, stats, bs=bs, bar="features")
-    return {layer: x.numpy() for layer, x in zip(layers, found)}

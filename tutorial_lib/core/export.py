@@ -28,12 +28,12 @@ from .text import one_line
 
 # %% ../../nbs/core/export.ipynb #export-04
 class FromPixels(nn.Module):
-    "Pictures, uint8 (n, size, size, 3), to the pooled outputs of layers (n, d)."
+    "Pictures, uint8 (n, size, size, 3), to features (n, d)."
 
     def __init__(
         self,
         model: nn.Module,
-        layers,  # names
+        layers,  # names of those whose pooled outputs are the features; [] : its own
         stats,  # (means, standard deviations) of the colors
     ):
         super().__init__()
@@ -41,6 +41,8 @@ class FromPixels(nn.Module):
 
     def forward(self, images):
         x = standardize(to_floats(images), self.stats)
+        if not self.layers:
+            return self.model(x).float()
         with recording(self.model, self.layers, stop=False) as record:
             return torch.cat(record(x), 1)
 
