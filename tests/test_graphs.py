@@ -20,7 +20,7 @@ from torch import nn
 from tutorial_lib.config import load_config
 from tutorial_lib.core import export, graphs
 from tutorial_lib.core.bodies import make_body
-from tutorial_lib.core.engine import FeatureLayers, feature_layers, layer_features
+from tutorial_lib.core.engine import FeatureLayers, feature_layers
 from tutorial_lib.core.export import graph_of
 from tutorial_lib.core.graphs import GraphName, find_graph
 from tutorial_lib.core.models import load_model

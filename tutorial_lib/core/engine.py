@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 from tqdm import tqdm
 
-from .backbones import IMAGENET_STATS, body_parts, find_heads
+from .backbones import IMAGENET_STATS, find_heads
 
 # %% ../../nbs/core/engine.ipynb #engine-02
 def default_device() -> torch.device:
