@@ -257,3 +257,26 @@ def test_a_graph_in_another_folder_is_of_no_use_to_a_head_of_other_weights(net, 
     about = json.loads(note.read_text())
     name = GraphName("f" * 24, ("1",), about["size"], STATS)
     assert find_graph(name) is None and graphs.BATCH >= 1
+
+
+FRESH = """
+import sys
+from tutorial_lib import load_model
+print(load_model(sys.argv[1])(sys.argv[2]).label)
+"""
+
+
+def test_a_head_of_a_chapters_network_needs_no_chapter_to_be_imported(
+    tmp_path, monkeypatch
+):
+    "Where there is no graph of it, either."
+    monkeypatch.setenv("TUTORIAL_DATA", "sample")
+    photos = draw(tmp_path / "photos", 42)
+    keys = ["train.strategy=probe", "output.report=false"]
+    run = train(photos, load_config(None, keys), say=lambda text: None)
+    [file, *_] = sorted(photos.rglob("*.jpg"))
+    label = load_model(run)(file).label
+    monkeypatch.setenv("TUTORIAL_CACHE", str(tmp_path / "another"))
+    line = [sys.executable, "-W", "ignore", "-c", FRESH, str(run), str(file)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [label]

@@ -176,6 +176,9 @@ class Backbone:
 
 
 _REGISTERED = {}
+# Networks of chapters: the module of one registers it, and is imported for it.
+_DENSENETS = "_tiny", "121", "161", "169", "201"
+_MODULES = {f"densenet{n}": "tutorial_lib.densenet" for n in _DENSENETS}
 
 
 def register_backbone(
@@ -227,18 +230,20 @@ def find_backbone(name: str) -> Backbone:
 
     Raises `ValueError` for a name that nobody knows.
     """
+    if name in _MODULES and name not in _REGISTERED:
+        import_module(_MODULES[name])
     if name in _REGISTERED:
         return _REGISTERED[name]
     if name in _torchvision_names():
         return _torchvision_backbone(name)
     if import_module("timm").is_model(name):
         return _timm_backbone(name)
-    near = nearest(name, [*_REGISTERED, *_torchvision_names()])
+    near = nearest(name, [*_REGISTERED, *_MODULES, *_torchvision_names()])
     raise ValueError(
         f"model.name is {name!r}, and no such network is known"
         + (f": did you mean {near}?" if near else ".")
-        + " It can be densenet_tiny, a classifier of torchvision, or with "
-        "`pip install tutorial_lib[timm]` one of timm"
+        + " It can be efficientnet_lite0, efficientnet_lite2, densenet_tiny, or a "
+        "classifier of torchvision or timm"
     )
 
 # %% ../../nbs/core/backbones.ipynb #backbones-lite0
