@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 
-from .core.engine import bf16_is_fast, evaluating
-from .core.files import write_whole
-from .core.images import read_images
+from .core.engine import FeatureLayers, evaluating
+from .core.features import frozen_runner
+from .core.files import refuse_one_path, write_whole
+from .core.images import read_ahead, read_images
 from .core.weights import load_weights, save_weights
 from .densenet import CIFAR10_STATS, densenet_tiny
 from .pairs import ImagePair, PairSampler, UnpackPair
@@ -269,28 +271,21 @@ def siamese_learner(
 def encode_files(
     model,  # a `Siamese`
     files,  # paths of images
-    bs=8,  # images in a batch: small ones stay in the processor's cache
+    chunk=256,  # images that are decoded together
 ):  # encodings, float32 (n, n_out), on the CPU
     """Encode each image once, at the model's size and with its body's normalisation.
 
-    In bfloat16 where the device is fast in it. Raises what `read_images` raises:
-    `FileNotFoundError` or `ValueError`, naming the file, and `TypeError` for a single
-    path.
+    Raises what `read_images` raises: `FileNotFoundError` or `ValueError`, naming the
+    file, and `TypeError` for a single path.
     """
-    if isinstance(files, (str, Path)):
-        raise TypeError("files is one path: give a list, such as image_files(folder)")
-    encoder, n_read = model.encoder, 32 * bs
-    device = next(model.parameters()).device
-    mean, std = (torch.tensor(s, device=device).view(3, 1, 1) for s in encoder.stats)
-    half = torch.autocast(device.type, torch.bfloat16, enabled=bf16_is_fast(device))
-    encodings = []
-    with evaluating(encoder), half:
-        for i in range(0, len(files), n_read):
-            images = torch.from_numpy(read_images(files[i : i + n_read], model.size))
-            for x in images.split(bs):
-                x = (x.to(device).movedim(-1, 1) / 255 - mean) / std
-                encodings.append(encoder(x).float().cpu())
-    return torch.cat(encodings or [torch.zeros(0, encoder.n_out)])
+    refuse_one_path(files)
+    encoder, size = model.encoder, model.size
+    whole = FeatureLayers([], [encoder.n_out], [])
+    run = frozen_runner(encoder, whole, size, encoder.stats, len(files))
+    chunks = [files[i : i + chunk] for i in range(0, len(files), chunk)]
+    read = partial(read_images, size=size)
+    rows = [run(images) for _, images in read_ahead(read, chunks)]
+    return torch.from_numpy(np.concatenate([np.empty((0, encoder.n_out), "f"), *rows]))
 
 # %% ../nbs/09_siamese.ipynb #si013
 def score_pairs(

@@ -8,7 +8,6 @@ __all__ = ['WORTH_A_GRAPH', 'frozen_runner', 'features', 'depth_features']
 # %% ../../nbs/core/features.ipynb #features-imports
 import json
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from tutorial_lib.core.engine import (
 from .export import graph_of
 from .files import refuse_one_path
 from .graphs import BATCH
-from .images import read_images, whole_pixels
+from .images import read_ahead, read_images, whole_pixels
 
 # %% ../../nbs/core/features.ipynb #features-fill
 def _fill_cache(
@@ -49,15 +48,8 @@ def _fill_cache(
         return read_images(paths, made_by["size"], **made_by["how"])
 
     chunks = [todo[i : i + chunk] for i in range(0, len(todo), chunk)]
-    with (
-        tqdm(total=len(todo), desc="features", unit="image", leave=False) as bar,
-        ThreadPoolExecutor(1) as reader,
-    ):
-        ahead = reader.submit(read, chunks[0])
-        for i, keys in enumerate(chunks):
-            images = ahead.result()
-            if i + 1 < len(chunks):
-                ahead = reader.submit(read, chunks[i + 1])
+    with tqdm(total=len(todo), desc="features", unit="image", leave=False) as bar:
+        for keys, images in read_ahead(read, chunks):
             store.add(known, keys, run(images))
             bar.update(len(keys))
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_PIXELS', 'FITS', 'RESAMPLING', 'why_not_an_image', 'is_far_from_square', 'to_rgb', 'make_square', 'decode_image',
-           'read_or_reason', 'verify_image', 'map_files', 'whole_pixels', 'read_images']
+           'read_or_reason', 'verify_image', 'map_files', 'whole_pixels', 'read_images', 'read_ahead']
 
 # %% ../../nbs/core/images.ipynb #images-imports
 import os
@@ -394,3 +394,19 @@ def read_images(
             raise ValueError(_TWO_SHAPES.format(*sizes))
         out[i] = im
     return np.empty((0, size or 0, size or 0, 3), np.uint8) if out is None else out
+
+# %% ../../nbs/core/images.ipynb #images-ahead
+def read_ahead(
+    read,  # function of a chunk, such as a list of paths
+    chunks,
+):  # yields pairs: a chunk, and what `read` makes of it
+    "Read the next chunk in a thread of its own while the caller works on one."
+    with ThreadPoolExecutor(1) as pool:
+        waiting = []
+        for chunk in chunks:
+            waiting.append((chunk, pool.submit(read, chunk)))
+            if len(waiting) > 1:
+                chunk, found = waiting.pop(0)
+                yield chunk, found.result()
+        for chunk, found in waiting:
+            yield chunk, found.result()
