@@ -9,7 +9,7 @@ TEST    := $(BIN)/python -m pytest -n 2 --dist worksteal --durations 5
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book format test test-long outputs practice bench pretrain scenarios clean
+.PHONY: help setup book format test test-long test-all outputs practice bench pretrain scenarios clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ test: $(READY) ## what a change has to pass: chapters on the drawn set, package,
 test-long: $(READY) ## the rest: kills at many moments, all practice notebooks, names and files of every kind
 	@echo "==> Testing what takes long: kills, practice notebooks, names and files of every kind"
 	@$(TEST) -m long
+
+test-all: $(READY) ## both in one go, as continuous integration does: what they share is made once
+	@echo "==> Testing everything"
+	@$(TEST)
 
 outputs: $(READY) ## run the stale chapters on the real sets and stamp them (ALL=1: every chapter)
 	@echo "==> Running chapters on the real sets"

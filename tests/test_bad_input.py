@@ -653,26 +653,18 @@ def try_folder(folder, what, words, trained=True):
     ] == ["photos"]
 
 
-folders = pytest.mark.parametrize(
+@pytest.mark.parametrize("trained", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
     "name",
     [
         pytest.param(name, marks=() if everywhere(tree) else posix)
         for name, (tree, *_) in FOLDERS.items()
     ],
 )
-
-
-@folders
-def test_a_folder_is_taken_or_refused(name, tmp_path):
+def test_a_folder_works_or_is_refused(name, trained, tmp_path):
+    "The quick ones are taken or refused; that a training takes them too is long."
     tree, what, words = FOLDERS[name]
-    try_folder(put(tmp_path / "photos", tree), what, words, trained=False)
-
-
-@pytest.mark.long
-@folders
-def test_a_folder_works_or_is_refused(name, tmp_path):
-    tree, what, words = FOLDERS[name]
-    try_folder(put(tmp_path / "photos", tree), what, words)
+    try_folder(put(tmp_path / "photos", tree), what, words, trained)
 
 
 # ---- names: of a class, of a picture and of the folder itself

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from book_site import CHAPTERS, PAGES
 from bs4 import BeautifulSoup
+from cases import long_but
 
 WIDTHS, THEMES = (1400, 390), ("light", "dark")
 
@@ -164,17 +165,7 @@ def open_folds(tab, number):
 QUICK = "index", "nbs/10_transfer", "nbs/cli", "book/reference/cli"
 
 
-def pages(names):
-    return pytest.mark.parametrize(
-        "name",
-        [
-            pytest.param(name, marks=[] if name in QUICK else pytest.mark.long)
-            for name in names
-        ],
-    )
-
-
-@pages(PAGES)
+@pytest.mark.parametrize("name", long_but(QUICK, PAGES))
 def test_page(tab, site, name):
     tab.goto(f"{site}{name}.html", wait_until="load")
     tab.add_style_tag(content=STILL)
@@ -199,7 +190,7 @@ def test_page(tab, site, name):
     assert not tab.errors
 
 
-@pages(CHAPTERS)
+@pytest.mark.parametrize("name", long_but(QUICK, CHAPTERS))
 def test_search_finds_the_chapter(tab, site, book, name):
     html = (book / f"{name}.html").read_text("utf-8")
     title = BeautifulSoup(html, "html.parser").h1.get_text().rstrip("#")

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import nbformat
 import pytest
+from cases import long_but
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -27,7 +28,7 @@ from book.practice import practice
 CHAPTERS = sorted((ROOT / "nbs").glob("*.ipynb"))
 PRACTICE = sorted((ROOT / "practice").glob("*.ipynb"))
 ALL = CHAPTERS + PRACTICE
-QUICK = "04_modules"  # the practice notebook that `make test` runs
+QUICK = [ROOT / "practice" / "04_modules.ipynb"]  # what `make test` runs of them
 SECONDS = 120  # for one cell
 SET_UP = re.compile(
     r'import sys\n+if "google\.colab" in sys\.modules:\n'
@@ -203,13 +204,7 @@ def test_rooms_of_the_ground_floor_run(play, forks):
     play(new_notebook(cells=list(map(new_code_cell, cells))), forks)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(p, id=p.stem, marks=[] if p.stem == QUICK else pytest.mark.long)
-        for p in PRACTICE
-    ],
-)
+@pytest.mark.parametrize("path", long_but(QUICK, PRACTICE), ids=lambda p: p.stem)
 def test_practice_runs_unsolved_and_then_solved(path, play_installed, env):
     del env["TUTORIAL_CHECK"]
     both = nbformat.read(path, 4)

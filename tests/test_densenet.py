@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from cases import long_but
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
@@ -61,13 +62,6 @@ PUBLISHED = {
     "densenet201": 20_013_928,
 }
 published = pytest.mark.parametrize("name", PUBLISHED)
-published_smallest_first = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name == "densenet121" else pytest.mark.long)
-        for name in PUBLISHED
-    ],
-)
 
 plt.switch_backend("agg")
 few = settings(max_examples=25)
@@ -134,7 +128,7 @@ def test_names_and_first_weights_are_torchvisions(name):
     assert n_params(a) == n_params(b) == PUBLISHED[name]
 
 
-@published_smallest_first
+@pytest.mark.parametrize("name", long_but(["densenet121"], PUBLISHED))
 def test_outputs_and_gradients_are_torchvisions(name):
     torch.manual_seed(0)
     a, b = ours(name), randomize(theirs(name))
@@ -740,7 +734,8 @@ def test_plot_reuse_draws_on_its_own_figure(other_figure, blocks):
         np.testing.assert_allclose(np.nanmax(np.ma.filled(im, np.nan), 0), 1)
 
 
-@settings(max_examples=8)
+@pytest.mark.long
+@few
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(2, 5))
 def test_plain_residual_and_dense_have_one_depth(n, width, n_out):
     with torch.device("meta"):

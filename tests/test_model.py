@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from cases import long_but
 from fastcore.basics import defaults
 from hypothesis import given
 from hypothesis import strategies as st
@@ -585,10 +586,7 @@ def process():
     )
 
 
-@pytest.mark.parametrize(
-    "ending",
-    [interrupt, *(pytest.param(e, marks=pytest.mark.long) for e in (None, lose))],
-)
+@pytest.mark.parametrize("ending", long_but([interrupt], [None, interrupt, lose]))
 def test_whatever_ends_a_training_the_callers_process_is_as_it_was(ending, photos):
     config = load_config(
         None,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import long_but
 from photos import BREEDS, draw
 from PIL import Image
 
@@ -161,13 +162,7 @@ PLACES = {
 QUICK_PLACES = "a relative path", "renamed", "touched"
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        pytest.param(how, marks=[] if how in QUICK_PLACES else pytest.mark.long)
-        for how in PLACES
-    ],
-)
+@pytest.mark.parametrize("how", long_but(QUICK_PLACES, PLACES))
 def test_pictures_that_are_reached_by_another_path(how, photos, whole):
     if how == "a link" and os.name == "nt":
         pytest.skip("links need rights on Windows")

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from cases import long_but
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from photos import BREEDS, draw
@@ -272,16 +273,9 @@ def attempt(folder, keys, runs, at=None, failure=KeyboardInterrupt):
 QUICK_KEYS = "probe", "head"
 
 
-@pytest.mark.parametrize(
-    "keys",
-    [
-        pytest.param(
-            keys, id=name, marks=[] if name in QUICK_KEYS else pytest.mark.long
-        )
-        for name, keys in EXACT.items()
-    ],
-)
-def test_stopped_again_and_again_it_ends_with_the_same_bytes(keys, photos):
+@pytest.mark.parametrize("name", long_but(QUICK_KEYS, EXACT))
+def test_stopped_again_and_again_it_ends_with_the_same_bytes(name, photos):
+    keys = EXACT[name]
     whole, moments = attempt(photos, keys, "whole")
     at, stops, run = 1 + len(str(keys)) % 3, 0, None
     while run is None:
@@ -673,15 +667,7 @@ def test_a_report_that_was_killed_stops_nothing(photos):
     "name", ["plan.json", "stock.json", "split.csv", "config.yaml", "head.safetensors"]
 )
 @pytest.mark.parametrize(
-    "data",
-    [
-        b"{}",
-        *(
-            pytest.param(data, marks=pytest.mark.long)
-            for data in (b"", b"[]", b"\xff\xfe", None)
-        ),
-    ],
-    ids=repr,
+    "data", long_but([b"{}"], [b"", b"[]", b"{}", b"\xff\xfe", None]), ids=repr
 )
 def test_a_file_of_a_run_that_was_changed_is_refused_by_name(
     name, data, photos, halfway
@@ -913,14 +899,10 @@ def test_the_sampler_draws_small_classes_as_often():
 
 @pytest.mark.parametrize(
     "every, since, epochs",
-    [
-        (None, 0, 2),
-        (3, 1, 3),
-        *(
-            pytest.param(*row, marks=pytest.mark.long)
-            for row in [(3, 0, 2), (100, 0, 1), (1, 1, 2), (4, 0, 2)]
-        ),
-    ],
+    long_but(
+        [(None, 0, 2), (3, 1, 3)],
+        [(None, 0, 2), (3, 0, 2), (3, 1, 3), (100, 0, 1), (1, 1, 2), (4, 0, 2)],
+    ),
 )
 def test_when_it_judges(every, since, epochs, photos):
     run = go(
@@ -1681,19 +1663,17 @@ def few(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "resnet18",
-        "mobilenetv3_small_050",
-        *(
-            pytest.param(name, marks=pytest.mark.long)
-            for name in (
-                "mobilenet_v3_small",
-                "densenet121",
-                "googlenet",
-                "efficientnet_b0",
-            )
-        ),
-    ],
+    long_but(
+        ["resnet18", "mobilenetv3_small_050"],
+        [
+            "resnet18",
+            "mobilenet_v3_small",
+            "densenet121",
+            "googlenet",
+            "efficientnet_b0",
+            "mobilenetv3_small_050",
+        ],
+    ),
 )
 def test_a_network_trains_and_comes_back(name, few):
     if name == "mobilenetv3_small_050":
