@@ -42,7 +42,7 @@ from tutorial_lib.datablock import breed_label
 from tutorial_lib.densenet import CIFAR10_STATS, densenet_tiny
 from tutorial_lib.sample import sample
 from tutorial_lib.scenarios import RATES, STRATEGIES, Scenario, disguise, run_cell
-from tutorial_lib.transfer import hold_out_rows
+from tutorial_lib.core.probes import hold_out_rows
 
 FIELDS = (
     "body set px size strategy seed setting valid test "

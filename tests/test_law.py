@@ -52,6 +52,7 @@ CORE = (
     "advice",
     "page",
     "arrays",
+    "probes",
     "heads",
     "weights",
     "cache",
