@@ -18,6 +18,8 @@ import torch
 from torch import nn
 
 from tutorial_lib.core.pretrained import (
+    SMALL,
+    USUAL,
     WEIGHTS,
     LibraryWeights,
     NoWeightsError,
@@ -298,8 +300,8 @@ _register_lite("efficientnet_lite0", size=224, share=0.875)
 _register_lite("efficientnet_lite2", size=260, share=0.89)
 
 # %% ../../nbs/core/backbones.ipynb #backbones-07
-_USUAL, _SMALL = "squeezenet1_0", "densenet_tiny"
-_NO_WEIGHTS = "weights of {} are not on this machine and cannot be downloaded ({})"
+_NO_DOWNLOAD = "weights of {} are not on this machine and cannot be downloaded ({})"
+_NO_PACKAGE = "weights of {} cannot be had ({})"
 _SMALL_IS_USED = (
     "densenet_tiny is used, which sees pictures of {} pixels: "
     "expect more with a network."
@@ -321,25 +323,39 @@ def _built(name, pretrained, note=""):
     return BuiltBackbone(name, backbone.build(pretrained), backbone, note)
 
 
+def _why_not(
+    name,  # of a network
+    error,  # that came in place of its weights
+):  # what is wrong, and what to do first
+    text = " ".join(str(error).split())
+    if isinstance(error, NoWeightsError):
+        return _NO_PACKAGE.format(name, text), ""
+    return _NO_DOWNLOAD.format(name, text), "check the network, "
+
+
 def build_backbone(
-    name: str = "auto",  # as `find_backbone` knows it; auto: squeezenet1_0
+    name: str = "auto",  # as `find_backbone` knows it
     pretrained: bool = True,  # with its trained weights?
     instead: str = "give densenet_tiny",  # what an error advises to do
+    usual: str = USUAL,  # what auto means
 ) -> BuiltBackbone:
     """Build a network by its name.
 
-    With `TUTORIAL_DATA=sample`, or where weights cannot be had, auto means
-    `densenet_tiny`. Raises `ValueError` for a name that is not known, and `OSError`
-    where the weights of a network that was named cannot be had.
+    auto means `efficientnet_lite0`: in `backbones.csv`, slower networks gain less than
+    two points of accuracy for twice the time. With `TUTORIAL_DATA=sample`, or where its
+    weights cannot be had, it means `densenet_tiny`, and in the second case `note` says
+    why. Raises `ValueError` for a
+    name that is not known, and `OSError` where the weights of a network that was named
+    cannot be had.
     """
     is_auto = name == "auto"
     if is_auto:
-        name = _SMALL if os.environ.get("TUTORIAL_DATA") == "sample" else _USUAL
+        name = SMALL if os.environ.get("TUTORIAL_DATA") == "sample" else usual
     try:
         return _built(name, pretrained)
     except (OSError, RuntimeError) as e:  # RuntimeError: damaged on its way
-        why = _NO_WEIGHTS.format(name, " ".join(str(e).split()))
+        why, first = _why_not(name, e)
         if not is_auto:
-            raise OSError(f"the {why}: check the network, or {instead}") from e
-    size = find_backbone(_SMALL).size
-    return _built(_SMALL, pretrained, f"The {why}. {_SMALL_IS_USED.format(size)}")
+            raise OSError(f"the {why}: {first}or {instead}") from e
+    size = find_backbone(SMALL).size
+    return _built(SMALL, pretrained, f"The {why}. {_SMALL_IS_USED.format(size)}")
