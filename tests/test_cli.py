@@ -210,7 +210,7 @@ def test_help_of_a_command_explains_each_argument_and_shows_its_examples(name, c
     text = capsys.readouterr().out
     examples = BY_NAME[name].examples
     assert text.endswith("\nexamples:\n" + "".join(f"  {line}\n" for line in examples))
-    assert all(f"tutorial-lib {name} " in line for line in examples)
+    assert all(f"tutorial-lib {name} " in f"{line} " for line in examples)
     for option in BY_NAME[name].options:
         shown = option.name if option.is_option else option.metavar or option.name
         assert re.search(rf"^  {shown}\b", text, re.M) and option.help

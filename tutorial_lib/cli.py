@@ -412,7 +412,7 @@ def run_models(args):
         lines = list(_model_lines(rows, width))
         more = "a picture on one core, with decoding; an accuracy is that of a probe"
         lines.append(_wrapped("ms", f"{more}; {rows[0]['processor']}", 12, width))
-        rule = "with a slower one, twice the time gains less than two points"
+        rule = "a slower one gains less than two points for twice the time"
         lines.append(_wrapped("auto", f"{USUAL}: {rule}", 12, width))
     return print("\n".join(lines), file=args.answer)
 
