@@ -33,6 +33,11 @@ from tutorial_lib.cli import main
 from tutorial_lib.core.commands import COMMANDS, make_parser
 from tutorial_lib.core.console import CsvRows, spreadsheet_cell
 from tutorial_lib.core.names import given_files, local_place, names_on_stdin
+from tutorial_lib.core.pretrained import (
+    USUAL,
+    measured_backbone,
+    measured_backbones,
+)
 from tutorial_lib.sample import sample
 
 BY_NAME = {command.name: command for command in COMMANDS}
@@ -168,6 +173,7 @@ def test_help_names_commands_statuses_and_the_way_on(capsys):
         "evaluate",
         "report",
         "config",
+        "models",
     }
     assert re.findall(r"^  (\d+) ", text, re.M) == ["0", "1", "2", "3", "130", "141"]
     assert "tutorial-lib COMMAND --help" in text
@@ -204,7 +210,7 @@ def test_help_of_a_command_explains_each_argument_and_shows_its_examples(name, c
     text = capsys.readouterr().out
     examples = BY_NAME[name].examples
     assert text.endswith("\nexamples:\n" + "".join(f"  {line}\n" for line in examples))
-    assert all(f"tutorial-lib {name} " in line for line in examples)
+    assert all(f"tutorial-lib {name} " in f"{line} " for line in examples)
     for option in BY_NAME[name].options:
         shown = option.name if option.is_option else option.metavar or option.name
         assert re.search(rf"^  {shown}\b", text, re.M) and option.help
@@ -240,7 +246,7 @@ def test_examples_of_the_help_run_in_their_order(monkeypatch, capsys):
     for example in examples:
         status, out, err = once(shlex.split(example), capsys)
         assert status == 0, err
-        assert re.search("my_photos|photo.jpg|recipe:", out)
+        assert re.search("my_photos|photo.jpg|recipe:|densenet_tiny", out)
         if not Path("photo.jpg").exists():
             shutil.copy(next(Path("my_photos").rglob("*.jpg")), "photo.jpg")
     assert Path("runs/my_photos/report/report.html").stat().st_size > 10_000
@@ -1059,6 +1065,73 @@ def test_mistakes_of_a_configuration_come_in_a_line_each(tmp_path, capsys):
         ["train", "my_photos", "--config", "a=b.yaml", "data.vlid=0.1"], capsys
     ) == (status, out, err), "and before anything begins"
     assert "ConfigError" in once(["--debug", "config", "a=b.yaml"], capsys)[2]
+
+
+# ---- models
+
+
+ACCURACY = re.compile(r" 0\.\d{3}")
+
+
+@pytest.mark.parametrize("columns", [200, 80, 40, 20])
+def test_models_fits_a_terminal(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    status, out, err = once(["models"], capsys)
+    assert (status, err) == (0, "")
+    for row in measured_backbones():
+        assert row["name"] in out and row["licence"] in out
+        assert f"{int(row['parameters']):,}" in out and row["ms"] in out
+        assert row["weights"] in " ".join(out.split())
+        assert f"{float(row['pets_mean'] or 0):.3f}" in out or not row["pets_mean"]
+    longest = max(len(word) for word in out.split())
+    assert all(len(line) <= max(columns, 12 + longest) for line in out.splitlines())
+    assert f"auto {USUAL}:" in " ".join(out.split())
+
+
+def test_models_shows_all_of_one(capsys):
+    status, out, err = once(["models", "efficientnet_lite0"], capsys)
+    assert (status, err) == (0, "")
+    row = measured_backbone("efficientnet_lite0")
+    words = " ".join(out.split())
+    assert all(f"{key} {text}" in words for key, text in row.items() if text)
+
+
+def test_models_as_json(capsys):
+    status, out, _ = once(["models", "--json"], capsys)
+    assert status == 0 and json.loads(out) == measured_backbones()
+    status, out, _ = once(["models", "densenet_tiny", "--json"], capsys)
+    assert status == 0 and json.loads(out) == measured_backbone("densenet_tiny")
+
+
+@pytest.mark.parametrize(
+    "name, near",
+    [
+        ("efficientnet-lite0", "did you mean efficientnet_lite0?"),
+        ("SqueezeNet1_0", "did you mean squeezenet1_0?"),
+        ("zzz", "that were measured. It has efficientnet_lite0, "),
+    ],
+)
+def test_models_does_not_know_a_name(name, near, capsys):
+    status, out, err = once(["models", name], capsys)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"tutorial-lib: error: there is no network {name!r} in the ")
+    assert near in err
+
+
+QUICK_MODELS = """
+import sys
+from tutorial_lib.cli import main
+status = main(["models"]) or main(["models", "densenet_tiny"])
+print(*sorted({m.partition(".")[0] for m in sys.modules}), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def test_models_imports_nothing_heavy():
+    done = run("-c", QUICK_MODELS)
+    assert done.returncode == 0, done.stderr
+    heavy = {"torch", "torchvision", "fastai", "timm", "pandas", "numpy"}
+    assert not heavy & set(done.stderr.split())
 
 
 # ---- the order of options and names

@@ -22,6 +22,7 @@ DATA = {
     "densenet_tiny.safetensors",
     "densenet_tiny.md",
     "scenarios.csv",
+    "backbones.csv",
     "report.html",
 }
 

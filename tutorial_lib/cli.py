@@ -325,6 +325,97 @@ def run_config(args):
         lines.append(f"  {key}: {here}, where the recipe says {there}")
     return print("\n".join(lines), file=args.answer)
 
+# %% ../nbs/cli.ipynb #cli-models2
+_KINDS = "pets", "flowers", "textures"
+_SHOWN = {  # column of the table -> its heading
+    "name": "network",
+    "size": "pixels",
+    "parameters": "parameters",
+    "ms": "ms",
+    **{kind: kind for kind in _KINDS},
+    "licence": "licence",
+    "weights": "weights",
+}
+_ON_A_LINE = 7  # columns; the others stand below them
+
+
+def _shown_cells(row):
+    "What the table shows of a network: column -> text."
+    from tutorial_lib.core.pretrained import usual_accuracy
+
+    accuracies = {kind: usual_accuracy(row, kind) for kind in _KINDS}
+    cells = row | {k: f"{float(v):.3f}" if v else "" for k, v in accuracies.items()}
+    cells["parameters"] = f"{int(row['parameters']):,}"
+    return {key: cells[key] or "-" for key in _SHOWN}
+
+
+def _aligned(rows):
+    "Lines of columns: the first one is text, the others are numbers."
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for first, *others in rows:
+        cells = [cell.rjust(n) for cell, n in zip(others, widths[1:])]
+        yield "  ".join([first.ljust(widths[0]), *cells])
+
+
+def _wrapped(key, text, margin, width):
+    "A name and a text in lines of so many columns; a long word gets its own line."
+    from textwrap import fill
+
+    how = dict(break_long_words=False, break_on_hyphens=False)
+    return fill(
+        text,
+        max(width, margin + 20),
+        **how,
+        initial_indent=key.ljust(margin),
+        subsequent_indent=" " * margin,
+    )
+
+
+def _model_lines(rows, width):
+    "All networks, a line or some lines each."
+    cells = [_shown_cells(row) for row in rows]
+    headings = list(_SHOWN.values())[:_ON_A_LINE]
+    firsts = [list(row.values())[:_ON_A_LINE] for row in cells]
+    lines = list(_aligned([headings, *firsts]))
+    if max(map(len, lines)) < width:
+        yield lines[0]
+        for line, row in zip(lines[1:], cells):
+            yield line
+            yield f"  {row['licence']}, {row['weights']}"
+        return
+    for row in cells:
+        for key, text in row.items():
+            yield _wrapped(_SHOWN[key], text, 12, width)
+        yield ""
+
+
+def run_models(args):
+    import shutil
+
+    from tutorial_lib.core.pretrained import (
+        USUAL,
+        measured_backbone,
+        measured_backbones,
+    )
+
+    width = shutil.get_terminal_size().columns
+    if args.NAME:
+        row = measured_backbone(args.NAME)
+        if args.json:
+            return print_json(row, args.answer)
+        known = {key: text for key, text in row.items() if text}
+        lines = [_wrapped(key, text, 15, width) for key, text in known.items()]
+    else:
+        rows = measured_backbones()
+        if args.json:
+            return print_json(rows, args.answer)
+        lines = list(_model_lines(rows, width))
+        more = "a picture on one core, with decoding; an accuracy is that of a probe"
+        lines.append(_wrapped("ms", f"{more}; {rows[0]['processor']}", 12, width))
+        rule = "a slower one gains less than two points for twice the time"
+        lines.append(_wrapped("auto", f"{USUAL}: {rule}", 12, width))
+    return print("\n".join(lines), file=args.answer)
+
 # %% ../nbs/cli.ipynb #cli-runs
 RUNS = {  # name of a command -> what it does
     "sample": run_sample,
@@ -334,6 +425,7 @@ RUNS = {  # name of a command -> what it does
     "evaluate": run_evaluate,
     "report": run_report,
     "config": run_config,
+    "models": run_models,
 }
 
 

@@ -100,8 +100,8 @@ class DataConfig(_Section):
 class ModelConfig(_Section):
     """The network.
 
-    - `name`: A classifier of torchvision or timm. auto: squeezenet1_0, or
-      densenet_tiny where its weights cannot be had.
+    - `name`: A classifier of torchvision or timm. auto: efficientnet_lite0, or
+      densenet_tiny where its weights cannot be had. `tutorial-lib models` says why.
     - `pretrained`: Start from trained weights. Random ones need many more pictures.
     """
 

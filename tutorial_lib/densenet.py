@@ -32,6 +32,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .classifier import Residual, conv_bn
 from .core.backbones import Backbone, register_backbone
+from .core.pretrained import WEIGHTS
 from .core.weights import load_weights
 from .modules import rename_keys
 
@@ -504,9 +505,23 @@ def _build_published(name, pretrained):
     return _densenet(name, "DEFAULT" if pretrained else None, {})
 
 
-register_backbone("densenet_tiny", Backbone(densenet_tiny, 32, CIFAR10_STATS))
+_tiny = Backbone(
+    densenet_tiny,
+    32,
+    CIFAR10_STATS,
+    weights=WEIGHTS["densenet_tiny"],
+    licence="Apache-2.0",
+    source="trained on CIFAR-10 for this library, which brings them",
+)
+register_backbone("densenet_tiny", _tiny)
 for _name in "densenet121", "densenet161", "densenet169", "densenet201":
-    register_backbone(_name, Backbone(partial(_build_published, _name), 224))
+    _published = Backbone(
+        partial(_build_published, _name),
+        224,
+        licence="BSD-3-Clause",
+        source="trained on ImageNet, by torchvision",
+    )
+    register_backbone(_name, _published)
 
 # %% ../nbs/06_densenet.ipynb #d148
 def feature_reuse(

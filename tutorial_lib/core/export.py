@@ -92,7 +92,7 @@ def _new_graph(model, used, size, stats):
         module = FromPixels(model, used.names, stats).eval()
         expected = module(example).numpy()
         network = as_onnx(module, example)
-    graph = Graph(network, used.widths)
+    graph = Graph(network, used.widths, used.names)
     found = graph.features(example.numpy(), mirror=False)
     apart, largest = np.abs(found - expected).max(), np.abs(expected).max()
     if not apart <= _NEAR * max(largest, 1):

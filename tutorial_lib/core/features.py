@@ -14,10 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from .backbones import IMAGENET_STATS, body_parts, fingerprint
-from .cache import RowCache, file_key
+from tutorial_lib.core.cache import (
+    RowCache,
+    columns_of,
+    file_key,
+    made_by,
+    rows_of_files,
+)
 from tutorial_lib.core.engine import (
     FeatureLayers,
     as_device,
@@ -30,30 +35,9 @@ from tutorial_lib.core.engine import (
 from .export import graph_of
 from .files import refuse_one_path
 from .graphs import BATCH
-from .images import read_ahead, read_images, whole_pixels
+from .images import whole_pixels
 
 # %% ../../nbs/core/features.ipynb #features-fill
-def _fill_cache(
-    store,  # a `RowCache`, locked
-    known,  # keys of its rows; the new ones are added
-    todo,  # keys of files to add
-    run,  # function: pictures -> rows
-    chunk,  # pictures that are decoded together
-):
-    "Run files through a network and add their rows. Meanwhile others are decoded."
-    made_by = json.loads(store.about.read_bytes())
-
-    def read(keys):
-        paths = [path for path, *_ in keys]
-        return read_images(paths, made_by["size"], **made_by["how"])
-
-    chunks = [todo[i : i + chunk] for i in range(0, len(todo), chunk)]
-    with tqdm(total=len(todo), desc="features", unit="image", leave=False) as bar:
-        for keys, images in read_ahead(read, chunks):
-            store.add(known, keys, run(images))
-            bar.update(len(keys))
-
-
 WORTH_A_GRAPH = 100  # pictures: for fewer of them PyTorch is done before there is one
 
 
@@ -71,7 +55,8 @@ def frozen_runner(
     if device_of(model).type == "cpu" and not bf16:
         graph, _ = graph_of(model, used, size, stats, make=n >= WORTH_A_GRAPH)
         if graph:
-            return partial(graph.features, mirror=mirror, bs=bs or BATCH)
+            how = dict(mirror=mirror, bs=bs or BATCH, layers=used.names)
+            return partial(graph.features, **how)
     how = dict(mirror=mirror, bf16=bf16, bs=bs)
 
     def run(images):
@@ -81,17 +66,6 @@ def frozen_runner(
         return torch.cat(rows, 1).numpy()
 
     return run
-
-
-def _rows_at(
-    rows,  # of a cache
-    known,  # the key of each row
-    keys,  # of the rows to take
-):  # rows (n, d): a part of `rows` where they stand side by side, else a copy
-    where = {key: i for i, key in enumerate(known)}
-    at = np.array([where[key] for key in keys])
-    side_by_side = (np.diff(at) == 1).all()
-    return rows[at[0] : at[0] + len(at)] if side_by_side else rows[at]
 
 
 def _begun_in_bf16(
@@ -145,32 +119,25 @@ def features(
     keys = [file_key(f) for f in files]
     device = device_of(model) if device is None else as_device(device)
     used = feature_layers(model.to(device), layers, size)
-    made_by = {
-        "format": 1,
-        "weights": fingerprint(model, used.unused),
-        "layers": used.names,
-        "size": size,
-        "stats": [[float(v) for v in s] for s in stats],
-        "mirror": bool(mirror),
-        "how": dict(how),
-        "bf16": bool(_choose_bf16(bf16, cache, device)),
-        "width": sum(used.widths),
-    }
-    store = RowCache(cache, made_by, rebuild)
-    with store.lock:
-        known = store.known()
-        there = set(known)
-        todo = [key for key in dict.fromkeys(keys) if key not in there]
-        if todo:
-            run = frozen_runner(
-                model, used, size, stats, len(todo), mirror, made_by["bf16"], bs
-            )
-            _fill_cache(store, known, todo, run, chunk)
-        rows = _rows_at(store.read(), known, keys)
+    about = made_by(
+        fingerprint(model, used.unused),
+        used.names,
+        size,
+        stats,
+        mirror,
+        how,
+        _choose_bf16(bf16, cache, device),
+        sum(used.widths),
+    )
+
+    def runner(n):
+        return frozen_runner(model, used, size, stats, n, mirror, about["bf16"], bs)
+
+    rows = rows_of_files(RowCache(cache, about, rebuild), keys, runner, chunk)
     if layers is None or isinstance(layers, str):
         return rows
-    ends = np.cumsum(used.widths)[:-1]
-    return dict(zip(used.names, np.split(rows, ends, axis=1)))
+    at = columns_of(used.names, used.widths)
+    return {name: rows[:, columns] for name, columns in at.items()}
 
 # %% ../../nbs/core/features.ipynb #features-depth
 def depth_features(
@@ -184,5 +151,5 @@ def depth_features(
     size = images.shape[1]
     used = feature_layers(model, body_parts(model) if layers is None else layers, size)
     rows = frozen_runner(model, used, size, stats, len(images), bs=bs)(images)
-    ends = np.cumsum(used.widths)[:-1]
-    return dict(zip(used.names, np.split(rows, ends, axis=1)))
+    at = columns_of(used.names, used.widths)
+    return {name: rows[:, columns] for name, columns in at.items()}

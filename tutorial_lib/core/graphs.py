@@ -63,14 +63,14 @@ class Graph:
         self,
         network: bytes,  # ONNX
         widths,  # numbers of features of each of its layers
-        columns=None,  # of its output, to be kept; None: all
+        layers=(),  # their names; none: it gives the network's own output
     ):
         import onnxruntime  # takes its time
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_cores()
         options.log_severity_level = 3  # errors
-        self.widths, self.columns = list(widths), columns
+        self.layers, self.widths = list(layers), list(widths)
         self._session = onnxruntime.InferenceSession(
             network, options, providers=["CPUExecutionProvider"]
         )
@@ -80,16 +80,25 @@ class Graph:
         images,  # uint8 (n, size, size, 3)
         mirror: bool = True,  # average over each picture and its mirror image?
         bs: int = BATCH,  # pictures in a batch
-    ) -> np.ndarray:  # float32 (n, sum of the widths)
-        "The pooled outputs of the layers."
-        rows = [np.empty((0, sum(self.widths)), np.float32)]
+        layers=(),  # names of some of its layers; none: all
+    ) -> np.ndarray:  # float32 (n, sum of their widths)
+        "The pooled outputs of layers, side by side."
+        columns = self._columns(layers)
+        rows = [np.empty((0, sum(self.widths)), np.float32)[:, columns]]
         for i in range(0, len(images), bs):
             x = images[i : i + bs]
             out = self._run(x)
             if mirror:
                 out = (out + self._run(x[:, :, ::-1])) / 2
-            rows.append(out if self.columns is None else out[:, self.columns])
+            rows.append(out[:, columns])
         return np.concatenate(rows)
+
+    def _columns(self, layers):
+        if not layers or list(layers) == self.layers:
+            return slice(None)
+        ends = np.cumsum(self.widths)
+        at = dict(zip(self.layers, zip(ends - self.widths, ends)))
+        return np.concatenate([np.arange(*at[layer]) for layer in layers])
 
     def _run(self, images):
         return self._session.run(None, {"images": np.ascontiguousarray(images)})[0]
@@ -126,21 +135,10 @@ def _forget_old_ones(folder):
             note.with_suffix(".lock").unlink(missing_ok=True)
 
 
-def _graph_from(network, note, layers):
-    "The graph of some of the layers that a file holds."
-    widths = note["widths"]
-    if list(layers) == note["layers"]:
-        return Graph(network, widths)
-    ends = np.cumsum(widths)
-    at = dict(zip(note["layers"], zip(ends - widths, ends)))
-    columns = [np.arange(*at[layer]) for layer in layers]
-    return Graph(network, list(map(len, columns)), np.concatenate(columns))
-
-
 def find_graph(
     name: GraphName,
 ) -> Graph | None:  # None: there is none, or it was damaged
-    """The graph of a network, if this machine has it.
+    """The graph of a network, if this machine has it. It may have further layers.
 
     Raises `ImportError` where there is no ONNX Runtime.
     """
@@ -156,5 +154,5 @@ def find_graph(
         if hashlib.sha256(network).hexdigest() == note["sha256"]:
             with suppress(OSError):
                 os.utime(path)  # when it was asked for
-            return _graph_from(network, note, name.layers)
+            return Graph(network, note["widths"], note["layers"])
     return None
