@@ -20,17 +20,19 @@ from tutorial_lib.core.backbones import (
 )
 from tutorial_lib.core.engine import (
     INPUT_OF,
-    FeatureLayers,
     StopForward,
-    evaluating,
     feature_layer,
+    feature_layers,
     norm_and_head,
     pool_features,
-    recording,
     run_frozen,
+    usual_batch_size,
 )
 from .export import graph_of
+from .features import WORTH_A_GRAPH, features
+from .frozen import earlier_layers, how_to_fit, keep_body
 from .graphs import Graph
+from .heads import POOLS, pooled_as
 
 # %% ../../nbs/core/bodies.ipynb #bodies-04
 _asked = threading.local()  # .layer: the module whose output this thread asks for
@@ -62,10 +64,12 @@ class Body:
     layer: str  # whose pooled output are the features
     size: int  # side of the pictures, in pixels
     stats: tuple  # (means, standard deviations) of the colors
-    n_features: int
+    width: int  # means and maxima of a map, or the length of a vector
     parts: list  # names of its parts with parameters, from the input on
     note: str = ""  # why it is not the one that was asked for
     how: dict = field(default_factory=dict)  # further arguments of `read_images`
+    pool: str = POOLS[0]  # what of a map are the features
+    is_map: bool = True  # is the output of its layer a map?
 
     def __post_init__(self):
         if self.layer.startswith(INPUT_OF):
@@ -77,8 +81,16 @@ class Body:
         return self.model.get_submodule(self.layer.removeprefix(INPUT_OF))
 
     @property
+    def n_features(self):
+        return self.width // 2 if self.pool == "mean" else self.width
+
+    @property
     def device(self):
         return next(self.model.parameters()).device
+
+    @property
+    def batch_size(self):
+        return usual_batch_size(self.device)
 
     @property
     def fingerprint(self) -> str:  # equal for equal layers and weights
@@ -95,7 +107,7 @@ class Body:
         try:
             self.model(x)
         except StopForward as e:
-            return e.args[0]
+            return pooled_as(e.args[0], self.pool)
         finally:
             _asked.layer = None
         raise ValueError(
@@ -112,7 +124,8 @@ class Body:
 
     def graph(self) -> Graph | None:  # None: none can be made
         "The graph of this body as it is now, for a machine without a GPU."
-        used = FeatureLayers([self.layer], [self.n_features], [])
+        layers = [self.layer, *earlier_layers(self.layer, self.parts)]
+        used = feature_layers(self.model, layers, self.size)
         return graph_of(self.model, used, self.size, self.stats)[0]
 
     def features(
@@ -125,6 +138,23 @@ class Body:
         "The features of pictures in memory, in evaluation mode."
         how = dict(mirror=mirror, bf16=bf16, bs=bs)
         return run_frozen(self.model, images, self.stats, self.pooled, **how)
+
+    def file_features(
+        self,
+        files,  # paths of pictures
+        cache,  # folder for the features
+        layers,  # names
+        mirror: bool = True,  # average over each picture and its mirror image?
+        bs: int | None = None,  # pictures in a batch; None: what suits the machine
+        bf16: bool | None = None,  # as `features` takes it
+    ) -> dict:  # name -> means and maxima, float32 (n, d)
+        "The features of files, which are kept in a folder: see `features`."
+        on_cpu = self.device.type == "cpu" and not bf16
+        if on_cpu and len(files) >= WORTH_A_GRAPH:
+            self.graph()  # of all layers that a probe may try: it is made once
+        about = self.size, self.stats, mirror, bf16, bs
+        how = dict(how=self.how, chunk=256)
+        return features(self.model, files, cache, list(layers), *about, **how)
 
 # %% ../../nbs/core/bodies.ipynb #bodies-06
 _INSTEAD = "set model.name: densenet_tiny, whose weights come with the library"
@@ -146,6 +176,7 @@ def make_body(
     size: int | None = None,  # side of the pictures in pixels; None: as in its training
     layer: str | None = None,  # whose output are the features; None: `feature_layer`
     fit: str = "crop",  # how a picture becomes a square, as `read_images` takes it
+    pool: str = POOLS[0],  # what of a map are the features: one of `POOLS`
 ) -> Body:  # in evaluation mode
     """Get a network by its name, and take its head off.
 
@@ -154,33 +185,34 @@ def make_body(
     """
     built = build_backbone(name, pretrained, _INSTEAD)
     model, backbone = built.model, built.backbone
-    size = size or backbone.size
+    asked, size = size, size or backbone.size
     try:
-        layer = layer or feature_layer(model, size)
+        last = feature_layer(model, size) if layer is None else layer
         parts = body_parts(model)
         _take_head_off(model)
-        with evaluating(model), recording(model, [layer]) as record:
-            [x] = record(torch.zeros(1, 3, size, size))
+        used = feature_layers(model, last, size)
     except (AssertionError, RuntimeError, AttributeError) as e:
         raise ValueError(
             f"{built.name} cannot see pictures of {size} pixels "
             f"({' '.join(str(e).split())}): set data.size: null, "
             f"which means {backbone.size}"
         ) from e
-    how = backbone.how
-    if fit != "crop":
-        how = {"fit": fit, **{k: v for k, v in how.items() if k == "resample"}}
-    return Body(
+    body = Body(
         name=built.name,
         model=model.eval(),
-        layer=layer,
+        layer=last,
         size=size,
         stats=tuple(tuple(map(float, s)) for s in backbone.stats),
-        n_features=x.shape[1],
+        width=used.widths[0],
         parts=parts,
         note=built.note,
-        how=how,
+        how=how_to_fit(backbone.how, fit),
+        pool=pool,
+        is_map=used.are_maps[0],
     )
+    if pretrained and layer is None:
+        keep_body(body, asked)
+    return body
 
 # %% ../../nbs/core/bodies.ipynb #bodies-09
 class Network(nn.Module):

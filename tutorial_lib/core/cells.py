@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from scipy.stats import t as student
@@ -88,6 +87,8 @@ def plot_scenarios(
 ):  # the axes, an array (sets, 2)
     "Draw the test accuracy of each strategy, a panel for each set and size."
     means = cell_means(chosen).set_index(["set", "size", "strategy"]).sort_index()
+    import matplotlib.pyplot as plt  # takes its time
+
     fig, axs = plt.subplots(
         len(sets),
         2,

@@ -22,6 +22,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from tqdm import tqdm
 
 from .backbones import IMAGENET_STATS, find_heads
+from .machine import CPU_BATCH
 
 # %% ../../nbs/core/engine.ipynb #engine-02
 def default_device() -> torch.device:
@@ -68,7 +69,7 @@ def choose_device(
 # %% ../../nbs/core/engine.ipynb #engine-03
 def usual_batch_size(device: torch.device) -> int:
     "Pictures in a batch: few on a CPU, whose caches are small."
-    return 8 if device.type == "cpu" else 64
+    return CPU_BATCH if device.type == "cpu" else 64
 
 
 def bf16_is_fast(

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from .files import read_sealed_json, write_sealed_json
+from .heads import POOLS
 
 # %% ../../nbs/core/plan.ipynb #plan-00
 _OTHER_BODY = (
@@ -30,6 +31,7 @@ class Plan:
     strategy: str  # what learns after the probe
     why: str = ""  # a sentence on that
     earlier: list = field(default_factory=list)  # layers before it that were probed
+    pool: str = POOLS[0]  # what of a map the head reads
     probe: float | None = None  # accuracy on the validation part; None: no probe
     seconds: float = 0.0  # until it was decided
     per_epoch: int | None = None  # steps of an epoch; None: not known yet

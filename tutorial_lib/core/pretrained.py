@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['WEIGHTS', 'USUAL', 'WORTH_TWICE_THE_TIME', 'SMALL', 'NoWeightsError', 'PackagedWeights', 'LibraryWeights',
-           'measured_backbones', 'measured_backbone', 'usual_accuracy']
+           'usual_name', 'measured_backbones', 'measured_backbone', 'usual_accuracy']
 
 # %% ../../nbs/core/pretrained.ipynb #pretrained-imports
 import csv
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata, resources
@@ -102,6 +103,11 @@ WEIGHTS = {  # name of a network -> its weights, where no hub is needed for them
 # so much accuracy, on average over the sets, beside the best one that is quicker.
 USUAL, WORTH_TWICE_THE_TIME = "efficientnet_lite0", 0.02
 SMALL = "densenet_tiny"  # where the weights of that one cannot be had
+
+
+def usual_name() -> str:
+    "What `auto` means here: with `TUTORIAL_DATA=sample` it is the small one."
+    return SMALL if os.environ.get("TUTORIAL_DATA") == "sample" else USUAL
 
 # %% ../../nbs/core/pretrained.ipynb #pretrained-02
 def measured_backbones() -> list[dict[str, str]]:  # a row a network

@@ -74,8 +74,14 @@ class LinearFit:
 
     weight: np.ndarray  # float32 (classes, d)
     bias: np.ndarray  # float32 (classes,)
-    l2: float  # that was chosen
+    l2: float  # that was chosen; 0: none
     tried: list  # (l2, accuracy on the rows that were held out), for each
+
+    def logits(
+        self,
+        x,  # features (n, d)
+    ) -> np.ndarray:  # (n, classes)
+        return x @ self.weight.T + self.bias
 
 
 def _targets(y, n_classes, balance):
@@ -169,12 +175,11 @@ def fit_probe(
     n_classes: int,
     l2s=L2S,  # for `fit_linear`
     balance: bool = False,  # for `fit_linear`
-) -> tuple[np.ndarray, np.ndarray]:  # weight (n_classes, d), bias (n_classes,)
+) -> LinearFit:
     """A linear classifier of features, in a time that can be waited for.
 
     It is `fit_linear`, and `class_means_probe` with more than `MOST_CLASSES` classes.
     """
     if n_classes > MOST_CLASSES:
-        return class_means_probe(x, y, n_classes)
-    fit = fit_linear(x, y, n_classes, l2s, balance=balance)
-    return fit.weight, fit.bias
+        return LinearFit(*class_means_probe(x, y, n_classes), 0.0, [])
+    return fit_linear(x, y, n_classes, l2s, balance=balance)

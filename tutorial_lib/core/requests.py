@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import torch
-
 from .files import digest_of_file, user_path
 from .keys import value_of
 from .resume import move_run, newest_run, refuse_changed_pictures
@@ -59,7 +57,7 @@ class Request:
     resume: bool | str
     say: Callable
     on_step: Callable | None
-    device: torch.device
+    device: object  # where to compute, as somebody has said it
     digest_of: Callable = field(default_factory=lambda: cache(digest_of_file))
 
     def __post_init__(self):

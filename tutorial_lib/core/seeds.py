@@ -7,11 +7,11 @@ __all__ = ['seed_step', 'own_randomness']
 
 # %% ../../nbs/core/seeds.ipynb #seeds-imports
 import random
+import sys
 import threading
 from contextlib import contextmanager
 
 import numpy as np
-import torch
 
 # %% ../../nbs/core/seeds.ipynb #seeds-00
 def seed_step(
@@ -24,7 +24,8 @@ def seed_step(
     value = int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
     random.seed(value)
     np.random.seed(value)
-    torch.manual_seed(value)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(value)
 
 # %% ../../nbs/core/seeds.ipynb #seeds-01
 _one_at_a_time = threading.RLock()
@@ -35,13 +36,40 @@ def _states_of_generators():
     found = [
         (random.setstate, random.getstate()),
         (np.random.set_state, np.random.get_state()),
-        (torch.set_rng_state, torch.get_rng_state()),
     ]
+    if not (torch := sys.modules.get("torch")):
+        return found
+    found.append((torch.set_rng_state, torch.get_rng_state()))
     if torch.cuda.is_available():
         found.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
     if torch.backends.mps.is_available():
         found.append((torch.mps.set_rng_state, torch.mps.get_rng_state()))
     return found
+
+
+@contextmanager
+def _modes_of_pytorch():
+    "Gradients and autocast, put back; and the generator, where PyTorch came meanwhile."
+    torch = sys.modules.get("torch")
+    if not torch:
+        try:
+            yield
+        finally:
+            if torch := sys.modules.get("torch"):
+                torch.set_rng_state(torch.Generator().get_state())
+        return
+    gradients = torch.is_grad_enabled()
+    autocast = {
+        kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
+        for kind in ("cpu", "cuda")
+    }
+    try:
+        yield
+    finally:
+        torch.set_grad_enabled(gradients)
+        for kind, (enabled, dtype) in autocast.items():
+            torch.set_autocast_enabled(kind, enabled)
+            torch.set_autocast_dtype(kind, dtype)
 
 
 @contextmanager
@@ -52,20 +80,11 @@ def own_randomness(
 
     Afterwards they are the caller's again, and so are gradients and autocast, at
     whatever moment a Ctrl-C came. Other threads wait."""
-    with _one_at_a_time:
+    with _one_at_a_time, _modes_of_pytorch():
         before = _states_of_generators()
-        gradients = torch.is_grad_enabled()
-        autocast = {
-            kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
-            for kind in ("cpu", "cuda")
-        }
         try:
             seed_step(seed, 0)
             yield
         finally:
             for put_back, state in before:
                 put_back(state)
-            torch.set_grad_enabled(gradients)
-            for kind, (enabled, dtype) in autocast.items():
-                torch.set_autocast_enabled(kind, enabled)
-                torch.set_autocast_dtype(kind, dtype)
