@@ -9,8 +9,6 @@ __all__ = ['L2S', 'MOST_CLASSES', 'hold_out_rows', 'LinearFit', 'fit_linear', 'c
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
-from scipy.optimize import minimize
 
 # %% ../../nbs/core/probes.ipynb #probes-04
 def hold_out_rows(
@@ -38,6 +36,9 @@ def _fit(
     precision,  # where a step lowers the loss by a smaller share, it is done
 ):  # an array like `start`
     "Minimize the mean cross entropy and l2/2 times the squared weights, by L-BFGS."
+    from scipy.linalg import cholesky, solve_triangular  # take their time
+    from scipy.optimize import minimize
+
     share = targets.sum(axis=1, keepdims=True)  # of each row in the mean
     bend = products / targets.shape[1] + l2 * np.eye(len(products), dtype=np.float32)
     root = cholesky(bend, lower=True)
@@ -95,16 +96,30 @@ def _targets(y, n_classes, balance):
     return targets
 
 
+def _along_few_axes(x):
+    """Rows as they lie along as many axes as there are rows, and these axes.
+
+    What is learned from rows lies in the space that they span.
+    """
+    variances, rows = np.linalg.eigh(x @ x.T / len(x))
+    large = variances > 1e-6 * max(variances[-1], 1e-30)
+    z = rows[:, large] * np.sqrt(len(x) * variances[large])
+    return z, (rows[:, large].T @ x) / np.sqrt(len(x) * variances[large])[:, None]
+
+
 def _classifiers(x, y, n_classes, l2s, balance, precision):
     "Weights and biases for each strength, from the strongest on."
     mean, std = x.mean(axis=0), x.std(axis=0)
     std = np.maximum(std, 1e-6 * max(std.max(), 1e-6))
-    x, targets = (x - mean) / std, _targets(y, n_classes, balance)
+    x, targets, axes = (x - mean) / std, _targets(y, n_classes, balance), None
+    if len(x) < x.shape[1]:
+        x, axes = _along_few_axes(x)
     products = x.T @ x / len(x)
     w = np.zeros((x.shape[1] + 1, n_classes), np.float32)
     for l2 in l2s:
         w = _fit(x, targets, l2, w, products, precision)
-        weight = (w[:-1] / std[:, None]).T
+        weight = w[:-1].T if axes is None else w[:-1].T @ axes
+        weight = weight / std
         yield weight, w[-1] - weight @ mean
 
 
