@@ -44,6 +44,7 @@ from _rows import command_line, processor, write
 from photos import draw
 
 from tutorial_lib.config import load_config
+from tutorial_lib.core.bodies import make_body
 from tutorial_lib.core.budget import steps_in_minutes
 from tutorial_lib.core.engine import amp_dtype, choose_device
 from tutorial_lib.core.optimizers import (
@@ -54,14 +55,7 @@ from tutorial_lib.core.optimizers import (
 from tutorial_lib.data import image_files
 from tutorial_lib.modules import read_weights
 from tutorial_lib.report import read_run
-from tutorial_lib.trainer import (
-    evaluate,
-    load_model,
-    make_body,
-    network_for,
-    take_stock,
-    train,
-)
+from tutorial_lib.trainer import evaluate, load_model, network_for, take_stock, train
 
 FIELDS = "check value limit kept device precision torch".split()
 KEYS = [

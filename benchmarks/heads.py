@@ -19,7 +19,8 @@ import torch
 from _rows import command_line, processor, read, write
 
 from tutorial_lib.config import annotated
-from tutorial_lib.trainer import Head, Model, load_model, make_body, save_head
+from tutorial_lib.core.bodies import make_body
+from tutorial_lib.trainer import Head, Model, load_model, save_head
 
 FIELDS = (
     "body features classes bytes body_bytes "

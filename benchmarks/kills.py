@@ -45,9 +45,10 @@ from _rows import command_line, processor, read, write
 from photos import draw
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from tutorial_lib import report as reports
 from tutorial_lib import trainer
 from tutorial_lib.config import load_config
-from tutorial_lib.core import jobs
+from tutorial_lib.core import bodies, jobs, tuning
 from tutorial_lib.core.batches import augmentation
 from tutorial_lib.core.training import Training
 from tutorial_lib.report import read_run
@@ -88,13 +89,13 @@ COMMON = [
 STAGES = {
     (trainer, "take_stock"): "reading",
     (trainer, "new_run"): "new run",
-    (trainer, "make_body"): "body",
-    (jobs, "features"): "features",
+    (bodies, "make_body"): "body",
+    (jobs.Job, "features"): "features",
     (trainer, "fit_probe"): "probe",
     (trainer, "save_head"): "weights",
     (trainer, "write_run"): "predictions",
-    (trainer, "report"): "report",
-    (trainer, "fine_tune"): "training",
+    (reports, "report"): "report",
+    (tuning, "fine_tune"): "training",
     (Training, "save"): "checkpoint",
     (trainer, "tidy"): "tidying",
 }

@@ -37,12 +37,12 @@ from _rows import command_line, processor, read, write
 from PIL import Image
 from torchvision.models import squeezenet1_0
 
+from tutorial_lib.core.probes import hold_out_rows
 from tutorial_lib.data import cifar10, digits, image_files, pets, read_images, split
 from tutorial_lib.datablock import breed_label
 from tutorial_lib.densenet import CIFAR10_STATS, densenet_tiny
 from tutorial_lib.sample import sample
 from tutorial_lib.scenarios import RATES, STRATEGIES, Scenario, disguise, run_cell
-from tutorial_lib.core.probes import hold_out_rows
 
 FIELDS = (
     "body set px size strategy seed setting valid test "

@@ -28,6 +28,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_graphs(tmp_path_factory):
+    "Frozen networks are kept in a folder of the tests, not in that of the user."
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    os.environ["TUTORIAL_CACHE"] = str(shared / "graphs")
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
     """`once(name, make)` is what `make(folder)` answers, as JSON gives it back.

@@ -236,12 +236,13 @@ HEAVY = {
     "tutorial_lib.cli": ("torch", "fastai", "torchvision", "pandas"),
     "tutorial_lib.practice": ("torch", "fastai", "torchvision", "pandas"),
     "tutorial_lib.core.pretrained": ("torch", "fastai", "torchvision", "pandas"),
+    "tutorial_lib.core.models": ("torch", "fastai", "timm", "pandas", "sklearn"),
     "tutorial_lib.core.notes": ("torch", "fastai", "torchvision"),
     "tutorial_lib.data": ("torch", "fastai", "torchvision", "sklearn"),
+    "tutorial_lib.trainer": ("torch", "fastai", "timm", "sklearn", "matplotlib"),
     "tutorial_lib.report": ("torch", "fastai", "torchvision"),
     "tutorial_lib.transfer": ("fastai",),
     "tutorial_lib.scenarios": ("fastai",),
-    "tutorial_lib.trainer": ("fastai",),
 }
 
 

@@ -32,7 +32,7 @@ from torchvision.transforms import v2
 
 from tutorial_lib.config import load_config
 from tutorial_lib.core import batches, engine, models
-from tutorial_lib.core.bodies import Network
+from tutorial_lib.core.bodies import Network, make_body
 from tutorial_lib.core.engine import (
     amp_dtype,
     choose_device,
@@ -48,14 +48,7 @@ from tutorial_lib.core.seeds import own_randomness
 from tutorial_lib.core.training import Judgement, Task, Training, is_better
 from tutorial_lib.data import read_images
 from tutorial_lib.report import read_run
-from tutorial_lib.trainer import (
-    evaluate,
-    load_model,
-    make_body,
-    read_head,
-    take_stock,
-    train,
-)
+from tutorial_lib.trainer import evaluate, load_model, read_head, take_stock, train
 from tutorial_lib.transfer import features, linear_probe, param_groups
 
 QUICK = [

@@ -30,9 +30,10 @@ from tutorial_lib.config import (
     load_config,
 )
 from tutorial_lib.core import backbones, jobs, resume
+from tutorial_lib.core.bodies import make_body
 from tutorial_lib.core.files import read_sealed_json, write_sealed_json
 from tutorial_lib.report import read_run
-from tutorial_lib.trainer import make_body, take_stock, train
+from tutorial_lib.trainer import take_stock, train
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {
@@ -504,7 +505,7 @@ def test_the_body_is_built_once(photos, monkeypatch):
         built.append(args)
         return make_body(*args, **kwargs)
 
-    monkeypatch.setattr(trainer, "make_body", counts)
+    monkeypatch.setattr("tutorial_lib.core.bodies.make_body", counts)
     go(photos)
     assert len(built) == 1
 

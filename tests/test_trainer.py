@@ -33,20 +33,18 @@ from tutorial_lib import trainer
 from tutorial_lib.config import ConfigError, load_config
 from tutorial_lib.core import batches, budget, jobs, training
 from tutorial_lib.core.arrays import sealed, unsealed
+from tutorial_lib.core.bodies import Body, Network, make_body
 from tutorial_lib.core.optimizers import make_optimizer, one_cycle, rate_at, set_rates
 from tutorial_lib.core.resume import old_run
 from tutorial_lib.data import read_images
 from tutorial_lib.modules import read_weights, save_weights
 from tutorial_lib.report import read_run
 from tutorial_lib.trainer import (
-    Body,
     Head,
     Model,
-    Network,
     Stock,
     evaluate,
     load_model,
-    make_body,
     read_head,
     save_head,
     take_stock,
@@ -1189,16 +1187,15 @@ def test_minutes_for_not_one_step_keep_the_probe(photos, monkeypatch):
 def test_another_network_than_the_one_of_the_run_is_refused(
     photos, halfway, monkeypatch
 ):
-    make = trainer.make_body
     shutil.copytree(halfway.parent, "runs")
 
     def changed(*args, **kwargs):
-        body = make(*args, **kwargs)
+        body = make_body(*args, **kwargs)
         with torch.no_grad():
             next(body.model.parameters()).mul_(2)
         return body
 
-    monkeypatch.setattr(trainer, "make_body", changed)
+    monkeypatch.setattr("tutorial_lib.core.bodies.make_body", changed)
     with pytest.raises(
         ValueError,
         match="was begun with the network densenet_tiny, with other weights: make its "

@@ -381,6 +381,7 @@ def bring_pytorch(job, plan):
 
     if isinstance(job.body, FrozenBody):
         job.body = build_body(job.config, plan.body)
+        plan.refuse_other_body(job.run, job.body)
     job.body.pool = plan.pool
     job.body.to(choose_device(job.device))
 
