@@ -162,8 +162,7 @@ def live(folder, config, out, leave):
         setattr(place, name, around(getattr(place, name), stage))
 
     def before_step(opt, args, kwargs):
-        if not isinstance(opt, torch.optim.LBFGS):  # that of the probe
-            moment()
+        moment()
 
     register_optimizer_step_pre_hook(before_step)
     moment()
