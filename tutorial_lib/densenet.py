@@ -505,7 +505,7 @@ def _build_published(name, pretrained):
     return _densenet(name, "DEFAULT" if pretrained else None, {})
 
 
-_tiny = Backbone(
+_tiny_backbone = Backbone(
     densenet_tiny,
     32,
     CIFAR10_STATS,
@@ -513,15 +513,15 @@ _tiny = Backbone(
     licence="Apache-2.0",
     source="trained on CIFAR-10 for this library, which brings them",
 )
-register_backbone("densenet_tiny", _tiny)
+register_backbone("densenet_tiny", _tiny_backbone)
 for _name in "densenet121", "densenet161", "densenet169", "densenet201":
-    _published = Backbone(
+    _published_backbone = Backbone(
         partial(_build_published, _name),
         224,
         licence="BSD-3-Clause",
         source="trained on ImageNet, by torchvision",
     )
-    register_backbone(_name, _published)
+    register_backbone(_name, _published_backbone)
 
 # %% ../nbs/06_densenet.ipynb #d148
 def feature_reuse(
