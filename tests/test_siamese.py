@@ -30,6 +30,8 @@ from torch.nn import functional as F
 from torchvision import models
 
 from tutorial_lib import densenet, siamese
+from tutorial_lib.core import features as core_features
+from tutorial_lib.core.backbones import find_backbone
 from tutorial_lib.data import image_files, read_images, split
 from tutorial_lib.datablock import LeakAwareSplitter, breed_label
 from tutorial_lib.densenet import densenet_tiny
@@ -46,6 +48,7 @@ from tutorial_lib.siamese import (
     best_threshold,
     compare,
     encode_files,
+    find_arch,
     fit_head,
     load_siamese,
     nearest,
@@ -83,11 +86,6 @@ def no_weights(monkeypatch, tmp_path_factory):
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.getbasetemp() / "no_weights"))
     return asked
-
-
-@pytest.fixture
-def exact(monkeypatch):
-    monkeypatch.setattr(siamese, "bf16_is_fast", lambda device: False)
 
 
 @pytest.fixture
@@ -212,7 +210,7 @@ def check_training(learn):
 
 
 @pytest.mark.long
-def test_the_whole_way_with_resnet34(few, exact, pictures):
+def test_the_whole_way_with_resnet34(few, pictures):
     set_seed(0)
     dls = loaders(few, siamese.imagenet_stats)
     learn = quiet(siamese_learner(dls, models.resnet34, size=SIZE, pretrained=False))
@@ -305,7 +303,7 @@ def test_weights_are_those_that_fastai_takes(no_weights):
 # --- encodings
 
 
-def test_an_encoding_is_the_mean_of_image_and_mirror(files, exact):
+def test_an_encoding_is_the_mean_of_image_and_mirror(files):
     model = siamese_of(pretrained=True)
     mean, std = (torch.tensor(s)[:, None, None] for s in model.encoder.stats)
     images = torch.from_numpy(read_images(files[:5], SIZE)).permute(0, 3, 1, 2)
@@ -343,12 +341,12 @@ def test_training_looks_at_the_image_alone():
         assert not torch.allclose(one, both, atol=1e-3)
 
 
-@pytest.mark.parametrize("bs", [1, 7])
-def test_encodings_do_not_depend_on_the_batch(files, exact, bs):
+@pytest.mark.parametrize("chunk", [1, 7])
+def test_encodings_do_not_depend_on_the_chunk(files, chunk):
     model = siamese_of(pretrained=True)
-    n = 34 if bs == 1 else 12
-    in_batches = encode_files(model, files[:n], bs=bs)
-    close(in_batches, encode_files(model, files[:n], bs=64))
+    n = 34 if chunk == 1 else 12
+    in_chunks = encode_files(model, files[:n], chunk=chunk)
+    close(in_chunks, encode_files(model, files[:n], chunk=64))
 
 
 def test_modes_stay_and_no_files_give_no_encodings(files):
@@ -364,16 +362,39 @@ def test_modes_stay_and_no_files_give_no_encodings(files):
     assert all(torch.equal(v, stats[k]) for k, v in model.named_buffers())
 
 
-def test_bfloat16_only_where_it_is_fast(files, monkeypatch):
-    model = siamese_of(pretrained=True)
+@pytest.mark.parametrize("name", ["densenet_tiny", "efficientnet_lite0"])
+def test_a_graph_gives_the_encodings_of_pytorch(files, monkeypatch, tmp_path, name):
+    monkeypatch.setenv("TUTORIAL_CACHE", str(tmp_path))
+    model = siamese_of(arch=find_arch(name))
+    by_pytorch = encode_files(model, files[:4])
+    assert not list(tmp_path.rglob("*.onnx"))
+    monkeypatch.setattr(core_features, "WORTH_A_GRAPH", 1)
+    by_graph = encode_files(model, files[:4])
+    assert list(tmp_path.rglob("*.onnx"))
+    close(by_pytorch, by_graph)
 
-    def encodings(fast):
-        monkeypatch.setattr(siamese, "bf16_is_fast", lambda device: fast)
-        return encode_files(model, files[:4])
 
-    exact, rounded = encodings(False), encodings(True)
-    assert rounded.dtype == torch.float32 and not torch.equal(exact, rounded)
-    assert F.cosine_similarity(exact, rounded).min() > 0.999
+def test_pictures_come_as_the_network_wants_them(files, tmp_path):
+    arch = find_arch("efficientnet_lite0")
+    backbone = find_backbone("efficientnet_lite0")
+    model = siamese_of(arch=arch)
+    assert model.encoder.stats == backbone.stats != siamese.imagenet_stats
+    assert model.encoder.how == backbone.how == {"share": 0.875, "resample": "bicubic"}
+    images = read_images(files[:3], SIZE, **backbone.how)
+    with torch.no_grad():
+        wanted = model.encoder(torch.from_numpy(images).permute(0, 3, 1, 2) / 127.5 - 1)
+    close(encode_files(model, files[:3]), wanted)
+
+    back = load_siamese(save_siamese(model, tmp_path / "a.safetensors"))
+    assert back.encoder.arch is arch and back.encoder.how == backbone.how
+    assert torch.equal(encode_files(back, files[:3]), encode_files(model, files[:3]))
+
+
+def test_networks_are_found_by_name():
+    assert find_arch("densenet_tiny") is densenet_tiny
+    assert find_arch("resnet34") is models.resnet34
+    said = error(ValueError, find_arch, "efficientnet_light0")
+    assert "'efficientnet_light0', and no such network is known" in said
 
 
 def test_the_size_of_the_model_is_the_size_of_the_images(files):
@@ -385,7 +406,7 @@ def test_the_size_of_the_model_is_the_size_of_the_images(files):
     model = siamese_of()
     model.encoder.body[0].conv0.register_forward_hook(record)
     model.size = 32
-    encode_files(model, files[:3], bs=2)
+    encode_files(model, files[:3], chunk=2)
     assert seen == [(2, 3, 32, 32)] * 2 + [(1, 3, 32, 32)] * 2
 
 
@@ -696,7 +717,7 @@ def test_a_fresh_process_gives_the_same_answers(files, tmp_path):
     assert len({score for _, score in here}) == 2
 
 
-def test_a_trained_learner_comes_back(few, tmp_path, exact):
+def test_a_trained_learner_comes_back(few, tmp_path):
     set_seed(0)
     learn = tiny_learner(few, head="symmetric", size=SIZE)
     learn.fit_one_cycle(1, 1e-2)
@@ -824,7 +845,10 @@ def test_a_head_that_does_not_fit_its_body_is_named(head):
     )
 
 
-GIVE_ARCH = "give the function that makes the network, such as resnet34"
+GIVE_ARCH = (
+    "give the function that makes the network, such as resnet34 or "
+    "find_arch('efficientnet_lite0')"
+)
 
 
 def test_unknown_heads_and_bodies_are_named(few):
@@ -931,7 +955,7 @@ def test_a_saved_file_for_another_body_is_named(saved, monkeypatch):
     )
     change(config, arch="my_net")
     assert error(ValueError, load_siamese, path) == (
-        f"{path} holds weights for the body my_net, which torchvision does not have: "
+        f"{path} holds weights for the body my_net, which the library does not know: "
         "give arch, the function that makes it"
     )
 
@@ -1135,7 +1159,7 @@ def test_more_files_that_cannot_be_loaded_are_named(saved):
     change(config, arch="fasterrcnn_resnet50_fpn")
     said = error(ValueError, load_siamese, path)
     body = "for the body fasterrcnn_resnet50_fpn"
-    assert f"{body}, which torchvision does not have: give arch" in said
+    assert f"{body}, which the library does not know: give arch" in said
     config.write_text("[" * 100_000)
     said = error(ValueError, load_siamese, path)
     assert said.startswith(f"{config} is not JSON (") and said.endswith(f"): {AGAIN}")
