@@ -5,7 +5,9 @@ A command line, rows in a CSV file, and the name of the processor that made them
 
 import argparse
 import csv
+import os
 import platform
+import time
 from pathlib import Path
 
 import torch
@@ -36,6 +38,26 @@ def processor(device):
         return torch.cuda.get_device_name(device)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return capabilities.get("cpu_name") or platform.machine()
+
+
+class Stopwatch:
+    "Seconds since it was made."
+
+    def __init__(self):
+        self.start, self.core_start = self._now()
+
+    @staticmethod
+    def _now():
+        return time.perf_counter(), sum(os.times()[:4])
+
+    @property
+    def seconds(self):
+        return self._now()[0] - self.start
+
+    @property
+    def core_seconds(self):
+        "Of all cores: what this process and the children that have ended kept busy."
+        return self._now()[1] - self.core_start
 
 
 def read(path):
