@@ -5,8 +5,8 @@ A command line, rows in a CSV file, and the name of the processor that made them
 
 import argparse
 import csv
-import os
 import platform
+import statistics
 import time
 from pathlib import Path
 
@@ -48,7 +48,10 @@ class Stopwatch:
 
     @staticmethod
     def _now():
-        return time.perf_counter(), sum(os.times()[:4])
+        from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage  # not on Windows
+
+        used = getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN)
+        return time.perf_counter(), sum(u.ru_utime + u.ru_stime for u in used)
 
     @property
     def seconds(self):
@@ -58,6 +61,24 @@ class Stopwatch:
     def core_seconds(self):
         "Of all cores: what this process and the children that have ended kept busy."
         return self._now()[1] - self.core_start
+
+    @property
+    def both(self):
+        return self.seconds, self.core_seconds
+
+
+def add_times(rows, kind, base):
+    """Say in `times` how many times the core-seconds of others each row took.
+
+    `kind` and `base` are functions: row -> its kind, and the kind that it is compared
+    with, of which the median counts.
+    """
+    spent = {}
+    for r in rows:
+        spent.setdefault(kind(r), []).append(float(r["core_seconds"]))
+    for r in rows:
+        if others := spent.get(base(r)):
+            r["times"] = f"{float(r['core_seconds']) / statistics.median(others):.2f}"
 
 
 def read(path):

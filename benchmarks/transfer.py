@@ -30,14 +30,13 @@ several. A row is written as soon as it is there, so an interrupted run goes on.
 
 import math
 import os
-import statistics
 import tempfile
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from _rows import Stopwatch, add_number, command_line, processor, read, write
+from _rows import Stopwatch, add_number, add_times, command_line, processor, read, write
 from fastai.vision.all import accuracy, set_seed, vision_learner
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
@@ -75,12 +74,6 @@ def means(name, files, folder):
     return x[:, : x.shape[1] // 2]  # the maxima stand behind them
 
 
-def result(watch, accuracy="", how=""):
-    "What a row says. Of a watch, or of a pair of numbers."
-    pair = watch if isinstance(watch, tuple) else (watch.seconds, watch.core_seconds)
-    return (*pair, accuracy, how)
-
-
 # Cache and probe
 
 
@@ -95,22 +88,21 @@ def cache_and_probe(name, files, labels, train, valid, args):
         probe = linear_probe(x[train], labels[train])
         acc = probe.accuracy(x[valid], labels[valid])
         probed = f"{watch.core_seconds - cached:.1f} of probe with l2={probe.l2:g}"
-        return result(watch, acc, f"{cached:.1f} core-seconds of features, {probed}")
+        return *watch.both, acc, f"{cached:.1f} core-seconds of features, {probed}"
 
 
 def export(name, files, labels, train, valid, args):
     trained(name)
-    usual = os.environ.get("TUTORIAL_CACHE")
+    usual = os.environ.copy()
     with tempfile.TemporaryDirectory() as tmp:
         os.environ["TUTORIAL_CACHE"] = tmp
         watch = Stopwatch()
         runner_of(name, args.sample)
-        seconds = watch.seconds, watch.core_seconds
+        took = watch.both
         assert list(Path(tmp).rglob("*.onnx")), "there is no graph"
     os.environ.pop("TUTORIAL_CACHE")
-    if usual:
-        os.environ["TUTORIAL_CACHE"] = usual
-    return result(seconds)
+    os.environ.update(usual)
+    return *took, None, ""
 
 
 # Features alone
@@ -136,8 +128,9 @@ def features_alone(by_graph, name, files, labels, train, valid, args):
     run(images[:16])
     watch = Stopwatch()
     run(images)
-    a_second = len(images) / watch.core_seconds
-    return result(watch, how=f"{len(images)} pictures, {a_second:.1f} a core-second")
+    took = watch.both
+    rate = len(images) / took[1]
+    return *took, None, f"{len(images)} pictures, {rate:.1f} a core-second"
 
 
 # The usual loop
@@ -164,24 +157,19 @@ def usual_transforms(about):
 
 
 def batch_costs(ds, name, n_out, workers, n_batch):
-    "Mean seconds and core-seconds of a batch, and three that do not count before."
+    "Mean seconds and core-seconds of a batch."
     torch.manual_seed(0)
     model = find_backbone(name).build(pretrained=True).train()
     replace_head(model, n_out)
     opt = torch.optim.Adam(model.get_classifier().parameters(), RATES[-1])
-    before, watch = os.times(), None
-    ds = Subset(ds, torch.randperm(len(ds))[: (n_batch + 3) * BS])
-    for k, (xb, yb) in enumerate(DataLoader(ds, BS, num_workers=workers)):
-        if k == 3:
-            watch, before = Stopwatch(), os.times()
+    ds = Subset(ds, torch.randperm(len(ds))[: n_batch * BS])
+    watch = Stopwatch()
+    for xb, yb in DataLoader(ds, BS, num_workers=workers):
         loss = F.cross_entropy(model(xb), yb)
         opt.zero_grad()
         loss.backward()
         opt.step()
-    seconds, after = watch.seconds, os.times()
-    own = sum(after[:2]) - sum(before[:2])
-    of_workers = (sum(after[2:4]) - sum(before[2:4])) * n_batch / (n_batch + 3)
-    return seconds / n_batch, (own + of_workers) / n_batch
+    return [cost / math.ceil(len(ds) / BS) for cost in watch.both]
 
 
 def accuracy_of_the_loop(x, y, train, valid, rate):
@@ -216,49 +204,53 @@ def usual_loop(name, files, labels, train, valid, args):
     by_rate = {r: accuracy_of_the_loop(x, y, train, valid, r) for r in RATES}
     for rate, acc in by_rate.items():
         how += f"; {acc:.4f} with a rate of {rate:g}"
-    cost = tuple(n_batch * c for c in costs[workers])
-    return result(cost, max(by_rate.values()), how)
+    took = [n_batch * cost for cost in costs[workers]]
+    return *took, max(by_rate.values()), how
 
 
 # fastai's fine_tune
 
 
-def learner(name, files, valid, folder):
+def learner(name, files, train, valid, folder):
     "As `vision_learner` makes it, with the packaged weights in its body."
-    trained_model, about = trained(name)
+    model, about = trained(name)
     block = breed_block(about.size, stats=about.stats, get_items=lambda _: files)
+    block.splitter = lambda _: (list(train), list(valid))
     dls = block.dataloaders(files[0].parent, bs=64)
-    assert {f.name for f in dls.valid_ds.items} == {files[i].name for i in valid}
-    learn = vision_learner(
-        dls, f"tf_{name}", metrics=accuracy, pretrained=False, path=folder
-    )
-    body = learn.model[0].model
-    missing = body.load_state_dict(trained_model.state_dict(), strict=False)
-    assert not missing.missing_keys, missing
+    how = dict(metrics=accuracy, pretrained=False, path=folder)
+    learn = vision_learner(dls, f"tf_{name}", **how)
+    body, weights = learn.model[0], model.state_dict()
+    lacks = body.model.load_state_dict(weights, strict=False).missing_keys
+    assert not lacks, f"no weights of {lacks}"
     x = torch.rand(2, 3, about.size, about.size)
     with torch.inference_mode():
-        same = learn.model[0].eval()(x) == trained_model.forward_features(x)
-    assert same.all(), "the body gives other features"
+        is_same = torch.equal(body.eval()(x), model.forward_features(x))
+    assert is_same, "the body gives other features"
     return learn
 
 
+def fine_tuned(name, files, train, valid, folder, seed):
+    "A learner that has learned, the seconds and core-seconds of that, and how."
+    set_seed(seed)
+    learn = learner(name, files, train, valid, folder)
+    workers = learn.dls.train.fake_l.num_workers
+    learn.freeze()
+    with learn.no_bar():
+        search = Stopwatch()
+        rate = learn.lr_find(show_plot=False).valley
+        found = f"rate {rate:.2g}, found in {search.core_seconds:.0f} more core-seconds"
+        print(found, flush=True)
+        watch = Stopwatch()
+        learn.fine_tune(2, base_lr=rate)  # prints a line for each epoch
+        took = watch.both
+    return learn, took, f"1 frozen epoch and 2 of all, {workers} workers; {found}"
+
+
 def fine_tune(name, files, labels, train, valid, args):
-    set_seed(args.seed)
     with tempfile.TemporaryDirectory() as tmp:
-        learn = learner(name, files, valid, Path(tmp))
-        learn.freeze()
-        workers = learn.dls.train.fake_l.num_workers
+        learn, took, how = fine_tuned(name, files, train, valid, Path(tmp), args.seed)
         with learn.no_bar():
-            search = Stopwatch()
-            rate = learn.lr_find(show_plot=False).valley
-            found = f"rate {rate:.2g} found in {search.core_seconds:.0f} more"
-            print(found, "core-seconds", flush=True)
-            watch = Stopwatch()
-            learn.fine_tune(2, base_lr=rate)  # prints a line for each epoch
-            seconds = watch.seconds, watch.core_seconds
-            acc = float(learn.validate()[1])
-    how = f"1 frozen epoch and 2 of all, {workers} workers, {found}"
-    return result(seconds, acc, how)
+            return *took, float(learn.validate()[1]), how
 
 
 RECIPES = {
@@ -300,19 +292,11 @@ def arguments():
     return parser.parse_args()
 
 
-def with_times(rows):
-    "Say of each row how many times the core-seconds of the quick way it has taken."
-    spent = {}
-    for r in rows:
-        key = r["recipe"], r["network"]
-        spent.setdefault(key, []).append(float(r["core_seconds"]))
-    for r in rows:
-        is_part = r["recipe"].startswith("features")
-        quick = "features, ONNX Runtime" if is_part else "cache and probe"
-        if quick := spent.get((quick, r["network"])):
-            times = float(r["core_seconds"]) / statistics.median(quick)
-            r["times"] = f"{times:.2f}"
-    return rows
+def quick_way(row):
+    "The row's work is compared with this work, of the same network."
+    is_part = row["recipe"].startswith("features")
+    recipe = "features, ONNX Runtime" if is_part else "cache and probe"
+    return recipe, row["network"]
 
 
 def main():
@@ -339,9 +323,9 @@ def main():
     labels = np.array([breed_label(f) for f in files])
     train, valid = split(files, labels)
     for recipe, network, k in todo:
-        work = RECIPES[recipe]
-        found = work(network, files, labels, train, valid, args)
-        seconds, core_seconds, acc, how = found
+        way = RECIPES[recipe]
+        took = way(network, files, labels, train, valid, args)
+        seconds, core_seconds, acc, how = took
         rows.append(
             dict(
                 recipe=recipe,
@@ -349,7 +333,7 @@ def main():
                 round=k,
                 seconds=f"{seconds:.1f}",
                 core_seconds=f"{core_seconds:.1f}",
-                accuracy=f"{acc:.4f}" if acc else "",
+                accuracy="" if acc is None else f"{acc:.4f}",
                 how=how,
                 images=len(files),
                 torch=torch.__version__,
@@ -357,7 +341,8 @@ def main():
                 threads=args.threads,
             )
         )
-        write(args.out, FIELDS, with_times(rows))
+        add_times(rows, lambda r: (r["recipe"], r["network"]), quick_way)
+        write(args.out, FIELDS, rows)
         print(rows[-1], flush=True)
 
 
