@@ -6,6 +6,8 @@ A command line, rows in a CSV file, and the name of the processor that made them
 import argparse
 import csv
 import platform
+import statistics
+import time
 from pathlib import Path
 
 import torch
@@ -36,6 +38,47 @@ def processor(device):
         return torch.cuda.get_device_name(device)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     return capabilities.get("cpu_name") or platform.machine()
+
+
+class Stopwatch:
+    "Seconds since it was made."
+
+    def __init__(self):
+        self.start, self.core_start = self._now()
+
+    @staticmethod
+    def _now():
+        from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage  # not on Windows
+
+        used = getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN)
+        return time.perf_counter(), sum(u.ru_utime + u.ru_stime for u in used)
+
+    @property
+    def seconds(self):
+        return self._now()[0] - self.start
+
+    @property
+    def core_seconds(self):
+        "Of all cores: what this process and the children that have ended kept busy."
+        return self._now()[1] - self.core_start
+
+    @property
+    def both(self):
+        return self.seconds, self.core_seconds
+
+
+def add_times(rows, kind, base):
+    """Say in `times` how many times the core-seconds of others each row took.
+
+    `kind` and `base` are functions: row -> its kind, and the kind that it is compared
+    with, of which the median counts.
+    """
+    spent = {}
+    for r in rows:
+        spent.setdefault(kind(r), []).append(float(r["core_seconds"]))
+    for r in rows:
+        if others := spent.get(base(r)):
+            r["times"] = f"{float(r['core_seconds']) / statistics.median(others):.2f}"
 
 
 def read(path):
