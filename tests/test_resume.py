@@ -29,7 +29,7 @@ from tutorial_lib.config import (
     given_keys,
     load_config,
 )
-from tutorial_lib.core import backbones, jobs, resume
+from tutorial_lib.core import backbones, cache, features, frozen, resume
 from tutorial_lib.core.bodies import make_body
 from tutorial_lib.core.files import read_sealed_json, write_sealed_json
 from tutorial_lib.report import read_run
@@ -203,14 +203,15 @@ def test_pictures_and_runs_that_moved_together(photos, here, monkeypatch, whole)
 
 def test_features_are_kept_where_files_are_the_same(photos, whole, monkeypatch):
     "Whatever moved: a row is of the file that it was made of, or is made again."
-    seen, fill = [], jobs.features
+    seen, fill = [], cache.rows_of_files
     stopped(photos)
 
-    def counts(model, paths, cache, *args, **kwargs):
-        seen.append(len((cache / "rows.jsonl").read_bytes().splitlines()))
-        return fill(model, paths, cache, *args, **kwargs)
+    def counts(store, *args, **kwargs):
+        seen.append(len(store.lines.read_bytes().splitlines()))
+        return fill(store, *args, **kwargs)
 
-    monkeypatch.setattr(jobs, "features", counts)
+    for module in features, frozen:
+        monkeypatch.setattr(module, "rows_of_files", counts)
     begun = shutil.copytree("runs", "begun")
     for touch, kept in (None, 16), (12, 8), (3, 0):
         shutil.rmtree("runs")

@@ -31,7 +31,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tutorial_lib import trainer
 from tutorial_lib.config import ConfigError, load_config
-from tutorial_lib.core import batches, budget, jobs, training
+from tutorial_lib.core import batches, budget, jobs, training, tuning
 from tutorial_lib.core.arrays import sealed, unsealed
 from tutorial_lib.core.bodies import Body, Network, make_body
 from tutorial_lib.core.optimizers import make_optimizer, one_cycle, rate_at, set_rates
@@ -940,8 +940,7 @@ def test_the_best_weights_are_loaded_again(losses, best, photos, monkeypatch):
         seen.append(net.head.weight.detach().clone())
         return losses[len(seen) - 1], 0.5, None
 
-    for module in training, trainer:
-        monkeypatch.setattr(module, "judge_network", made_up)
+    monkeypatch.setattr(training, "judge_network", made_up)
     monkeypatch.setattr(
         Network,
         "folded",
@@ -1175,7 +1174,7 @@ def test_a_probe_alone_is_a_success_without_a_warning(photos):
 def test_minutes_for_not_one_step_keep_the_probe(photos, monkeypatch):
     said = []
     none = budget.Budget(steps=0, seconds_a_step=1.0)
-    monkeypatch.setattr(jobs, "steps_in_minutes", lambda *args: none)
+    monkeypatch.setattr(tuning, "steps_in_minutes", lambda *args: none)
     run = go(photos, "train.strategy=everything", "train.minutes=1", say=said.append)
     assert (
         "done: kept the probe: not one step of fine-tuning everything fits into "

@@ -208,6 +208,7 @@ def network_for(
     probe=None,  # weights and biases to begin with
     x=None,  # the features (n, d) that it was fitted to
     amp=None,  # what it computes in; None: float32
+    pool=POOLS[0],  # what of a map it reads
 ):  # a `Network` on the device of the body
     "A network of which the parts learn that the strategy says."
     import torch
@@ -216,7 +217,7 @@ def network_for(
     from tutorial_lib.transfer import freeze_body
 
     torch.manual_seed(seed)
-    net = Network(body, n_classes, probe, x, amp)
+    net = Network(body, n_classes, probe, x, amp, pool)
     last = [f"body.{part}" for part in body.parts[-2:]]
     learns = {"head": ["norm"], "last parts": ["norm", *last]}
     if strategy in learns:
@@ -251,7 +252,8 @@ def network_of(job, plan):
         x = np.array(pooled_as(found[job.stock.at("train")], head.pool))
     amp = amp_dtype(body.device, config.train.precision)
     n_classes, seed = len(job.stock.classes), config.train.seed
-    return network_for(body, n_classes, plan.strategy, seed, probe, x, amp)
+    learns = plan.strategy, seed
+    return network_for(body, n_classes, *learns, probe, x, amp, plan.pool)
 
 # %% ../nbs/15_trainer.ipynb #tn076
 def head_of(job, plan, linear, fingerprint):
@@ -382,7 +384,6 @@ def bring_pytorch(job, plan):
     if isinstance(job.body, FrozenBody):
         job.body = build_body(job.config, plan.body)
         plan.refuse_other_body(job.run, job.body)
-    job.body.pool = plan.pool
     job.body.to(choose_device(job.device))
 
 

@@ -32,7 +32,7 @@ from .export import graph_of
 from .features import WORTH_A_GRAPH, features
 from .frozen import earlier_layers, how_to_fit, keep_body
 from .graphs import Graph
-from .heads import POOLS, pooled_as
+from .heads import POOLS, pooled_as, pooled_width
 
 # %% ../../nbs/core/bodies.ipynb #bodies-04
 _asked = threading.local()  # .layer: the module whose output this thread asks for
@@ -64,11 +64,10 @@ class Body:
     layer: str  # whose pooled output are the features
     size: int  # side of the pictures, in pixels
     stats: tuple  # (means, standard deviations) of the colors
-    width: int  # means and maxima of a map, or the length of a vector
+    n_features: int  # means and maxima of a map, or the length of a vector
     parts: list  # names of its parts with parameters, from the input on
     note: str = ""  # why it is not the one that was asked for
     how: dict = field(default_factory=dict)  # further arguments of `read_images`
-    pool: str = POOLS[0]  # what of a map are the features
     is_map: bool = True  # is the output of its layer a map?
 
     def __post_init__(self):
@@ -79,10 +78,6 @@ class Body:
 
     def _layer(self):
         return self.model.get_submodule(self.layer.removeprefix(INPUT_OF))
-
-    @property
-    def n_features(self):
-        return self.width // 2 if self.pool == "mean" else self.width
 
     @property
     def device(self):
@@ -107,7 +102,7 @@ class Body:
         try:
             self.model(x)
         except StopForward as e:
-            return pooled_as(e.args[0], self.pool)
+            return e.args[0]
         finally:
             _asked.layer = None
         raise ValueError(
@@ -136,6 +131,8 @@ class Body:
         bs: int | None = None,  # pictures in a batch; None: `usual_batch_size`
     ) -> torch.Tensor:  # float32 (n, n_features), on the CPU
         "The features of pictures in memory, in evaluation mode."
+        if not len(images):
+            return torch.empty(0, self.n_features)
         how = dict(mirror=mirror, bf16=bf16, bs=bs)
         return run_frozen(self.model, images, self.stats, self.pooled, **how)
 
@@ -171,12 +168,11 @@ def _take_head_off(model):
 
 
 def make_body(
-    name: str = "auto",  # a network; auto: squeezenet1_0, or densenet_tiny without it
+    name: str = "auto",  # a network, as `build_backbone` takes it
     pretrained: bool = True,  # with its trained weights?
     size: int | None = None,  # side of the pictures in pixels; None: as in its training
     layer: str | None = None,  # whose output are the features; None: `feature_layer`
     fit: str = "crop",  # how a picture becomes a square, as `read_images` takes it
-    pool: str = POOLS[0],  # what of a map are the features: one of `POOLS`
 ) -> Body:  # in evaluation mode
     """Get a network by its name, and take its head off.
 
@@ -203,11 +199,10 @@ def make_body(
         layer=last,
         size=size,
         stats=tuple(tuple(map(float, s)) for s in backbone.stats),
-        width=used.widths[0],
+        n_features=used.widths[0],
         parts=parts,
         note=built.note,
         how=how_to_fit(backbone.how, fit),
-        pool=pool,
         is_map=used.are_maps[0],
     )
     if pretrained and layer is None:
@@ -228,14 +223,17 @@ class Network(nn.Module):
         probe=None,  # weights (n_out, d), biases (n_out,) to begin with; None: random
         x=None,  # the features (n, d) that the probe was trained on
         amp: torch.dtype | None = None,  # to compute in where that does no harm
+        pool: str = POOLS[0],  # what of a map the head reads: one of `POOLS`
     ):
         super().__init__()
-        self.body, self.pooled, self.amp = body.model, body.pooled, amp
-        self.norm, self.head = norm_and_head(body.n_features, n_out, probe, x)
+        self.body, self.pooled, self.amp, self.pool = body.model, body.pooled, amp, pool
+        n = pooled_width(body.n_features, pool)
+        self.norm, self.head = norm_and_head(n, n_out, probe, x)
 
     def forward(self, x):
         with torch.autocast(x.device.type, self.amp, enabled=self.amp is not None):
-            return self.head(self.norm(self.pooled(x))).float()
+            features = pooled_as(self.pooled(x), self.pool)
+            return self.head(self.norm(features)).float()
 
     @torch.no_grad()
     def folded(self) -> tuple:  # weight (n_out, d) and bias (n_out,), on the CPU

@@ -119,6 +119,8 @@ def to_floats(
     device=None,  # where to; None: a tensor stays where it is
 ) -> torch.Tensor:  # float32 (n, 3, h, w), from 0 to 1
     "Pixels as numbers from 0 to 1, with the channels where PyTorch has them."
+    if isinstance(images, np.ndarray):
+        images = np.ascontiguousarray(images)  # a mirrored view is none
     x = torch.as_tensor(images, device=device)
     return x.permute(0, 3, 1, 2).float() / 255
 

@@ -22,7 +22,6 @@ from tutorial_lib.core.cache import (
 )
 from .files import read_sealed_json, write_sealed_json
 from .graphs import Graph, GraphName, find_graph
-from .heads import POOLS, pooled_as
 from .machine import CPU_BATCH, cache_folder
 from .pretrained import WEIGHTS, usual_name
 
@@ -38,15 +37,13 @@ class FrozenBody:
     size: int  # side of the pictures, in pixels
     stats: tuple  # (means, standard deviations) of the colors
     how: dict  # further arguments of `read_images`
-    pool: str = POOLS[0]  # what of a map are the features
     parts: list = field(default_factory=list)  # names, from the input on
     is_map: bool = True  # is the output of its layer a map?
     note: str = ""
 
     @property
     def n_features(self):
-        width = dict(zip(self.graph.layers, self.graph.widths))[self.layer]
-        return width // 2 if self.pool == "mean" else width
+        return dict(zip(self.graph.layers, self.graph.widths))[self.layer]
 
     @property
     def device(self):
@@ -62,8 +59,7 @@ class FrozenBody:
         mirror: bool = True,  # average over each picture and its mirror image?
     ) -> np.ndarray:  # float32 (n, n_features)
         "The features of pictures in memory."
-        rows = self.graph.features(images, mirror, layers=[self.layer])
-        return pooled_as(rows, self.pool)
+        return self.graph.features(images, mirror, layers=[self.layer])
 
     def file_features(
         self,

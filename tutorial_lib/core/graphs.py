@@ -71,6 +71,7 @@ class Graph:
         options.intra_op_num_threads = n_cores()
         options.log_severity_level = 3  # errors
         self.layers, self.widths = list(layers), list(widths)
+        self._network = network
         self._session = onnxruntime.InferenceSession(
             network, options, providers=["CPUExecutionProvider"]
         )
@@ -92,6 +93,10 @@ class Graph:
                 out = (out + self._run(x[:, :, ::-1])) / 2
             rows.append(out[:, columns])
         return np.concatenate(rows)
+
+    def __reduce__(self):
+        "A copy, or a graph in another process, has a session of its own."
+        return Graph, (self._network, self.widths, self.layers)
 
     def _columns(self, layers):
         if not layers or list(layers) == self.layers:

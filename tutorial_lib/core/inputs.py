@@ -64,7 +64,8 @@ def list_pictures(
 ) -> list:
     "What a caller gave, as a list. Raises `TypeError` for what is no picture."
     kind = type(pictures).__name__
-    if isinstance(pictures, Mapping) or _is_of("pandas", pictures):
+    is_table = _is_of("pandas", pictures) and getattr(pictures, "ndim", 1) == 2
+    if isinstance(pictures, Mapping) or is_table:
         raise TypeError(f"pictures is a {kind}: {_TAKES}, one or a list of them")
     if _is_of("torch", pictures) and hasattr(pictures, "shape"):
         raise TypeError(f"pictures is a tensor{_shape_of(pictures)}: {_TAKES}")

@@ -17,7 +17,13 @@ from tqdm import tqdm
 from .files import user_path
 from .frozen import FrozenBody, how_to_fit
 from .graphs import GraphName, find_graph
-from .heads import Head, read_head, read_head_and_body
+from tutorial_lib.core.heads import (
+    Head,
+    pooled_as,
+    pooled_width,
+    read_head,
+    read_head_and_body,
+)
 from .images import map_files
 from tutorial_lib.core.inputs import (
     list_pictures,
@@ -41,12 +47,10 @@ def _check_fit(where, head, body):
             f"{where} was trained on {head.body}, and this body is {body.name}{other}: "
             f"{_LOAD_IT}, which gets its own body"
         )
-    reads = head.layer, head.pool, head.size
-    if reads != (body.layer, body.pool, body.size):
+    if (head.layer, head.size) != (body.layer, body.size):
         raise ValueError(
-            f"{where} reads the {head.pool} of {head.layer} at {head.size} pixels, and "
-            f"this body gives the {body.pool} of {body.layer} at {body.size} pixels: "
-            f"{_LOAD_IT}"
+            f"{where} reads {head.layer} at {head.size} pixels, and this body gives "
+            f"{body.layer} at {body.size} pixels: {_LOAD_IT}"
         )
     if head.fit != (fit := body.how.get("fit", "crop")):
         raise ValueError(
@@ -58,10 +62,11 @@ def _check_fit(where, head, body):
             f"{where} was trained on pictures that were cut or normalized in another "
             f"way: {_LOAD_IT}"
         )
-    if head.weight.shape[1] != body.n_features:
+    n_features = pooled_width(body.n_features, head.pool)
+    if head.weight.shape[1] != n_features:
         raise ValueError(
             f"{where} reads {head.weight.shape[1]:,} features, and {body.name} gives "
-            f"{body.n_features:,}: the file was changed"
+            f"{n_features:,}: the file was changed"
         )
 
 # %% ../../nbs/core/models.ipynb #models-frozen-body
@@ -78,7 +83,6 @@ def _frozen_body(head, graph):
         head.size,
         head.stats,
         _how_of(head),
-        head.pool,
     )
 
 
@@ -219,7 +223,11 @@ class Model:
         Raises `TypeError` for what is no picture, and `ValueError` for a picture that
         cannot be read.
         """
-        return np.asarray(self.body.features(self._pixels(pictures), self.head.mirror))
+        return self._vectors(self._pixels(pictures), self.head)
+
+    def _vectors(self, pixels, head):
+        rows = np.asarray(self.body.features(pixels, head.mirror))
+        return pooled_as(rows, head.pool)
 
     def probabilities(
         self,
@@ -299,8 +307,7 @@ class Model:
         images = [image for image in found if not isinstance(image, str)]
         probs = iter(())
         if images:
-            features = self.body.features(np.stack(images), head.mirror)
-            probs = iter(head.probabilities(features))
+            probs = iter(head.probabilities(self._vectors(np.stack(images), head)))
         for name, image in zip(names, found):
             if isinstance(image, str):
                 yield Answer(name, error=image)
@@ -334,8 +341,7 @@ def _body_of(path, head, has_weights):
     from tutorial_lib.core.bodies import make_body  # brings PyTorch
 
     try:
-        about = head.size, head.layer, head.fit, head.pool
-        return make_body(head.body, not has_weights, *about)
+        return make_body(head.body, not has_weights, head.size, head.layer, head.fit)
     except ValueError as e:
         raise ValueError(
             f"{path} does not fit a network that is known here: {e}"
