@@ -112,9 +112,11 @@ def run_train(args):
             from tutorial_lib.config import load_config
 
             config = load_config(local_place(args.config), keys)
-        from tutorial_lib.trainer import train
-
         place = local_place(folder)
+        if place and os.path.isdir(place):
+            tell(f"looking through {folder}")
+        from tutorial_lib.trainer import train  # takes its time
+
         run = train(place, config, resume, tell, **_device_of(args))
     except KeyboardInterrupt:
         again = _line_to_resume(args, folder, keys)
@@ -161,12 +163,13 @@ def run_predict(args):
     if args.excel and args.format != "csv":
         raise ValueError("--excel is for a table: leave --format json away, or --excel")
     with _stream_for_rows(args) as out:
-        from tutorial_lib.core.models import load_model
         from tutorial_lib.core.names import given_files, local_place
         from tutorial_lib.core.places import refuse_no_model
 
         run = local_place(args.RUN)
         refuse_no_model("predict", run, *args.FILE)
+        from tutorial_lib.core.models import load_model  # takes its time
+
         model = load_model(run, **_device_of(args))
 
         def predict(files):

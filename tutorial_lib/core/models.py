@@ -392,8 +392,18 @@ def load_model(
         path = _file_of_run(path)
     head, weights = read_head_and_body(path)
     if may_be_kept and not weights and (body := _kept_body(head)):
-        return Model(body, head)
+        return _model_of(path, body, head)
     return _load_with_pytorch(path, head, weights, device)
+
+
+def _model_of(path, body, head):
+    try:
+        return Model(body, head)
+    except ValueError as e:
+        reason = str(e).partition(f": {_LOAD_IT}")[0]
+        raise ValueError(
+            f"{path}: {reason}: the file was changed, or written with another version"
+        ) from None
 
 
 def _choose_device(device):
@@ -407,13 +417,7 @@ def _load_with_pytorch(path, head, weights, device):
     device, body = _choose_device(device), _body_of(path, head, bool(weights))
     if weights:
         _load_body(path, body, weights)
-    try:
-        model = Model(body.to(device), head)
-    except ValueError as e:
-        reason = str(e).partition(f": {_LOAD_IT}")[0]
-        raise ValueError(
-            f"{path}: {reason}: the file was changed, or written with another version"
-        ) from None
+    model = _model_of(path, body.to(device), head)
     if device.type == "cpu" and not weights and (graph := body.graph()):
         model.body = _frozen_body(head, graph)
     return model

@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 
 from .console import command_line, path_from_here
-from .images import why_not_an_image
 
 # %% ../../nbs/core/places.ipynb #places-model
 _OF_OTHERS = {
@@ -35,6 +34,12 @@ def is_model(name: str) -> bool:
     return name.endswith(".safetensors") and os.path.isfile(name)
 
 
+def _is_picture(file):
+    from tutorial_lib.core.images import why_not_an_image  # takes its time
+
+    return not why_not_an_image(file)
+
+
 def kind_of_no_model(
     file: str,
 ) -> str | None:  # None where that cannot be seen
@@ -43,7 +48,7 @@ def kind_of_no_model(
         head = f.read(_HEAD)
     if head[8:9] == b"{" or not head:
         return None  # safetensors, or nothing at all
-    if not why_not_an_image(file):
+    if _is_picture(file):
         return "a picture"
     if other := _OF_OTHERS.get(Path(file).suffix.lower()):
         return f"a model of {other}"
@@ -65,7 +70,9 @@ def refuse_no_model(
     run: str,  # the name in the place of a run
     *files: str,  # the names behind it
 ):
-    "Raise `ValueError` where `run` is seen at once to be no run, and say what it is."
+    """Raise an error where `run` is seen at once to be no run, and say what it is.
+
+    It is `FileNotFoundError` where there is nothing, and else `ValueError`."""
     if is_model(run):
         return
     if other := next(filter(is_model, files), None):
@@ -81,6 +88,8 @@ def refuse_no_model(
         if runs:
             one = f"give one of them, such as {runs[0]}"
             raise ValueError(f"{run} is a folder of runs: {one}")
+    if not os.path.exists(run):
+        raise FileNotFoundError(f"{run}: there is no such file")
 
 # %% ../../nbs/core/places.ipynb #places-class
 _SORT = (
@@ -101,7 +110,7 @@ def refuse_one_class(
     if any(path.is_dir() for path in visible):
         return
     first = filter(Path.is_file, visible[:100])
-    if any(not why_not_an_image(path) for path in first):
+    if any(map(_is_picture, first)):
         above = path_from_here(Path(os.path.abspath(folder)).parent)
         right = command_line(command, run, above)
         raise ValueError(
