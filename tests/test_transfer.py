@@ -816,8 +816,8 @@ def test_units_of_features_do_not_matter(seed, scale, shift):
 def test_the_choice_of_l2():
     x, y = blobs(n=60, d=40)
     probe = linear_probe(x, y)
-    best = probe.tried.accuracy.max()
-    assert probe.l2 == probe.tried.l2[probe.tried.accuracy == best].max(), (
+    best = probe.tried.loss.min()
+    assert probe.l2 == probe.tried.l2[probe.tried.loss == best].max(), (
         "of equals the strongest"
     )
     assert (

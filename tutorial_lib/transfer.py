@@ -79,7 +79,7 @@ class Probe:
     linear: nn.Linear  # d to classes, ready to be a head
     classes: np.ndarray  # in the order of the logits
     l2: float  # that was chosen
-    tried: pd.DataFrame  # each `l2` and its held-out accuracy
+    tried: pd.DataFrame  # each `l2`, with its accuracy and loss on held-out rows
 
     def __repr__(self):
         size = f"{self.linear.in_features} features, {len(self.classes)} classes"
@@ -148,9 +148,9 @@ def linear_probe(
 ) -> Probe:
     """Train a linear classifier: multinomial logistic regression, by `fit_linear`.
 
-    Each feature is brought to mean 0 and variance 1 first. `l2` is chosen on a held-out
-    share of the rows; then all rows are used. Raises `ValueError` for one class, for
-    lengths that differ, and for features that are not finite.
+    Each feature is brought to mean 0 and variance 1 first. `l2` is chosen by the loss
+    on a held-out share of the rows; then all rows are used. Raises `ValueError` for one
+    class, for lengths that differ, and for features that are not finite.
     """
     x, classes, y = _checked_rows(x, y)
     if not len(l2s) or min(l2s) <= 0:
@@ -160,7 +160,7 @@ def linear_probe(
             f"valid is {valid}: give the share to hold out, above 0 and below 1"
         )
     fit = fit_linear(x, y, len(classes), l2s, valid, seed, balance)
-    tried = pd.DataFrame(fit.tried, columns=["l2", "accuracy"])
+    tried = pd.DataFrame(fit.tried, columns=["l2", "accuracy", "loss"])
     return Probe(_layer_of(fit), classes, fit.l2, tried)
 
 # %% ../nbs/10_transfer.ipynb #tr079
