@@ -1316,7 +1316,7 @@ WEIGHTS = {
     "of a later version": (
         lambda good: described(good, format=99),
         ValueError,
-        "head.safetensors has the format 99, and this version reads 1",
+        "head.safetensors has the format 99, and this version reads 2",
     ),
     "a body that is none": (
         lambda good: described(good, body="no_such_net"),
@@ -1346,8 +1346,16 @@ WEIGHTS = {
 }
 
 
+@pytest.fixture
+def no_graphs(tmp_path_factory, monkeypatch):
+    "So a network has to be found by its name."
+    monkeypatch.setenv("TUTORIAL_CACHE", str(tmp_path_factory.mktemp("graphs")))
+
+
 @pytest.mark.parametrize("make, kind, words", WEIGHTS.values(), ids=WEIGHTS)
-def test_weights_are_refused_by_name(make, kind, words, trained, tmp_path, monkeypatch):
+def test_weights_are_refused_by_name(
+    make, kind, words, trained, tmp_path, monkeypatch, no_graphs
+):
     monkeypatch.chdir(tmp_path)
     run = shutil.copytree(trained, tmp_path / "photos")
     (run / "head.safetensors").unlink()
@@ -1472,7 +1480,7 @@ def test_a_folder_is_refused_in_one_line(name, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("make, kind, words", WEIGHTS.values(), ids=WEIGHTS)
 def test_weights_are_refused_in_one_line(
-    make, kind, words, trained, tmp_path, monkeypatch, capsys
+    make, kind, words, trained, tmp_path, monkeypatch, capsys, no_graphs
 ):
     monkeypatch.chdir(tmp_path)
     put(

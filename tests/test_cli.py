@@ -819,8 +819,6 @@ def test_predict_where_nothing_can_be_read(here, monkeypatch, capsys):
 def test_predict_keeps_few_pictures_in_memory_and_writes_all_or_nothing(
     here, monkeypatch, capsys
 ):
-    import pandas as pd
-
     from tutorial_lib.core import models
 
     sizes, file = [], str(next(Path("my_photos").rglob("*.jpg")))
@@ -829,7 +827,7 @@ def test_predict_keeps_few_pictures_in_memory_and_writes_all_or_nothing(
         sizes.extend([len(files)] * bool(files))
         if len(sizes) == 5:
             signal.raise_signal(signal.SIGINT)
-        return pd.DataFrame(dict(file=files, label="a", confidence=0.5, error=""))
+        return models.Answers(models.Answer(file, ("a",), (0.5,)) for file in files)
 
     monkeypatch.setattr(models.Model, "predict", counted)
     before = everything(".")
@@ -1510,7 +1508,7 @@ def test_what_a_library_prints_is_not_in_the_answer(here, monkeypatch, capsys):
         print('Downloading: "https://example.org/a.pth"')
         return load(path, device)
 
-    monkeypatch.setattr("tutorial_lib.trainer.load_model", downloads)
+    monkeypatch.setattr("tutorial_lib.core.models.load_model", downloads)
     file = next(Path("my_photos").rglob("*.jpg"))
     status, out, err = once(
         ["predict", "runs/my_photos", file, "--format", "json"], capsys
@@ -1703,21 +1701,13 @@ def test_excel_gets_all_else_as_it_is(cell):
 
 
 def test_a_table_for_excel(here, monkeypatch, capsys):
-    import pandas as pd
-
     from tutorial_lib.core import models
 
     classes = ["=1+1", "007", "1e5", "고양이, 개"]
 
     def named(model, files, *args, **kwargs):
-        return pd.DataFrame(
-            dict(
-                file=files,
-                label=classes[: len(files)],
-                confidence=[0.5, 0.25, 1.0, 1e-5][: len(files)],
-                error="",
-            )
-        )
+        told = zip(files, classes, [0.5, 0.25, 1.0, 1e-5])
+        return models.Answers(models.Answer(f, (c,), (p,)) for f, c, p in told)
 
     monkeypatch.setattr(models.Model, "predict", named)
     files = [str(f) for f in list(Path("my_photos").rglob("*.jpg"))[:4]]
@@ -2116,6 +2106,7 @@ def test_weights_that_cannot_be_had(here, monkeypatch, capsys):
         raise OSError("<urlopen error no network>")
 
     monkeypatch.setattr("tutorial_lib.core.backbones.find_backbone", no_network)
+    monkeypatch.setenv("TUTORIAL_CACHE", "empty")
     for line in (
         ["predict", "runs/my_photos", "a.jpg"],
         ["evaluate", "runs/my_photos", "my_photos"],
@@ -2139,7 +2130,7 @@ def test_weights_that_cannot_be_had(here, monkeypatch, capsys):
     "line, name",
     [
         ("train my_photos", "trainer.train"),
-        ("predict runs/my_photos a.jpg", "trainer.load_model"),
+        ("predict runs/my_photos a.jpg", "core.models.load_model"),
         ("evaluate runs/my_photos my_photos", "trainer.evaluate"),
     ],
 )

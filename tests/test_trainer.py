@@ -1688,9 +1688,7 @@ def test_a_network_trains_and_comes_back(name, few):
     assert model.body.name == name and (run / "model.safetensors").is_file()
     files = [few / f for f in judged.files]
     table = model.predict(files, top_k=2, bar=False).table()
-    np.testing.assert_allclose(
-        model.probabilities(files), judged.probs, atol=2e-3
-    )
+    np.testing.assert_allclose(model.probabilities(files), judged.probs, atol=2e-3)
     assert (
         list(table.label) == [model.classes[i] for i in judged.pred]
         or np.abs(judged.probs[:, 0] - 0.5).min() < 2e-3

@@ -860,10 +860,10 @@ def test_a_class_of_one_is_never_held_out_and_each_class_is():
 
 def test_a_probe_as_weight_and_bias():
     x, y = blobs()
-    weight, bias = fit_probe(x, y, 4, [0.1], balance=True)
+    fit = fit_probe(x, y, 4, [0.1], balance=True)
     probe = linear_probe(x, y, [0.1], balance=True)
-    assert np.array_equal(weight, probe.linear.weight.detach())
-    assert np.array_equal(bias, probe.linear.bias.detach())
+    assert np.array_equal(fit.weight, probe.linear.weight.detach())
+    assert np.array_equal(fit.bias, probe.linear.bias.detach())
 
 
 def test_many_classes_are_known_by_their_means():
@@ -872,10 +872,10 @@ def test_many_classes_are_known_by_their_means():
     centers = rng.normal(size=(k, 16)).astype(np.float32)
     y = np.repeat(np.arange(k), 3)
     x = centers[y] + 0.1 * rng.normal(size=(3 * k, 16)).astype(np.float32)
-    weight, bias = fit_probe(x, y, k)
+    fit = fit_probe(x, y, k)
     again = class_means_probe(x, y, k)
-    assert np.array_equal(weight, again[0]) and np.array_equal(bias, again[1])
-    assert ((x @ weight.T + bias).argmax(axis=1) == y).mean() > 0.95
+    assert np.array_equal(fit.weight, again[0]) and np.array_equal(fit.bias, again[1])
+    assert (fit.logits(x).argmax(axis=1) == y).mean() > 0.95
 
 
 def test_a_class_mean_by_hand():

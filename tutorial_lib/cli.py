@@ -113,7 +113,7 @@ def run_train(args):
 
             config = load_config(local_place(args.config), keys)
         place = local_place(folder)
-        if place and os.path.isdir(place):
+        if place and os.path.isdir(place) and sys.stderr.isatty():
             tell(f"looking through {folder}")
         from tutorial_lib.trainer import train  # takes its time
 

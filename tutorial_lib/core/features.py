@@ -38,7 +38,7 @@ from .graphs import BATCH
 from .images import whole_pixels
 
 # %% ../../nbs/core/features.ipynb #features-fill
-WORTH_A_GRAPH = 100  # pictures: for fewer of them PyTorch is done before there is one
+WORTH_A_GRAPH = 60  # pictures: PyTorch is done with fewer before there is a graph
 
 
 def frozen_runner(
