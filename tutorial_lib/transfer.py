@@ -148,9 +148,10 @@ def linear_probe(
 ) -> Probe:
     """Train a linear classifier: multinomial logistic regression, by `fit_linear`.
 
-    Each feature is brought to mean 0 and variance 1 first. `l2` is chosen by the loss
-    on a held-out share of the rows; then all rows are used. Raises `ValueError` for one
-    class, for lengths that differ, and for features that are not finite.
+    Each feature is brought to mean 0 and variance 1, over the rows that are learned
+    from. `l2` is chosen by the loss on a held-out share of the rows; then all rows are
+    used. Raises `ValueError` for one class, for lengths that differ, and for features
+    that are not finite.
     """
     x, classes, y = _checked_rows(x, y)
     if not len(l2s) or min(l2s) <= 0:
