@@ -22,7 +22,7 @@ features          nothing else, of some hundred pictures in memory: by PyTorch, 
 All have the same split and are judged by the same held-out pictures. Before the first
 one every file is read once. `seconds` hold decoding and judging: fine_tune judges after
 each epoch, the cache has the features of the held-out pictures too. `core_seconds` are
-those in which a core was busy with it: they hardly change on a machine that others use.
+those in which a core was busy with it: they change little on a machine that others use.
 `times` says how many times those of the same network's cache and probe they are (of
 `features`: those of ONNX Runtime). The loop and fine_tune have one round, the others
 several. A row is written as soon as it is there, so an interrupted run goes on.
@@ -78,7 +78,6 @@ def means(name, files, folder):
 
 
 def cache_and_probe(name, files, labels, train, valid, args):
-    model, about = trained(name)
     runner_of(name, args.sample)  # makes the graph, if the machine lacks it
     with tempfile.TemporaryDirectory() as tmp:
         watch = Stopwatch()
