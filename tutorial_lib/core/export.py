@@ -132,13 +132,17 @@ def graph_of(
             if graph := find_graph(name):  # another process has made it meanwhile
                 return graph, ""
             graph, network = _new_graph(model, used, size, stats)
+            return graph, _remark_on_keeping(name, network, used.widths)
     except Exception as e:  # exporters and ONNX Runtime raise errors of any kind
         return None, f"PyTorch computes the features, there is no graph: {_told(e)}"
+
+
+def _remark_on_keeping(name, network, widths):
     try:
-        keep_graph(name, network, used.widths)
+        keep_graph(name, network, widths)
     except OSError as e:
-        return graph, f"the graph of the network cannot be kept: {_told(e)}"
-    return graph, ""
+        return f"the graph of the network cannot be kept: {_told(e)}"
+    return ""
 
 
 def _told(error):
