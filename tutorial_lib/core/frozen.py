@@ -9,21 +9,12 @@ __all__ = ['FrozenBody', 'earlier_layers', 'keep_body', 'how_to_fit', 'known_bod
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import metadata
 
 import numpy as np
 
-from tutorial_lib.core.cache import (
-    RowCache,
-    columns_of,
-    file_key,
-    made_by,
-    rows_of_files,
-)
 from .files import read_sealed_json, write_sealed_json
 from .graphs import Graph, GraphName, find_graph
 from .machine import CPU_BATCH, cache_folder
-from .pretrained import WEIGHTS, usual_name
 
 # %% ../../nbs/core/frozen.ipynb #frozen-04
 @dataclass
@@ -71,6 +62,14 @@ class FrozenBody:
         bf16: bool | None = None,  # None or False: it computes in float32
     ) -> dict:  # name -> means and maxima, float32 (n, d)
         "As `features` does it for a network of PyTorch, and for the same cache."
+        from tutorial_lib.core.cache import (  # takes its time
+            RowCache,
+            columns_of,
+            file_key,
+            made_by,
+            rows_of_files,
+        )
+
         widths = dict(zip(self.graph.layers, self.graph.widths))
         widths = [widths[name] for name in layers]
         about = (self.size, self.stats, mirror, self.how, False, sum(widths))
@@ -92,6 +91,8 @@ def earlier_layers(
 
 # %% ../../nbs/core/frozen.ipynb #frozen-09
 def _versions():
+    from importlib import metadata  # takes its time
+
     found = {}
     for package in "timm", "torch":
         with suppress(metadata.PackageNotFoundError):
@@ -108,6 +109,8 @@ def keep_body(
     size: int | None,  # that was asked for; None: that of its training
 ):
     "Note what a body is, if its weights are in a file that pip brought."
+    from tutorial_lib.core.pretrained import WEIGHTS
+
     if body.name not in WEIGHTS or body.how.get("fit", "crop") != "crop":
         return
     names = "fingerprint", "layer", "size", "stats", "how", "parts", "is_map"
@@ -135,6 +138,8 @@ def known_body(
     fit: str = "crop",  # how a picture becomes a square
 ) -> FrozenBody | None:  # None: PyTorch has to build it
     "A body with its trained weights, if this machine has its note and its graph."
+    from tutorial_lib.core.pretrained import WEIGHTS, usual_name
+
     name = usual_name() if name == "auto" else name
     try:
         known = read_sealed_json(_note_of(name, size))

@@ -70,6 +70,8 @@ class Graph:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_cores()
         options.log_severity_level = 3  # errors
+        # Threads that wait do not keep a core busy.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.layers, self.widths = list(layers), list(widths)
         self._network = network
         self._session = onnxruntime.InferenceSession(
