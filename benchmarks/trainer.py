@@ -107,7 +107,7 @@ def others(files, test, tmp, args):
     judged = np.arange(len(files), len(files + test))
     *took, right, how = usual_loop(LITE0, files + test, labels, train, judged, args)
     yield "usual loop", took, right, how
-    learn, took, how = fine_tuned(LITE0, files, train, valid, tmp, args.seed)
+    learn, took, how = fine_tuned(LITE0, files, train, valid, tmp, args)
     dl = learn.dls.test_dl(list(map(str, test)), with_labels=True)
     with learn.no_bar():
         right = learn.validate(dl=dl)[1]
@@ -121,6 +121,8 @@ def arguments():
     add_number(parser, "--batches", 40, "of the usual loop that are timed")
     add_number(parser, "--threads", 2, "of PyTorch in the usual ways")
     add_number(parser, "--seed", 0, "of fine_tune")
+    what = "of fine_tune, where lr_find has said it before"
+    parser.add_argument("--rate", type=float, help=what)
     parser.add_argument(
         "--set",
         nargs="*",

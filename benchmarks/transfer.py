@@ -228,15 +228,15 @@ def learner(name, files, train, valid, folder):
     return learn
 
 
-def fine_tuned(name, files, train, valid, folder, seed):
+def fine_tuned(name, files, train, valid, folder, args):
     "A learner that has learned, the seconds and core-seconds of that, and how."
-    set_seed(seed)
+    set_seed(args.seed)
     learn = learner(name, files, train, valid, folder)
     workers = learn.dls.train.fake_l.num_workers
     learn.freeze()
     with learn.no_bar():
         search = Stopwatch()
-        rate = learn.lr_find(show_plot=False).valley
+        rate = args.rate or learn.lr_find(show_plot=False).valley
         found = f"rate {rate:.2g}, found in {search.core_seconds:.0f} more core-seconds"
         print(found, flush=True)
         watch = Stopwatch()
@@ -247,7 +247,7 @@ def fine_tuned(name, files, train, valid, folder, seed):
 
 def fine_tune(name, files, labels, train, valid, args):
     with tempfile.TemporaryDirectory() as tmp:
-        learn, took, how = fine_tuned(name, files, train, valid, Path(tmp), args.seed)
+        learn, took, how = fine_tuned(name, files, train, valid, Path(tmp), args)
         with learn.no_bar():
             return *took, float(learn.validate()[1]), how
 
@@ -283,6 +283,8 @@ def arguments():
     add_number(parser, "--sample", 256, "pictures whose features are timed alone")
     add_number(parser, "--threads", 2, "of PyTorch")
     add_number(parser, "--seed", 0, "of fine_tune")
+    what = "of fine_tune, where lr_find has said it before"
+    parser.add_argument("--rate", type=float, help=what)
     parser.add_argument(
         "--limit",
         type=int,
