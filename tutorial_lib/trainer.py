@@ -279,8 +279,6 @@ def head_of(job, plan, linear, fingerprint):
 
 def write_results(job, probs, about):
     "Predictions and report of what a run has learned so far."
-    from tutorial_lib.report import report  # takes its time
-
     stock = job.stock
     write_run(
         job.run,
@@ -294,7 +292,14 @@ def write_results(job, probs, about):
         config=annotated(job.config),
     )
     if job.config.output.report:
-        report(job.run, worst=job.config.evaluation.worst)
+        write_report(job.run, job.config)
+
+
+def write_report(run, config, **where):
+    "The report of a run. Returns its page."
+    from tutorial_lib.report import report  # takes its time
+
+    return report(run, worst=config.evaluation.worst, **where)
 
 
 def report_probe(job, plan, **told):
@@ -428,13 +433,6 @@ def body_of(config, name, device):
     return build_body(config, name).to(choose_device(device))
 
 
-def report_again(run, config, **where):
-    "The report of a run that has none."
-    from tutorial_lib.report import report  # takes its time
-
-    return report(run, worst=config.evaluation.worst, **where)
-
-
 def go_through_stages(job):
     "From the folder of a run to its result. A stage is skipped if its result is there."
     start, run, output = time.monotonic(), job.run, job.config.output
@@ -454,7 +452,7 @@ def go_through_stages(job):
         kept = tune_stage(job, plan)
     page = run / "report" / "report.html"
     if output.report and not page.is_file():
-        report_again(run, job.config)
+        write_report(run, job.config)
     result = write_result(run, plan, kept, time.monotonic() - start)
     tidy(run)
     accuracy, part, size = (result[key] for key in ("accuracy", "part", "bytes"))
@@ -524,7 +522,7 @@ def leave_complete(run, request):
     request.tell(f"{run} is complete: there is nothing to resume")
     wants_report = config.output.report and "output.report" in request.given
     if wants_report and not (run / "report" / "report.html").is_file():
-        page = report_again(run, known, images=folder)
+        page = write_report(run, known, images=folder)
         request.tell(f"its report, which it did not have: {page}")
     return run
 
