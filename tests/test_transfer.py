@@ -860,10 +860,10 @@ def test_a_class_of_one_is_never_held_out_and_each_class_is():
 
 def test_a_probe_as_weight_and_bias():
     x, y = blobs()
-    weight, bias = fit_probe(x, y, 4, [0.1], balance=True)
+    fit = fit_probe(x, y, 4, [0.1], balance=True)
     probe = linear_probe(x, y, [0.1], balance=True)
-    assert np.array_equal(weight, probe.linear.weight.detach())
-    assert np.array_equal(bias, probe.linear.bias.detach())
+    assert np.array_equal(fit.weight, probe.linear.weight.detach())
+    assert np.array_equal(fit.bias, probe.linear.bias.detach())
 
 
 def test_many_classes_are_known_by_their_means():
