@@ -872,7 +872,8 @@ def test_many_classes_are_known_by_their_means():
     centers = rng.normal(size=(k, 16)).astype(np.float32)
     y = np.repeat(np.arange(k), 3)
     x = centers[y] + 0.1 * rng.normal(size=(3 * k, 16)).astype(np.float32)
-    weight, bias = fit_probe(x, y, k)
+    fit = fit_probe(x, y, k)
+    weight, bias = fit.weight, fit.bias
     again = class_means_probe(x, y, k)
     assert np.array_equal(weight, again[0]) and np.array_equal(bias, again[1])
     assert ((x @ weight.T + bias).argmax(axis=1) == y).mean() > 0.95
