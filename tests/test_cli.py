@@ -1498,6 +1498,19 @@ def test_what_is_not_the_answer_goes_to_stderr_below_python_too():
     ]
 
 
+def test_a_cache_that_cannot_be_written_is_said_in_one_line(here, monkeypatch, capsys):
+    "And the answer is the same."
+    file = str(next(Path("my_photos").rglob("*.jpg")))
+    want = once(["predict", "runs/my_photos", file], capsys)[:2]
+    Path("file").touch()
+    monkeypatch.setenv("TUTORIAL_CACHE", "file/cache")
+    status, out, err = once(["predict", "runs/my_photos", file], capsys)
+    assert (status, out) == want and err.count("\n") == 1
+    assert err.startswith(
+        "tutorial-lib: warning: the graph of the network cannot be kept"
+    )
+
+
 def test_what_a_library_prints_is_not_in_the_answer(here, monkeypatch, capsys):
     "As torch.hub does when it downloads the weights of a body."
     from tutorial_lib.core import models

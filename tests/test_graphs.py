@@ -230,6 +230,16 @@ def test_threads_that_want_one_graph_make_it_once(net, used, monkeypatch):
     assert all(graph and not remark for graph, remark in found) and len(made) == 1
 
 
+def test_what_makes_it_slower_is_said(monkeypatch):
+    Path("file").touch()
+    monkeypatch.setenv("TUTORIAL_CACHE", "file/cache")
+    body = make_body("densenet_tiny")
+    with pytest.warns(
+        export.SlowerWarning, match="the graph .* cannot be kept: NotADir"
+    ):
+        assert body.graph()
+
+
 WITHOUT = "torch torchvision fastai timm sklearn scipy pandas matplotlib".split()
 ASK = f"""
 import sys

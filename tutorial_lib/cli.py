@@ -30,6 +30,7 @@ from tutorial_lib.core.console import (
     print_json,
     tell,
 )
+from .core.text import one_line
 
 # %% ../nbs/cli.ipynb #cl085
 _ANOTHER = "give another folder"
@@ -432,6 +433,11 @@ RUNS = {  # name of a command -> what it does
 }
 
 
+def _tell_warning(message, *args):
+    "One line, and not where in the library it was said."
+    tell(f"tutorial-lib: warning: {one_line(str(message), 300)}")
+
+
 @contextmanager
 def _quiet_libraries(debug):
     "Hear no warnings that are for the authors of libraries."
@@ -441,6 +447,7 @@ def _quiet_libraries(debug):
                 warnings.simplefilter("ignore", kind)
             # What is wrong with a file is said in our words.
             warnings.filterwarnings("ignore", module="PIL")
+            warnings.showwarning = _tell_warning
         yield
 
 # %% ../nbs/cli.ipynb #cl016

@@ -28,7 +28,7 @@ from tutorial_lib.core.engine import (
     run_frozen,
     usual_batch_size,
 )
-from .export import graph_of
+from .export import graph_or_warning
 from .features import WORTH_A_GRAPH, features
 from .frozen import earlier_layers, how_to_fit, keep_body
 from .graphs import Graph
@@ -121,7 +121,7 @@ class Body:
         "The graph of this body as it is now, for a machine without a GPU."
         layers = [self.layer, *earlier_layers(self.layer, self.parts)]
         used = feature_layers(self.model, layers, self.size)
-        return graph_of(self.model, used, self.size, self.stats)[0]
+        return graph_or_warning(self.model, used, self.size, self.stats)
 
     def features(
         self,

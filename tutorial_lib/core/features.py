@@ -32,7 +32,7 @@ from tutorial_lib.core.engine import (
     layer_features,
     run_frozen,
 )
-from .export import graph_of
+from .export import graph_or_warning
 from .files import refuse_one_path
 from .graphs import BATCH
 from .images import whole_pixels
@@ -53,7 +53,8 @@ def frozen_runner(
 ) -> Callable:  # uint8 (n, size, size, 3) -> float32 (n, d), an array
     "The quickest way to many features: a graph on a CPU, else PyTorch."
     if device_of(model).type == "cpu" and not bf16:
-        graph, _ = graph_of(model, used, size, stats, make=n >= WORTH_A_GRAPH)
+        make = n >= WORTH_A_GRAPH
+        graph = graph_or_warning(model, used, size, stats, make)
         if graph:
             how = dict(mirror=mirror, bs=bs or BATCH, layers=used.names)
             return partial(graph.features, **how)
