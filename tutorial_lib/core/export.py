@@ -76,6 +76,17 @@ def _padding_is_known():
         same.pad_same = before
 
 
+@contextmanager
+def _attention_in_steps():
+    "The exporter knows the steps of attention, and not PyTorch's quick way to them all."
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
 def _exported_by_tracing(module, example, file):
     axes = {name: {0: "n"} for name in ("images", "features")}
     how = dict(dynamo=False, dynamic_axes=axes, **_NAMES)
@@ -94,7 +105,7 @@ def as_onnx(
 ) -> bytes:
     "The graph of a module. Raises whatever the exporters raise."
     file = io.BytesIO()
-    with _padding_is_known(), warnings.catch_warnings():
+    with _padding_is_known(), _attention_in_steps(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the older exporter is the older one
         try:
             _exported_by_tracing(module, example, file)
