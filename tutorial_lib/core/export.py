@@ -78,7 +78,7 @@ def _padding_is_known():
 
 @contextmanager
 def _attention_in_steps():
-    "The exporter knows the steps of attention, and not PyTorch's quick way to them all."
+    "The exporter knows the steps of attention, and not PyTorch's quick way over them."
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
