@@ -5,6 +5,7 @@ A training leaves its caller's process as it was.
 """
 
 import copy
+import dataclasses
 import io
 import os
 import pickle
@@ -39,7 +40,8 @@ from tutorial_lib.core.engine import (
     default_device,
     evaluating,
 )
-from tutorial_lib.core.frozen import FrozenBody
+from tutorial_lib.core.frozen import FrozenBody, earlier_layers
+from tutorial_lib.core.heads import POOLS
 from tutorial_lib.core.models import Model
 from tutorial_lib.core.optimizers import (
     make_optimizer,
@@ -217,6 +219,25 @@ def test_a_head_that_is_switched_on_the_way_is_not_mixed_up(model, files, monkey
 
     monkeypatch.setattr(models, "picture_or_reason", switching)
     assert set(model.predict(files[:4], 1).table().label) <= set(first)
+
+
+def test_heads_of_several_layers_of_one_network_take_turns(any_model, files):
+    own = any_model.head
+    [other] = [n for n in _earlier(any_model) if n != own.layer][:1]
+    body = any_model.body.at(other)
+    weight = np.random.default_rng(0).normal(size=(3, body.n_features))
+    head = dataclasses.replace(own, weight=weight, layer=other, pool=POOLS[0])
+    before = any_model.probabilities(files[:3])
+    first = any_model.use(head).probabilities(files[:3])
+    assert any_model.body.layer == other and not np.allclose(first, before)
+    assert np.array_equal(any_model.use(own).probabilities(files[:3]), before)
+    with pytest.raises(ValueError, match="reads nothing at 32 pixels, and this body"):
+        any_model.use(dataclasses.replace(head, layer="nothing"))
+    assert any_model.head is own
+
+
+def _earlier(model):
+    return earlier_layers(model.body.layer, make_body("densenet_tiny").parts)
 
 
 def test_a_model_can_be_copied_and_pickled(any_model, files):

@@ -7,7 +7,7 @@ __all__ = ['Body', 'make_body', 'Network']
 
 # %% ../../nbs/core/bodies.ipynb #bodies-02
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -108,6 +108,15 @@ class Body:
         raise ValueError(
             f"{self.name} does not call its layer {self.layer!r}: choose another one"
         )
+
+    def at(
+        self,
+        layer: str,  # name of one of its layers
+    ) -> "Body":
+        "The same network, with the features of another layer. Raises `ValueError`."
+        used = feature_layers(self.model, layer, self.size)
+        width, is_map = used.widths[0], used.are_maps[0]
+        return replace(self, layer=layer, n_features=width, is_map=is_map)
 
     def to(
         self,

@@ -7,7 +7,7 @@ __all__ = ['FrozenBody', 'earlier_layers', 'keep_body', 'how_to_fit', 'known_bod
 
 # %% ../../nbs/core/frozen.ipynb #frozen-02
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -43,6 +43,15 @@ class FrozenBody:
     @property
     def batch_size(self):
         return CPU_BATCH
+
+    def at(
+        self,
+        layer: str,  # one that its graph has
+    ) -> "FrozenBody":
+        "The same body, with the features of another layer. Raises `ValueError`."
+        if layer not in self.graph.layers:
+            raise ValueError(f"the graph of {self.name} has no layer {layer!r}")
+        return replace(self, layer=layer)
 
     def features(
         self,

@@ -7,6 +7,7 @@ __all__ = ['Answer', 'Answers', 'Model', 'load_model']
 
 # %% ../../nbs/core/models.ipynb #models-02
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -181,15 +182,19 @@ class Model:
         self,
         head,  # a `Head`, or the file of one
     ) -> "Model":  # itself
-        """Switch to another head. The body stays as it is.
+        """Switch to another head. The network stays as it is.
 
         Raises `ValueError` for a head that was trained on another body, and what
         `read_head` raises.
         """
         where = "the head" if isinstance(head, Head) else head
         head = head if isinstance(head, Head) else read_head(head)
-        _check_fit(where, head, self.body)
-        self.head = head
+        body = self.body
+        if body.layer != head.layer:  # it may read another layer of the same network
+            with suppress(ValueError):
+                body = body.at(head.layer)
+        _check_fit(where, head, body)
+        self.body, self.head = body, head
         return self
 
     def to(
