@@ -357,18 +357,13 @@ def test_a_line_of_the_cache_that_was_cut(photos):
     data = lines.read_bytes()
     for n in 8, 24, 42:
         lines.write_bytes(b"".join(data.splitlines(keepends=True)[:n])[:-3])
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                jobs,
-                "features",
-                lambda *args, **kwargs: sizes.append(
-                    len(lines.read_bytes().splitlines())
-                ),
-            )
-            run, body = Path("runs/my_photos"), make_body()
-            config = load_config(run / "config.yaml")
-            job = jobs.Job(run, old_run(run), config, body, print)
-            job.features([body.layer])
+        run, body = Path("runs/my_photos"), make_body()
+        body.file_features = lambda *args: sizes.append(
+            len(lines.read_bytes().splitlines())
+        )
+        config = load_config(run / "config.yaml")
+        job = jobs.Job(run, old_run(run), config, body, print)
+        job.features([body.layer])
     assert sizes == [0, 16, 40]
     assert left(go(photos, *keys, resume=True)) == left(whole)
 

@@ -33,6 +33,7 @@ from .features import WORTH_A_GRAPH, features
 from .frozen import earlier_layers, how_to_fit, keep_body
 from .graphs import Graph
 from .heads import POOLS, pooled_as, pooled_width
+from .pretrained import WEIGHTS
 
 # %% ../../nbs/core/bodies.ipynb #bodies-04
 _asked = threading.local()  # .layer: the module whose output this thread asks for
@@ -156,7 +157,9 @@ class Body:
     ) -> dict:  # name -> means and maxima, float32 (n, d)
         "The features of files, which are kept in a folder: see `features`."
         on_cpu = self.device.type == "cpu" and not bf16
-        if on_cpu and len(files) >= WORTH_A_GRAPH:
+        # A run is to compute as another one does, and an answer will want the graph.
+        is_usual = self.name in WEIGHTS
+        if on_cpu and (is_usual or len(files) >= WORTH_A_GRAPH):
             self.graph()  # of all layers that a probe may try: it is made once
         about = self.size, self.stats, mirror, bf16, bs
         how = dict(how=self.how, chunk=256)
