@@ -29,7 +29,7 @@ from tutorial_lib.config import (
     given_keys,
     load_config,
 )
-from tutorial_lib.core import backbones, cache, features, frozen, resume
+from tutorial_lib.core import backbones, cache, features, resume
 from tutorial_lib.core.bodies import make_body
 from tutorial_lib.core.files import read_sealed_json, write_sealed_json
 from tutorial_lib.report import read_run
@@ -210,7 +210,7 @@ def test_features_are_kept_where_files_are_the_same(photos, whole, monkeypatch):
         seen.append(len(store.lines.read_bytes().splitlines()))
         return fill(store, *args, **kwargs)
 
-    for module in features, frozen:
+    for module in features, cache:
         monkeypatch.setattr(module, "rows_of_files", counts)
     begun = shutil.copytree("runs", "begun")
     for touch, kept in (None, 16), (12, 8), (3, 0):

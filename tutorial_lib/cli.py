@@ -30,7 +30,6 @@ from tutorial_lib.core.console import (
     print_json,
     tell,
 )
-from .core.text import one_line
 
 # %% ../nbs/cli.ipynb #cl085
 _ANOTHER = "give another folder"
@@ -435,6 +434,8 @@ RUNS = {  # name of a command -> what it does
 
 def _tell_warning(message, *args):
     "One line, and not where in the library it was said."
+    from tutorial_lib.core.text import one_line
+
     tell(f"tutorial-lib: warning: {one_line(str(message), 300)}")
 
 
