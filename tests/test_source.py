@@ -69,7 +69,9 @@ def test_again_is_the_same(again, folder, how):
 
 # Chapters that wait for `make outputs`, with the hash of their code: their pages say of
 # which day their outputs are. Any further change makes the test fail.
-WAITING = {}
+WAITING = {
+    "09_siamese": "32cf0342c1091de5",
+}
 
 
 @pytest.mark.parametrize("path", outputs.chapters(), ids=lambda p: p.stem)
