@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: F401 (the lesson's)
 
 from .core.backbones import body_parts, find_head, find_heads
 from .core.engine import feature_layer, normalize
