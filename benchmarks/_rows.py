@@ -12,16 +12,19 @@ from pathlib import Path
 
 import torch
 
+LIBRARY = Path(__file__).parents[1] / "tutorial_lib"
 
-def command_line(about, script=None):
+
+def command_line(about, script=None, table=None):
     """A parser whose help is the text at the top of a script.
 
-    With a `script` it knows --out, whose default is the CSV file beside the script."""
+    With a `script` it knows --out, whose default is the CSV file beside the script, and
+    with a `table` the one of that name in the library."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=about, formatter_class=raw)
-    if script:
-        out = Path(script).with_suffix(".csv")
-        what = "file to write; what is in it is not run again"
+    if script or table:
+        out = LIBRARY / table if table else Path(script).with_suffix(".csv")
+        what = f"file to write; what is in it is not run again (default {out.name})"
         parser.add_argument("--out", type=Path, default=out, help=what)
     return parser
 

@@ -158,7 +158,7 @@ def best_pooling(row):
 
 
 def arguments():
-    parser = command_line(__doc__)
+    parser = command_line(__doc__, table="backbones.csv")
     for name in SETS[1:]:
         what = f"folder of {name}, a sub-folder a class"
         parser.add_argument(f"--{name}", type=Path, help=what)
@@ -174,12 +174,6 @@ def arguments():
         type=Path,
         default=cache_folder() / "backbones",
         help="where features are kept between runs (default: in the user's cache)",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path(__file__).parents[1] / "tutorial_lib/backbones.csv",
-        help="file to write; its figures are not made again (default: in the library)",
     )
     return parser.parse_args()
 

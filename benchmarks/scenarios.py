@@ -28,7 +28,6 @@ import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import lru_cache, partial
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -161,7 +160,7 @@ SHOWN = "set size strategy seed setting valid test seconds".split()
 
 
 def arguments():
-    parser = command_line(__doc__)
+    parser = command_line(__doc__, table="scenarios.csv")
     parser.add_argument(
         "--sets",
         nargs="+",
@@ -175,12 +174,6 @@ def arguments():
         type=int,
         default=os.cpu_count(),
         help="processes, each with one thread (default one a core)",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path(__file__).parents[1] / "tutorial_lib/scenarios.csv",
-        help="file to write; its cells are not run again (default: in the library)",
     )
     return parser.parse_args()
 

@@ -36,7 +36,7 @@ from _rows import (
     read,
     write,
 )
-from transfer import LITE0, fine_tuned, usual_loop
+from transfer import LITE0, add_usual_ways, fine_tuned, usual_loop
 
 from tutorial_lib.data import image_files, load, split
 from tutorial_lib.datablock import breed_label
@@ -118,11 +118,7 @@ def arguments():
     parser = command_line(__doc__, __file__)
     add_number(parser, "--rounds", 3, "of the command; the others have one")
     add_number(parser, "--images", 100, "of each breed")
-    add_number(parser, "--batches", 40, "of the usual loop that are timed")
-    add_number(parser, "--threads", 2, "of PyTorch in the usual ways")
-    add_number(parser, "--seed", 0, "of fine_tune")
-    what = "of fine_tune, where lr_find has said it before"
-    parser.add_argument("--rate", type=float, help=what)
+    add_usual_ways(parser, batches=40)
     parser.add_argument(
         "--set",
         nargs="*",

@@ -33,6 +33,7 @@ import os
 import tempfile
 from functools import cache, partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -92,15 +93,12 @@ def cache_and_probe(name, files, labels, train, valid, args):
 
 def export(name, files, labels, train, valid, args):
     trained(name)
-    usual = os.environ.copy()
     with tempfile.TemporaryDirectory() as tmp:
-        os.environ["TUTORIAL_CACHE"] = tmp
-        watch = Stopwatch()
-        runner_of(name, args.sample)
-        took = watch.both
+        with patch.dict(os.environ, TUTORIAL_CACHE=tmp):
+            watch = Stopwatch()
+            runner_of(name, args.sample)
+            took = watch.both
         assert list(Path(tmp).rglob("*.onnx")), "there is no graph"
-    os.environ.pop("TUTORIAL_CACHE")
-    os.environ.update(usual)
     return *took, None, ""
 
 
@@ -263,6 +261,15 @@ RECIPES = {
 ONCE = "usual loop", "fastai fine_tune"  # and with the first network only
 
 
+def add_usual_ways(parser, batches):
+    "The arguments that the loop and fine_tune read."
+    add_number(parser, "--batches", batches, "of the usual loop that are timed")
+    add_number(parser, "--threads", 2, "of PyTorch")
+    add_number(parser, "--seed", 0, "of fine_tune")
+    what = "of fine_tune, where lr_find has said it before"
+    parser.add_argument("--rate", type=float, help=what)
+
+
 def arguments():
     parser = command_line(__doc__, __file__)
     parser.add_argument(
@@ -279,12 +286,8 @@ def arguments():
         help=f"names; the loop and fine_tune have the first (default {LITE0} {LITE2})",
     )
     add_number(parser, "--rounds", 3, "of all but the loop and fine_tune")
-    add_number(parser, "--batches", 60, "of the usual loop that are timed")
     add_number(parser, "--sample", 256, "pictures whose features are timed alone")
-    add_number(parser, "--threads", 2, "of PyTorch")
-    add_number(parser, "--seed", 0, "of fine_tune")
-    what = "of fine_tune, where lr_find has said it before"
-    parser.add_argument("--rate", type=float, help=what)
+    add_usual_ways(parser, batches=60)
     parser.add_argument(
         "--limit",
         type=int,

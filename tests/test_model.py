@@ -223,7 +223,7 @@ def test_a_head_that_is_switched_on_the_way_is_not_mixed_up(model, files, monkey
 
 def test_heads_of_several_layers_of_one_network_take_turns(any_model, files):
     own = any_model.head
-    [other] = [n for n in _earlier(any_model) if n != own.layer][:1]
+    other = earlier_layers(own.layer, make_body("densenet_tiny").parts)[0]
     body = any_model.body.at(other)
     weight = np.random.default_rng(0).normal(size=(3, body.n_features))
     head = dataclasses.replace(own, weight=weight, layer=other, pool=POOLS[0])
@@ -234,10 +234,6 @@ def test_heads_of_several_layers_of_one_network_take_turns(any_model, files):
     with pytest.raises(ValueError, match="reads nothing at 32 pixels, and this body"):
         any_model.use(dataclasses.replace(head, layer="nothing"))
     assert any_model.head is own
-
-
-def _earlier(model):
-    return earlier_layers(model.body.layer, make_body("densenet_tiny").parts)
 
 
 def test_a_model_can_be_copied_and_pickled(any_model, files):

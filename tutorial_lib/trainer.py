@@ -187,13 +187,10 @@ def choose_strategy(job, probes):
         return asked, ""
     from tutorial_lib.scenarios import advise_strategy  # brings PyTorch
 
-    at_last = [probe.layer == job.body.layer for probe in probes]
-    last, early = (
-        max(
-            (p.accuracy for p, at in zip(probes, at_last) if at == is_last), default=0.0
-        )
-        for is_last in (True, False)
-    )
+    layer = job.body.layer
+    last = max(probe.accuracy for probe in probes if probe.layer == layer)
+    earlier = [probe.accuracy for probe in probes if probe.layer != layer]
+    early = max(earlier, default=0.0)
     per_class = len(stock.at("train")) / len(stock.classes)
     n_valid = len(stock.at("valid"))
     advice = advise_strategy(last, early, per_class, n_valid, job.body.name)
@@ -463,13 +460,6 @@ def go_through_stages(job):
     )
 
 # %% ../nbs/15_trainer.ipynb #tn-runs
-def refuse_missing_device(device):
-    "Raise `ValueError` for a device that this machine lacks, before anything is done."
-    from tutorial_lib.core.engine import choose_device  # brings PyTorch
-
-    choose_device(device)
-
-
 def request_of(folder, asked, resume, say, on_step, device):
     "What is asked, with the folder of pictures. Raises where there is none."
     config = asked or Config()
@@ -557,7 +547,9 @@ def train(
     refuse_second_run_of_script()
     check_arguments(folder, resume, say, on_step)
     if not computes_on_cpu(device):
-        refuse_missing_device(device)
+        from tutorial_lib.core.engine import choose_device  # brings PyTorch
+
+        choose_device(device)  # or raise an error, before anything is done
     asked = None if config is None and not keys else as_config(config, **keys)
     request = request_of(folder, asked, resume, say, on_step, device)
     with own_randomness(request.config.train.seed):

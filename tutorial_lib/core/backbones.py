@@ -344,9 +344,8 @@ def build_backbone(
     auto means `efficientnet_lite0`: in `backbones.csv`, slower networks gain less than
     two points of accuracy for twice the time. With `TUTORIAL_DATA=sample`, or where its
     weights cannot be had, it means `densenet_tiny`, and in the second case `note` says
-    why. Raises `ValueError` for a
-    name that is not known, and `OSError` where the weights of a network that was named
-    cannot be had.
+    why. Raises `ValueError` for a name that is not known, and `OSError` where the
+    weights of a network that was named cannot be had.
     """
     is_auto = name == "auto"
     if is_auto:

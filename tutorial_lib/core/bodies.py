@@ -30,7 +30,12 @@ from tutorial_lib.core.engine import (
 )
 from .export import graph_or_warning
 from .features import WORTH_A_GRAPH, features
-from .frozen import earlier_layers, how_to_fit, keep_body
+from tutorial_lib.core.frozen import (
+    FrozenBody,
+    earlier_layers,
+    how_to_fit,
+    keep_body,
+)
 from .graphs import Graph
 from .heads import POOLS, pooled_as, pooled_width
 from .pretrained import WEIGHTS
@@ -133,6 +138,24 @@ class Body:
         used = feature_layers(self.model, layers, self.size)
         return graph_or_warning(self.model, used, self.size, self.stats)
 
+    def frozen(self) -> FrozenBody | None:  # None: there can be no graph
+        "This body as it is now, for a machine without a GPU."
+        graph = self.graph()
+        if graph is None:
+            return None
+        return FrozenBody(
+            self.name,
+            graph,
+            fingerprint(self.model, []),
+            self.layer,
+            self.size,
+            self.stats,
+            self.how,
+            self.parts,
+            self.is_map,
+            self.note,
+        )
+
     def features(
         self,
         images,  # uint8 (n, size, size, 3)
@@ -160,7 +183,10 @@ class Body:
         # A run is to compute as another one does, and an answer will want the graph.
         is_usual = self.name in WEIGHTS
         if on_cpu and (is_usual or len(files) >= WORTH_A_GRAPH):
-            self.graph()  # of all layers that a probe may try: it is made once
+            frozen = self.frozen()  # with all layers that a probe may try
+            if frozen and set(layers) <= set(frozen.graph.layers):
+                bs = bs or self.batch_size
+                return frozen.file_features(files, cache, layers, mirror, bs)
         about = self.size, self.stats, mirror, bf16, bs
         how = dict(how=self.how, chunk=256)
         return features(self.model, files, cache, list(layers), *about, **how)

@@ -423,6 +423,6 @@ def _load_with_pytorch(path, head, weights, device):
     if weights:
         _load_body(path, body, weights)
     model = _model_of(path, body.to(device), head)
-    if device.type == "cpu" and not weights and (graph := body.graph()):
-        model.body = _frozen_body(head, graph)
+    if device.type == "cpu" and not weights and (frozen := body.frozen()):
+        model.body = frozen
     return model
