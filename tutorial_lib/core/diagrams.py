@@ -65,6 +65,10 @@ def _read_step(step, where):
     return what, _shape_text(shape, where)
 
 
+def _by(numbers, sign="×"):
+    return sign.join(map(str, numbers))
+
+
 def _shape_text(shape, where):
     "A shape as it stands beside an arrow: 64 × 8 × 8."
     if shape is None or isinstance(shape, str):
@@ -72,7 +76,7 @@ def _shape_text(shape, where):
     if isinstance(shape, int):
         return str(shape)
     if isinstance(shape, (list, tuple)) and all(isinstance(n, int) for n in shape):
-        return " × ".join(map(str, shape))
+        return _by(shape, " × ")
     example = 'such as (64, 8, 8), or text such as "64 channels"'
     raise TypeError(f"the shape at {where} is {shape!r}: give whole numbers, {example}")
 
@@ -261,7 +265,7 @@ def _paths(paths, shape, width, is_fed):
     busy = [x for x, steps in zip(xs, paths.chains) if steps] or xs
     axis = (busy[0] + busy[-1]) / 2
     xs = [x - axis for x in xs]
-    top, joint = 10 * is_fed, _joint(paths.join, width)
+    top, joint = 10 * is_fed, _joint(paths.join, xs)
     room = 18 if all(chain.is_shown for chain in chains) else 36
     bottom = top + max(part.height for part in parts) + room
     ink = _moved(joint, 0, bottom)
@@ -284,12 +288,15 @@ def _with_label(chain):
     return _Part(part.ink, part.height, part.left, max(part.right, label))
 
 
-def _joint(name, width):
-    "Where paths meet: a sign in a circle, or a name in a box."
-    if len(name) > 1:
-        return _box(name, min(width, _box_width([name])))
-    place = f'cy="11" r="11" fill="{PAPER}" stroke="{SOFT_INK}" stroke-width="1.5"'
-    return _Part(f"<circle {place}/>{_text(0, 16, name, size=17)}", 22, 11, 11)
+def _joint(name, xs):
+    "Where paths meet: a sign in a circle, or a name in a box. Those near enter above."
+    if len(name) == 1:
+        place = f'cy="11" r="11" fill="{PAPER}" stroke="{SOFT_INK}" stroke-width="1.5"'
+        return _Part(f"<circle {place}/>{_text(0, 16, name, size=17)}", 22, 11, 11)
+    half = _box_width(name.split("\n")) / 2
+    for x in sorted(map(abs, xs)):
+        half = max(half, x + 16) if x < half + 16 else half
+    return _box(name, 2 * half)
 
 
 def _split(x, height):
@@ -304,14 +311,12 @@ def _split(x, height):
 
 def _lead(x, y, bottom, joint, label):
     "From the end of a path to the joint, whose top is at `bottom`."
-    side = 1 if x > 0 else -1
-    reach = joint.right
-    if abs(x) < reach:
+    if abs(x) < joint.right:
         ink = _line(f"M{x:g} {y:g}V{bottom - 6:g}") + _head(x, bottom)
     else:
-        middle = bottom + joint.height / 2
+        side = 1 if x > 0 else -1
+        end, middle = side * joint.right, bottom + joint.height / 2
         turn = f"V{middle - 8:g}Q{x:g} {middle:g} {x - 8 * side:g} {middle:g}"
-        end = side * reach
         ink = _line(f"M{x:g} {y:g}{turn}H{end + 6 * side:g}")
         ink += _head(end, middle, 90 * side)
     if label:
@@ -416,15 +421,20 @@ def _kind(module):
 
 
 def _numbers(module):
-    "The sides of a window, and its stride where that is not as usual."
-    size, stride = getattr(module, "kernel_size", None), getattr(module, "stride", 1)
+    "The sides of a window, and its stride where that is not the usual one."
+    kind, size = type(module).__name__, getattr(module, "kernel_size", None)
     if size is None:
         return ""
-    sides = (size, size) if isinstance(size, int) else size
-    text = f" {'×'.join(map(str, sides))}"
-    if stride in (1, (1, 1), size):
-        return text
-    return f"{text}, stride {stride if isinstance(stride, int) else stride[0]}"
+    sides, stride = _sides(size, kind), _sides(getattr(module, "stride", 1), kind)
+    text = f" {_by(sides)}"
+    usual = sides if "Pool" in kind else [1] * len(stride)
+    return text if stride == usual else f"{text}, stride {_by(dict.fromkeys(stride))}"
+
+
+def _sides(number, kind):
+    if isinstance(number, int):
+        return [number] * (1 if "1d" in kind else 2)
+    return list(number)
 
 
 def _run(module, inputs, depth):
