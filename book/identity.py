@@ -16,7 +16,8 @@ COLAB = "https://colab.research.google.com/github"
 def identity(root, env=os.environ):
     """The settings under `root` as a dict with attributes.
 
-    `repo_url` and `colab_url` are added. Every value is a string.
+    `repo_url`, `colab_url` and `install` (what pip is told to install) are added. Every
+    value is a string.
     """
     me = AttrDict(Config(root, "settings.ini").d)
     user, _, repo = env.get("GITHUB_REPOSITORY", "").partition("/")
@@ -25,6 +26,7 @@ def identity(root, env=os.environ):
         me.book_url = f"https://{user.lower()}.github.io/{repo}/"
     me.repo_url = f"https://github.com/{me.user}/{me.repo}"
     me.colab_url = f"{COLAB}/{me.user}/{me.repo}/blob/{me.branch}"
+    me.install = me.pypi_name if me.on_index == "yes" else f"git+{me.repo_url}"
     return me
 
 
