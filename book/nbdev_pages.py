@@ -1,7 +1,7 @@
 """Notebooks as pages.
 
-The directives of nbdev become tags, the file's number opens the title, the stamp closes
-the page.
+The directives of nbdev and Quarto say what becomes of a cell, the file's number opens
+the title, the stamp closes the page.
 
 Exercises: a statement gets its name and a frame, hints and solutions wait behind a
 click, and the section links to the chapter's practice notebook on Colab.
@@ -10,31 +10,39 @@ click, and the section links to the chapter's practice notebook on Colab.
 import ast
 import json
 import re
-from html import escape
 from pathlib import PurePosixPath
 
 from docutils import nodes
-from myst_nb.sphinx_ import HideCodeCellNode, depart_HideCellInput
 
+from book.pictures import options
 from book.practice import CHECK
+from book.sources import cite
 
-DIRECTIVE = re.compile(r"#\s*\|\s*(\w[\w-]*):?\s*(.*)")
+DIRECTIVE = re.compile(r"#\s*\|\s{0,2}(\w[\w-]*):?\s*(.*)")
+FURTHER = re.compile(r"#\|\s{3,}(.*)")
 NUMBER = re.compile(r"(\d\d)_")
+PREDICT = "Say what comes, then look"
 TAGS = {
     ("hide", ""): "remove-cell",
     ("include", "false"): "remove-cell",
     ("echo", "false"): "remove-input",
     ("output", "false"): "remove-output",
-    ("code-fold", "true"): "hide-input",
 }
 
 
 def read_cell(source):
     "The directives that a cell begins with, as {name: value}, and the code after them."
-    found, lines = {}, source.splitlines(keepends=True)
-    while lines and (m := DIRECTIVE.match(lines[0])):
-        found[m[1]] = m[2].strip()
+    found, lines, name = {}, source.splitlines(keepends=True), ""
+    while lines:
+        if m := DIRECTIVE.match(lines[0]):
+            name = m[1]
+            found[name] = m[2].strip()
+        elif (m := FURTHER.match(lines[0])) and name:
+            found[name] = f"{found[name]} {m[1].strip()}".strip()
+        else:
+            break
         lines.pop(0)
+    found = {name: text.strip("\"'") for name, text in found.items()}
     return found, "".join(lines).lstrip("\n")
 
 
@@ -43,10 +51,24 @@ def tags(directives, code):
     installs = code.startswith("import sys") and "google.colab" in code
     if not code.strip() or "default_exp" in directives or installs:
         return ["remove-cell"]
-    found = {TAGS[d] for d in directives.items() if d in TAGS}
+    return sorted({TAGS[d] for d in directives.items() if d in TAGS})
+
+
+def folded(directives, code):
+    """What of a cell is folded: (part, words on the bar, kind), or None.
+
+    `part` is "input", "output" or "all".
+    """
+    if "claim" in directives:
+        return "all", directives["claim"] or "This was checked", "claim"
+    if "predict" in directives:
+        return "output", directives["predict"] or PREDICT, "predict"
+    named = directives.get("code-summary")
     if is_imports(directives, code):
-        found.add("hide-input")
-    return sorted(found)
+        return "input", named or "The imports", "code"
+    if directives.get("code-fold") == "true":
+        return "input", named or "The code", "code"
+    return None
 
 
 def is_imports(directives, code):
@@ -101,9 +123,17 @@ def exercise_names(cells):
     return found[::-1]
 
 
+def dropdown(title, text):
+    return f":::{{dropdown}} {title}\n{text}\n:::"
+
+
 def frame_exercises(cells, docname):
-    "Turn the cells of exercises, known by their tags, into what the page shows."
-    for cell, name in zip(cells, exercise_names(cells)):
+    """Turn the cells of exercises, known by their tags, into what the page shows.
+
+    Returns the folds of solutions, as `folded` does, by the position of the cell.
+    """
+    folds, n_question = {}, 0
+    for i, (cell, name) in enumerate(zip(cells, exercise_names(cells))):
         kinds, text = cell["metadata"].get("tags", []), "".join(cell["source"])
         if "exercise" in kinds:
             heading, _, statement = text.partition("\n")
@@ -111,16 +141,21 @@ def frame_exercises(cells, docname):
             framed = f"::::{{div}} exercise\n{statement.strip()}\n::::"
             cell["source"] = f"{heading}\n\n{framed}"
             n_hint = 0
+        elif "tested" in kinds:
+            cell["source"] = dropdown(f"What the check of {name} also tests", text)
         elif "hint" in kinds:
             n_hint += 1
-            cell["source"] = f":::{{dropdown}} Hint {n_hint} for {name}\n{text}\n:::"
+            cell["source"] = dropdown(f"Hint {n_hint} for {name}", text)
+        elif "answer" in kinds:
+            n_question += 1
+            cell["source"] = dropdown(f"Answer to question {n_question}", text)
         elif "solution" in kinds and cell["cell_type"] == "code":
-            cell["metadata"]["tags"] = [*kinds, "hide-input"]
-            cell["metadata"]["mystnb"] = {"code_prompt_show": f"Solution of {name}"}
+            folds[i] = "input", f"Solution of {name}", "code"
         elif text.startswith("## Things to try") and name:
             notebook = f"practice/{PurePosixPath(docname).name}.ipynb"
             link = f"{{colab}}`Solve them on Colab <{notebook}>`"
             cell["source"] = f"{text}\n\n{link}"
+    return folds
 
 
 def show_doc_text(text):
@@ -138,7 +173,7 @@ def prepare(app, docname, source):
     if not app.env.doc2path(docname).endswith(".ipynb"):
         return
     nb, exports = json.loads(source[0]), {}
-    frame_exercises(nb["cells"], docname)
+    folds = frame_exercises(nb["cells"], docname)
     for i, cell in enumerate(nb["cells"]):
         if cell["cell_type"] != "code":
             continue
@@ -151,12 +186,14 @@ def prepare(app, docname, source):
                 output["data"]["text/markdown"] = show_doc_text("".join(text))
         meta = cell["metadata"]
         meta["tags"] = sorted({*meta.get("tags", []), *tags(directives, code)})
-        default = "Show the imports" if is_imports(directives, code) else ""
-        if summary := directives.get("code-summary", default).strip("\"'"):
-            meta["mystnb"] = {"code_prompt_show": summary}
+        meta["mystnb"] = options(directives, cell.get("outputs", []))
+        if found := folded(directives, code):
+            folds[i] = found
         if "export" in directives:
             exports[i] = f"cell-{cell['id']}"
-    app.env.temp_data.update(stamp=nb["metadata"].get("stamp"), exports=exports)
+    cite(nb["cells"], app.srcdir, docname)
+    stamp = nb["metadata"].get("stamp")
+    app.env.temp_data.update(stamp=stamp, exports=exports, folds=folds)
     source[0] = json.dumps(nb)
 
 
@@ -194,20 +231,7 @@ def finish(app, doctree):
         doctree.next_node(nodes.section).append(stamp)
 
 
-def visit_folded(self, node):
-    """A folded cell.
-
-    Its label is what a screen reader says: MyST-NB gives every one the same hidden
-    name.
-    """
-    classes = " ".join(["admonition", "hide", *node["classes"]])
-    title = f'<p class="admonition-title">{escape(node["prompt_show"])}</p>'
-    self.body.append(f'<details class="{classes}">\n<summary>{title}</summary>\n')
-
-
 def setup(app):
-    visitors = visit_folded, depart_HideCellInput
-    app.add_node(HideCodeCellNode, override=True, html=visitors)
     app.connect("source-read", prepare)
     # Before Sphinx collects the titles.
     app.connect("doctree-read", finish, priority=400)

@@ -26,6 +26,8 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from book.photographs import lighten
 
 
 def chapters():
@@ -187,6 +189,7 @@ def run(path):
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs = list(filter(is_for_the_page, cell.outputs))
+            lighten(cell.outputs)
     kept = "kernelspec", "language_info"
     nb.metadata = {key: value for key, value in nb.metadata.items() if key in kept}
     nb.metadata["stamp"] = make_stamp(path, nb, minutes)

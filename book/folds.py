@@ -1,0 +1,84 @@
+"""What opens on a page: a `<details>` element whose bar has words.
+
+Folded code, outputs that wait behind a click, and checks of one line. The bar is text
+of the document, so it is translated with the page.
+"""
+
+import re
+
+from docutils import nodes
+from sphinx.transforms import SphinxTransform
+
+
+class Fold(nodes.General, nodes.Element):
+    "A part of a cell that is closed at first."
+
+
+class FoldBar(nodes.General, nodes.TextElement):
+    "The words on which a reader clicks."
+
+
+def words(text):
+    "Text with `code` in backticks, as nodes."
+    parts = re.split(r"`([^`]+)`", text)
+    kinds = nodes.Text, nodes.literal
+    return [
+        kinds[i % 2](part) if i % 2 == 0 else nodes.literal(part, part)
+        for i, part in enumerate(parts)
+        if part
+    ]
+
+
+def fold(contents, text, kind, near):
+    "A closed fold of nodes; `near` says where in the source it stands."
+    bar = FoldBar(text, "", *words(text))
+    bar.source, bar.line = near.source, near.line
+    return Fold("", bar, *contents, classes=["fold", f"fold-{kind}"])
+
+
+class FoldCells(SphinxTransform):
+    "Folds the cells that `prepare` has marked; before the page is translated."
+
+    default_priority = 5
+
+    def apply(self):
+        folds = self.env.temp_data.get("folds", {})
+        for cell in list(self.document.findall(nodes.container)):
+            if cell.get("nb_element") != "cell_code":
+                continue
+            part, text, kind = folds.get(cell["cell_index"], ("", "", ""))
+            chosen = [child for child in cell if is_folded(child, part)]
+            if chosen:
+                place = cell.index(chosen[0])
+                for child in chosen:
+                    cell.remove(child)
+                cell.insert(place, fold(chosen, text, kind, near=cell))
+
+
+def is_folded(child, part):
+    "Whether a cell's input or output goes into the fold: `part` is one of both, or all."
+    is_input = child.get("nb_element") == "cell_code_source"
+    return part == "all" or part == ("input" if is_input else "output")
+
+
+def visit_fold(self, node):
+    self.body.append(self.starttag(node, "details"))
+
+
+def depart_fold(self, node):
+    self.body.append("</details>\n")
+
+
+def visit_bar(self, node):
+    self.body.append(self.starttag(node, "summary", suffix=""))
+
+
+def depart_bar(self, node):
+    self.body.append("</summary>\n")
+
+
+def setup(app):
+    app.add_node(Fold, html=(visit_fold, depart_fold))
+    app.add_node(FoldBar, html=(visit_bar, depart_bar))
+    app.add_transform(FoldCells)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
