@@ -42,7 +42,7 @@ def is_unnamed(node):
     "Whether a node is a reference that only gets its words when a page is written."
     if not isinstance(node, addnodes.pending_xref):
         return False
-    return node.get("refdomain") == "std" and not node.get("refexplicit")
+    return node.get("refdomain") in ("std", "cite") and not node.get("refexplicit")
 
 
 def is_label(node):

@@ -117,14 +117,18 @@ function count(n, held, asked) {
   return held < asked ? `No section has all words. With ${held} of ${asked}: ${sections}.` : `Found: ${sections}.`;
 }
 
-function search(question) {
-  const words = split(question);
-  if (!words.length) return;
-  const sections = PAGES.flatMap(({ title, url, sections }) => sections.map(section => ({
+// The sections of pages, one after the other, ready to be searched.
+function flat(pages) {
+  return pages.flatMap(({ title, url, sections }) => sections.map(section => ({
     ...section, title, url, foldedTitle: fold(title),
     foldedHeading: fold(section.heading), foldedText: fold(section.text),
   })));
-  const found = find(sections, words);
+}
+
+function search(question) {
+  const words = split(question);
+  if (!words.length) return;
+  const found = find(flat(PAGES), words);
   document.title = `${question} - ${document.title}`;
   document.getElementById("search-results").append(...found.slice(0, 50).map(one => result(one, words)));
   document.getElementById("search-count").textContent = count(found.length, found[0]?.held, words.length);
