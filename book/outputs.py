@@ -25,9 +25,10 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from book.photographs import lighten
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def chapters():
