@@ -20,7 +20,9 @@ from bs4 import BeautifulSoup
 from fastcore.basics import AttrDict
 
 import tutorial_lib
+from book.accessible import TABLE, mend_table
 from book.identity import configure, identity
+from book.light import PLAIN, size, with_files, with_sizes
 from book.nbdev_pages import names, read_cell, show_doc_text, stamp_line, tags
 from book.reference import as_rst, is_ours
 from tutorial_lib.core.cells import read_scenarios
@@ -151,6 +153,50 @@ def test_stamp_closes_the_chapter(book, name):
         pytest.skip("the chapter has no stamp yet: make outputs")
     shown = soup(book / f"{name}.html").select_one("p.stamp").get_text()
     assert shown == stamp_line(stamp)
+
+
+# ---- the pages are light
+
+
+def test_page_weighs_little(page, book):
+    assert (book / f"{page.page}.html").stat().st_size <= 400_000
+
+
+def test_pictures_weigh_little(book):
+    weights = {path.name: path.stat().st_size for path in book.glob("_images/*")}
+    heavy = [name for name, weight in weights.items() if weight > 400_000]
+    assert not heavy
+    assert sum(weights.values()) <= 11_500_000
+
+
+def test_pictures_have_their_place_and_wait(page):
+    pictures = page.article.find_all("img") if page.article else []
+    for i, picture in enumerate(pictures):
+        assert picture.get("width") and picture.get("height"), picture
+        assert picture["decoding"] == "async"
+        assert picture.get("loading") == ("lazy" if i else None), picture
+
+
+# ---- the search
+
+
+def squashed(text):
+    return " ".join(text.split())
+
+
+def test_search_knows_every_section_and_no_code(book):
+    script = (book / "_static" / "sections.js").read_text(encoding="utf-8")
+    pages = json.loads(script.removeprefix("const PAGES = ").rstrip(";\n"))
+    assert [page["url"] for page in pages] == [f"{page}.html" for page in toc_pages()]
+    for page in pages:
+        built = soup(book / page["url"])
+        known = {section["id"] for section in page["sections"]}
+        assert {s["id"] for s in built.article.select("section section")} <= known
+        assert known <= places(book / page["url"]) | {""}
+        text = " ".join(section["text"] for section in page["sections"])
+        code = {squashed(pre.get_text()) for pre in built.select("article .cell pre")}
+        assert not [lines for lines in code if len(lines) > 60 and lines in text]
+        assert text.strip()
 
 
 # ---- the publisher
@@ -418,6 +464,50 @@ def test_show_doc_opens_no_section_and_links_to_a_file():
     assert show_doc_text(stored) == shown
     shown = show_doc_text("[source](https://h/a.py#L12){x}\n\n#### f")
     assert shown == "**`f`** ([source](https://h/a.py#L12))"
+
+
+def test_headers_of_a_table_say_what_they_head():
+    head = "<thead><tr><th></th><th>loss</th></tr></thead>"
+    rows = "<tbody><tr><th>0</th><td>0.5</td></tr></tbody>"
+    table = TABLE.sub(mend_table, f"<p>a</p><table>{head}{rows}</table>")
+    head = '<thead><tr><td></td><th scope="col">loss</th></tr></thead>'
+    rows = '<tbody><tr><th scope="row">0</th><td>0.5</td></tr></tbody>'
+    assert table == f"<p>a</p><table>{head}{rows}</table>"
+
+
+def test_code_is_marked_up_where_it_has_a_color():
+    marked = '<span class="k">if</span><span class="w"> </span><span class="n">a</span>'
+    assert PLAIN.sub(r"\1", marked) == '<span class="k">if</span> a'
+
+
+def test_size_of_a_drawing(tmp_path):
+    drawing = tmp_path / "a.svg"
+    for sides, expected in {
+        'width="72pt" height="36pt"': [96, 48],
+        'width="10" height="20px"': [10, 20],
+        'width="100%" height="20px"': None,
+        'viewBox="0 0 1 1"': None,
+    }.items():
+        drawing.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {sides}/>')
+        assert size(drawing) == expected
+
+
+def test_pictures_but_the_first_wait():
+    files = {"animals.webp": ROOT / "book" / "assets" / "animals.webp"}
+    first, second = with_sizes(
+        '<img src="../_images/animals.webp"/><img alt="b" src="b%20c.png"/>', files
+    ).split("/>")[:2]
+    width, height = size(files["animals.webp"])
+    sides = f'width="{width}" height="{height}"'
+    assert first == f'<img decoding="async" {sides} src="../_images/animals.webp"'
+    assert second == '<img decoding="async" loading="lazy" alt="b" src="b%20c.png"'
+
+
+def test_a_file_that_an_output_offers_is_no_part_of_the_page(tmp_path):
+    offer = '<a download="a.html" href="data:text/html;base64,PGI+">a</a>'
+    body = with_files(offer, tmp_path, lambda path: f"../{path.name}")
+    assert body == '<a download="a.html" href="../a.html">a</a>'
+    assert [path.read_bytes() for path in tmp_path.glob("*/a.html")] == [b"<b>"]
 
 
 def test_stamp_line():
