@@ -75,10 +75,10 @@ def fields_of_dataclass(record):
 
 def fields_of_section(record):
     for name, field in record.model_fields.items():
-        default = written(field.default)
-        if is_record(field.annotation):
-            default = f"{field.annotation.__name__}()"
-        yield name, field.annotation, default, field.description or ""
+        kind, default, text = field.annotation, written(field.default), ""
+        if is_record(kind):  # a section in it
+            default, text = "", kind.__doc__.partition("\n")[0]
+        yield name, kind, default, field.description or text
 
 
 def fields_of(record):
@@ -106,13 +106,18 @@ class RecordFields(Tables):
             [code(field), code(type_text(kind)), default and code(default), text]
             for field, kind, default, text in fields
         ]
-        made = table(("Field", "Type", "Default", "What it says"), rows)
+        heads = ["Field", "Type", "Default", "What it says"]
+        if not any(default for _, _, default, _ in rows):
+            heads.remove("Default")
+            rows = [[name, kind, text] for name, kind, _, text in rows]
+        made = table(heads, rows)
         made["classes"].append("fields")
         domain = self.env.get_domain("py")
         body = next(made.findall(nodes.tbody))
         for row, (field, *_) in zip(body, fields, strict=True):
             place = f"{record_name}.{field}"
             row["ids"].append(place)
+            row.next_node(nodes.literal)["classes"].append("no-link")
             domain.note_object(place, "attribute", place, location=row)
         return [made]
 

@@ -5,9 +5,11 @@ lesson, and names in prose to entries.
 """
 
 import ast
+import inspect
 import json
 import re
 import sys
+import textwrap
 import warnings
 from functools import cache
 from importlib import import_module
@@ -83,13 +85,28 @@ def lessons(root):
     return found
 
 
+def comment_beside_keys(function):
+    "What stands beside `**keys`, which docments does not see: their name, the comment."
+    source = textwrap.dedent(inspect.getsource(function))
+    keys = ast.parse(source).body[0].args.kwarg
+    if not keys:
+        return "", ""
+    line = source.splitlines()[keys.lineno - 1]
+    return keys.arg, line.partition("#")[2].strip()
+
+
 def arguments(obj):
     """The comments beside a signature, as fields.
 
     One is for the arguments, and one for what comes back.
     """
-    docs = {}
-    for arg, text in docments(obj).items():
+    comments, docs = docments(obj), {}
+    if inspect.isfunction(obj):
+        keys, text = comment_beside_keys(obj)
+        if text:
+            back = comments.pop("return")
+            comments |= {keys: text, "return": back if back != text else ""}
+    for arg, text in comments.items():
         if text:
             docs[arg] = " ".join(as_rst(text.splitlines()))
     back = docs.pop("return", "")
@@ -284,6 +301,8 @@ def link_names(app, doctree, docname):
     "On `doctree-resolved`: link inline code to the entries of the reference."
     known = public_names(app.env)
     for node in list(doctree.findall(nodes.literal)):
+        if "no-link" in node["classes"]:
+            continue
         name = node.astext().removesuffix("()")
         full, entry = known.get(name, ("", None))
         if not full or not is_ours(str(app.srcdir), docname, name, full):
