@@ -17,7 +17,8 @@ NOTEBOOKS = sorted([*ROOT.glob("nbs/*.ipynb"), *ROOT.glob("practice/*.ipynb")])
 # The cell; what it installs beside the library comes last.
 SET_UP = re.compile(
     r'import sys\n+if "google\.colab" in sys\.modules:\n'
-    r"    %pip install -q (?P<library>\S+)(\n    %pip install -q)?(?P<others>( [\w-]+)*)"
+    r"    %pip install -q (?P<library>\S+)(\n    %pip install -q)?"
+    r"(?P<others>( [\w-]+)*)"
 )
 LIBRARY = re.compile(r"(?<=    %pip install -q )[^\s\"]+")  # in a notebook's text
 
