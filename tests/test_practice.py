@@ -10,6 +10,7 @@ import re
 import sys
 from contextlib import redirect_stdout
 from functools import cache
+from types import FunctionType
 
 import nbformat
 import pytest
@@ -145,11 +146,77 @@ def answers(tmp_path_factory):
     return lambda name, solved: of_chapter(name[:2], solved)[name]
 
 
+def only_words(*_, **__):
+    "What it will do."
+
+
+def ellipsis(*_, **__):
+    return ...
+
+
+def raises(*_, **__):
+    raise NotImplementedError
+
+
+def raises_a_new_one(*_, **__):
+    "What it will do."
+    raise NotImplementedError()
+
+
+def raises_with_words(*_, **__):
+    raise NotImplementedError("write this function")
+
+
+def passes(*_, **__):
+    pass
+    pass
+
+
+EMPTY = only_words, ellipsis, raises, raises_a_new_one, raises_with_words, passes
+
+
+def other_stubs(answer):
+    "The stub of an exercise, in the other ways in which people write one."
+    if isinstance(answer, FunctionType):
+        yield from EMPTY
+    if isinstance(answer, type):
+        methods = [k for k, v in vars(answer).items() if isinstance(v, FunctionType)]
+        for empty in EMPTY:
+            yield type("Net", answer.__bases__, dict.fromkeys(methods, empty))
+        yield type("Net", answer.__bases__, {"__doc__": "What it will be."})
+    if isinstance(answer, tuple):
+        yield from ([empty] * len(answer) for empty in EMPTY)
+
+
+def is_not_written(name, verdict):
+    said = repr(verdict)
+    is_a_line = said.startswith(f"… {name} is not written yet: ") and "\n" not in said
+    return verdict.right is None and is_a_line and len(said) < 79
+
+
 @every_exercise
-def test_stub_is_not_answered(name, answers):
-    verdict = check(name, answers(name, False)[0])
-    assert verdict.right is None
-    assert "Not answered yet" in repr(verdict)
+def test_stub_is_not_written_yet(name, answers):
+    answer, _ = answers(name, False)
+    for empty in [answer, *other_stubs(answer)]:
+        verdict = check(name, empty)
+        assert is_not_written(name, verdict), f"{empty}: {verdict}"
+
+
+@every_exercise
+def test_half_of_an_answer_is_not_written_yet(name, answers):
+    answer, _ = answers(name, True)
+    if isinstance(answer, tuple):
+        assert is_not_written(name, check(name, (answer[0], *[...] * len(answer[1:]))))
+    if isinstance(answer, dict):
+        assert is_not_written(name, check(name, {**answer, [*answer][-1]: ...}))
+    if isinstance(answer, type):
+        half = type("Half", (answer,), {"forward": only_words})
+        assert is_not_written(name, check(name, half))
+
+
+def test_a_method_may_do_nothing(answers):
+    answer, _ = answers("04.a", True)
+    assert check("04.a", type("Net", (answer,), {"extra": only_words}))
 
 
 @every_exercise
@@ -189,5 +256,5 @@ def test_an_exercise_that_does_not_exist_is_named():
 
 def test_check_can_raise_for_the_tests(monkeypatch):
     monkeypatch.setenv("TUTORIAL_CHECK", "raise")
-    with pytest.raises(AssertionError, match="Not answered yet"):
+    with pytest.raises(AssertionError, match="00.a is not written yet"):
         check(IDS[0], ...)
