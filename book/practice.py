@@ -1,8 +1,9 @@
 """Make practice/NN_name.ipynb from the chapters: exercises without their solutions.
 
 They are for Colab. In a chapter the cells of an exercise carry tags: exercise (the
-statement), hint, given, solution, check. A lesson cell that the exercises need carries
-the tag practice.
+statement), tested (what the check also tests), hint, given, solution, check. A quick
+question beside them has the tag question, what is to be said of it the tag answer. A
+lesson cell that the exercises need carries the tag practice.
 """
 
 import argparse
@@ -18,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from book.identity import identity
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = ("exercise", "hint", "given", "solution", "check")
+KINDS = ("exercise", "tested", "hint", "given", "solution", "check")
+FOLDS = {"tested": "What the check also tests", "hint": "Hint", "answer": "Answer"}
 OPENING = """# {title}: practice
 
 > Write an answer in place of each `...`. Run it, then run the check under it.
@@ -40,7 +42,12 @@ def chapters():
 
 def kind(cell):
     "What a cell is to an exercise: one of `KINDS`, or None."
-    return next((k for k in KINDS if k in cell.metadata.get("tags", [])), None)
+    return tagged(cell, KINDS)
+
+
+def tagged(cell, tags):
+    "The first of some tags that a cell carries, or None."
+    return next((tag for tag in tags if tag in cell.metadata.get("tags", [])), None)
 
 
 def exercises(nb):
@@ -105,8 +112,7 @@ def practice(path, solved=False):
         for c in nb.cells
         if "practice" in c.metadata.get("tags", [])
     ]
-    for part in exercises(nb).values():
-        cells += [_practice_cell(c, solved) for c in part if _stays(c)]
+    cells += [_practice_cell(c, solved) for c in _things_to_try(nb) if _stays(c)]
     kernel = {"display_name": "python3", "language": "python", "name": "python3"}
     return new_notebook(cells=cells, metadata={"kernelspec": kernel})
 
@@ -116,17 +122,26 @@ def without_directives(source):
     return re.sub(r"^#\|.*\n", "", source, flags=re.M)
 
 
+def _things_to_try(nb):
+    "The cells of a chapter from where its readers take over."
+    heads = [c.source.startswith("## Things to try") for c in nb.cells]
+    return nb.cells[heads.index(True) :]
+
+
 def _stays(cell):
     "What a solution says in words is for the page alone."
-    return cell.cell_type == "code" or kind(cell) in ("exercise", "hint")
+    if cell.cell_type == "code":
+        return kind(cell)
+    return tagged(cell, ("exercise", "question", *FOLDS))
 
 
 def _practice_cell(cell, solved):
     source = without_directives(cell.source)
-    if kind(cell) == "exercise":
-        return new_markdown_cell(re.sub(r"^### ", "## ", source), id=cell.id)
-    if kind(cell) == "hint":
-        source = f"<details><summary>Hint</summary>\n\n{source}\n\n</details>"
+    if cell.cell_type == "markdown":
+        source = re.sub(r"^### ", "## ", source)
+        if fold := tagged(cell, FOLDS):
+            bar = f"<details><summary>{FOLDS[fold]}</summary>"
+            source = f"{bar}\n\n{source}\n\n</details>"
         return new_markdown_cell(source, id=cell.id)
     if kind(cell) == "solution" and not solved:
         source = stub(source)

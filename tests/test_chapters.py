@@ -222,7 +222,7 @@ def test_practice_runs_unsolved_and_then_solved(path, play_installed, env):
     verdicts = play_installed(both)
     n = len(verdicts) // 2
     assert len(verdicts) in (4, 6, 8), verdicts
-    unsolved = re.compile(r"… \d\d\.[a-z]\n  Not answered yet")
+    unsolved = re.compile(r"… \d\d\.[a-z] is not written yet: ")
     assert all(unsolved.match(v) for v in verdicts[:n]), verdicts
     assert all(v.startswith("✓") for v in verdicts[n:]), verdicts
 

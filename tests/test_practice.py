@@ -10,9 +10,12 @@ import re
 import sys
 from contextlib import redirect_stdout
 from functools import cache
+from itertools import pairwise
+from types import FunctionType
 
 import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from wheelhouse import ROOT
 
 sys.path.insert(0, str(ROOT))
@@ -113,6 +116,67 @@ def test_stub_keeps_signatures_and_nothing_else():
     assert stub(SOLUTION) == STUB
 
 
+QUESTION = "Why is `f` not `g`?"
+
+
+def cell_of(tag, source, make=new_markdown_cell):
+    return make(source, metadata={"tags": [tag]})
+
+
+def small_chapter():
+    "A chapter with a question in the lesson, one at its end, and an exercise."
+    solution = cell_of("solution", "def f(x):\n    return x", new_code_cell)
+    return [
+        new_markdown_cell("# Small"),
+        new_code_cell("import sys"),
+        cell_of("question", "Which lesson?"),
+        cell_of("answer", "This one."),
+        new_markdown_cell("## Things to try"),
+        cell_of("question", QUESTION),
+        cell_of("answer", "It has\n\n- another name."),
+        cell_of("exercise", "### Write `f`\n\nDo it."),
+        cell_of("tested", "- `x` stays as it was."),
+        cell_of("hint", "Return it."),
+        solution,
+        cell_of("solution", "Words about it."),
+        cell_of("check", 'check("99.a", f)', new_code_cell),
+        new_markdown_cell("## Recap"),
+    ]
+
+
+def test_questions_and_what_is_also_tested_go_into_the_practice_notebook(tmp_path):
+    path = tmp_path / "99_small.ipynb"
+    nbformat.write(new_notebook(cells=small_chapter()), path)
+    *_, imports, question, answer, exercise, tested, hint, f, call = practice(
+        path
+    ).cells
+    assert imports.source == "from tutorial_lib.practice import check"
+    assert question.source == QUESTION
+    fold = "<details><summary>{}</summary>\n\n{}\n\n</details>".format
+    assert answer.source == fold("Answer", "It has\n\n- another name.")
+    assert exercise.source == "## Write `f`\n\nDo it."
+    assert tested.source == fold("What the check also tests", "- `x` stays as it was.")
+    assert hint.source == fold("Hint", "Return it.")
+    assert f.source == "def f(x): ..."
+    assert call.source == 'check("99.a", f)'
+
+
+def tag_of(cell):
+    return next(iter(cell.metadata.get("tags", [])), None)
+
+
+@every_chapter
+def test_folds_of_an_exercise_stand_where_the_page_expects_them(path):
+    cells = nbformat.read(path, 4).cells
+    for before, cell in pairwise(cells):
+        is_answer = tag_of(cell) == "answer"
+        assert is_answer == (tag_of(before) == "question"), before.source
+        if tag_of(cell) == "tested":
+            assert tag_of(before) == "exercise", cell.source
+        if tag_of(cell) in ("question", "answer", "tested"):
+            assert cell.cell_type == "markdown"
+
+
 def run_cell(source, file, space):
     "Run a cell from a file, which is what a traceback shows of it."
     lines = [line for line in source.splitlines() if not line.startswith("%")]
@@ -145,11 +209,77 @@ def answers(tmp_path_factory):
     return lambda name, solved: of_chapter(name[:2], solved)[name]
 
 
+def only_words(*_, **__):
+    "What it will do."
+
+
+def ellipsis(*_, **__):
+    return ...
+
+
+def raises(*_, **__):
+    raise NotImplementedError
+
+
+def raises_a_new_one(*_, **__):
+    "What it will do."
+    raise NotImplementedError()
+
+
+def raises_with_words(*_, **__):
+    raise NotImplementedError("write this function")
+
+
+def passes(*_, **__):
+    pass
+    pass
+
+
+EMPTY = only_words, ellipsis, raises, raises_a_new_one, raises_with_words, passes
+
+
+def other_stubs(answer):
+    "The stub of an exercise, in the other ways in which people write one."
+    if isinstance(answer, FunctionType):
+        yield from EMPTY
+    if isinstance(answer, type):
+        methods = [k for k, v in vars(answer).items() if isinstance(v, FunctionType)]
+        for empty in EMPTY:
+            yield type("Net", answer.__bases__, dict.fromkeys(methods, empty))
+        yield type("Net", answer.__bases__, {"__doc__": "What it will be."})
+    if isinstance(answer, tuple):
+        yield from ([empty] * len(answer) for empty in EMPTY)
+
+
+def is_not_written(name, verdict):
+    said = repr(verdict)
+    is_a_line = said.startswith(f"… {name} is not written yet: ") and "\n" not in said
+    return verdict.right is None and is_a_line and len(said) < 79
+
+
 @every_exercise
-def test_stub_is_not_answered(name, answers):
-    verdict = check(name, answers(name, False)[0])
-    assert verdict.right is None
-    assert "Not answered yet" in repr(verdict)
+def test_stub_is_not_written_yet(name, answers):
+    answer, _ = answers(name, False)
+    for empty in [answer, *other_stubs(answer)]:
+        verdict = check(name, empty)
+        assert is_not_written(name, verdict), f"{empty}: {verdict}"
+
+
+@every_exercise
+def test_half_of_an_answer_is_not_written_yet(name, answers):
+    answer, _ = answers(name, True)
+    if isinstance(answer, tuple):
+        assert is_not_written(name, check(name, (answer[0], *[...] * len(answer[1:]))))
+    if isinstance(answer, dict):
+        assert is_not_written(name, check(name, {**answer, [*answer][0]: ...}))
+    if isinstance(answer, type):
+        half = type("Half", (answer,), {"forward": only_words})
+        assert is_not_written(name, check(name, half))
+
+
+def test_a_method_may_do_nothing(answers):
+    answer, _ = answers("04.a", True)
+    assert check("04.a", type("Net", (answer,), {"extra": only_words}))
 
 
 @every_exercise
@@ -189,5 +319,5 @@ def test_an_exercise_that_does_not_exist_is_named():
 
 def test_check_can_raise_for_the_tests(monkeypatch):
     monkeypatch.setenv("TUTORIAL_CHECK", "raise")
-    with pytest.raises(AssertionError, match="Not answered yet"):
+    with pytest.raises(AssertionError, match="00.a is not written yet"):
         check(IDS[0], ...)

@@ -9,6 +9,7 @@ __all__ = ['Lacks', 'require', 'exercise', 'Verdict', 'check', 'mystery_runs']
 import dis
 import functools
 import importlib
+import inspect
 import os
 import random
 import re
@@ -25,14 +26,14 @@ import numpy as np
 import tutorial_lib
 from .core.text import did_you_mean
 
-# %% ../nbs/practice.ipynb #8ec28f12
+# %% ../nbs/practice.ipynb #42037185
 class Lacks(Exception):
     "An answer lacks a property."
 
     def __init__(self, what, got, hint):
         self.what, self.got, self.hint = what, got, hint
 
-# %% ../nbs/practice.ipynb #42037185
+
 _NOTHING = object()
 
 
@@ -90,22 +91,57 @@ def _find(name) -> Callable:
     )
 
 # %% ../nbs/practice.ipynb #d7629eb6
-def _steps(f):
-    return [(step.opname, step.argval) for step in dis.get_instructions(f)]
+def _steps(f) -> list:
+    "What a function does, step by step. What its texts say does not matter."
+    found = []
+    for step in dis.get_instructions(f):
+        is_text = step.opname == "LOAD_CONST" and isinstance(step.argval, str)
+        found.append((step.opname, "" if is_text else step.argval))
+    return [(name, value) for name, value in found if name != "NOP"]
 
 
-def _stub(): ...
+class _Stubs:
+    "What a function looks like that nobody has written yet."
+
+    def nothing(): ...
+
+    def ellipsis():
+        return ...
+
+    def error():
+        raise NotImplementedError
+
+    def new_error():
+        raise NotImplementedError()
+
+    def error_with_words():
+        raise NotImplementedError("")
 
 
-def _is_empty(answer) -> bool:  # is there nothing to judge yet?
-    "Whether an answer, or a method or an item of it, still is the `...` of its stub."
-    if isinstance(answer, FunctionType):
-        return _steps(answer) == _steps(_stub)
-    if isinstance(answer, type):
-        return any(map(_is_empty, vars(answer).values()))
+class _EmptyClass: ...
+
+
+_STUBS = [_steps(f) for f in vars(_Stubs).values() if isinstance(f, FunctionType)]
+
+
+def _is_stub(part) -> bool:
+    if isinstance(part, type):
+        return vars(part).keys() <= vars(_EmptyClass).keys()
+    if isinstance(part, (FunctionType, staticmethod, classmethod)):
+        return _steps(inspect.unwrap(part)) in _STUBS
+    return part is ...
+
+
+def _has_stub(answer) -> bool:
+    "Whether an answer, or an item or a method of it, is not written yet."
+    parts = [answer]
     if isinstance(answer, (tuple, list)):
-        return any(map(_is_empty, answer))
-    return answer is ...
+        parts = answer
+    elif isinstance(answer, dict):
+        parts = answer.values()
+    elif isinstance(answer, type):
+        parts += vars(answer).values()
+    return any(map(_is_stub, parts))
 
 # %% ../nbs/practice.ipynb #e6279d56
 _LIBRARIES = (
@@ -144,7 +180,11 @@ class Verdict:
         return self.right is True
 
     def __repr__(self):
-        mark = {True: "✓", False: "✗", None: "…"}[self.right]
+        if self.right is None:
+            return (
+                f"… {self.name} is not written yet: "
+                "write it in place of `...`, then run both cells."
+            )
         wrap = functools.partial(
             textwrap.fill,
             width=78,
@@ -153,6 +193,7 @@ class Verdict:
             replace_whitespace=False,
         )
         parts = [wrap(part) for line in self.lines for part in line.splitlines()]
+        mark = "✓" if self.right else "✗"
         return "\n".join([f"{mark} {self.name}", *parts])
 
 # %% ../nbs/practice.ipynb #2c3fc139
@@ -210,20 +251,14 @@ def _judge(name, answer) -> Verdict:
     "The verdict on an answer."
     judge = _find(name)
     try:
-        if _is_empty(answer):
-            raise NotImplementedError
         judge(answer)
-    except Lacks as e:
-        return _verdict_on_lack(name, e)
-    except (Exception, SystemExit) as e:
-        if not isinstance(e, NotImplementedError) or e.args:
-            return _verdict_on_error(name, e, judge)
-        return Verdict(
-            name,
-            None,
-            "Not answered yet: write your answer in place of `...`, "
-            "run its cell, then this one.",
-        )
+    except (Exception, SystemExit) as error:
+        says_so = isinstance(error, NotImplementedError) and not error.args
+        if says_so or _has_stub(answer):
+            return Verdict(name, None)
+        if isinstance(error, Lacks):
+            return _verdict_on_lack(name, error)
+        return _verdict_on_error(name, error, judge)
     return Verdict(name, True, " ".join(judge.__doc__.split()))
 
 # %% ../nbs/practice.ipynb #l00kbef1
