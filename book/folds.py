@@ -56,7 +56,7 @@ class FoldCells(SphinxTransform):
 
 
 def is_folded(child, part):
-    "Whether a cell's input or output goes into the fold: `part` is one of both, or all."
+    "Whether a child of a cell goes into the fold: `part` is input, output or all."
     is_input = child.get("nb_element") == "cell_code_source"
     return part == "all" or part == ("input" if is_input else "output")
 

@@ -80,7 +80,13 @@ def has_caption(cell):
     return any(figure.next_node(nodes.caption) for figure in cell.findall(nodes.figure))
 
 
+def leave_out_numbers(app, config):
+    "On `config-inited`, after Jupyter Book: a caption says what it shows, unnumbered."
+    config.numfig = False
+
+
 def setup(app):
+    app.connect("config-inited", leave_out_numbers, priority=900)
     app.add_transform(Figures)
     app.connect("doctree-read", demand_words)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -101,7 +101,7 @@ def practice(path, solved=False):
         new_code_cell("from tutorial_lib.practice import check", id="check"),
     ]
     cells += [
-        new_code_cell(re.sub(r"^#\|.*\n", "", c.source, flags=re.M), id=c.id)
+        new_code_cell(without_directives(c.source), id=c.id)
         for c in nb.cells
         if "practice" in c.metadata.get("tags", [])
     ]
@@ -111,13 +111,18 @@ def practice(path, solved=False):
     return new_notebook(cells=cells, metadata={"kernelspec": kernel})
 
 
+def without_directives(source):
+    "A cell as Colab needs it: what the page does with it is left out."
+    return re.sub(r"^#\|.*\n", "", source, flags=re.M)
+
+
 def _stays(cell):
     "What a solution says in words is for the page alone."
     return cell.cell_type == "code" or kind(cell) in ("exercise", "hint")
 
 
 def _practice_cell(cell, solved):
-    source = cell.source
+    source = without_directives(cell.source)
     if kind(cell) == "exercise":
         return new_markdown_cell(re.sub(r"^### ", "## ", source), id=cell.id)
     if kind(cell) == "hint":

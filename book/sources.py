@@ -1,7 +1,8 @@
 """Sources: a link to a work in references.bib is a citation of it.
 
-A notebook holds a plain link, which reads well everywhere. On a page the same words
-lead to the list of sources at the page's foot.
+A notebook holds a plain link, which reads well everywhere: `[Huang et al. (2017)](…)`,
+or `[Huang et al., 2017](…)` inside brackets. On a page the same words lead to the list
+of sources at the page's foot.
 """
 
 import re
@@ -55,7 +56,8 @@ def cite(cells, folder, docname):
         if not key:
             return link[0]
         cited.add(key)
-        return f"{{cite:t}}`{prefix}{key}`"
+        how = "t" if link[1].endswith(")") else "alp"
+        return f"{{cite:{how}}}`{prefix}{key}`"
 
     for cell in cells:
         if cell["cell_type"] == "markdown":
@@ -63,7 +65,7 @@ def cite(cells, folder, docname):
     if cited:
         listing = (
             f"```{{bibliography}}\n:filter: docname in docnames\n"
-            f":keyprefix: {prefix}\n:style: plain\n```"
+            f":keyprefix: {prefix}\n:labelprefix: {prefix}\n:style: plain\n```"
         )
         source = f"## Sources\n\n{listing}"
         foot = dict(cell_type="markdown", id="sources", metadata={}, source=source)

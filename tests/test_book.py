@@ -6,6 +6,7 @@ What a strict build does not catch, and that its links come from settings.ini.
 import json
 import re
 import shutil
+from collections import Counter
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,9 +19,14 @@ from book_site import CHAPTERS, ME, PAGES, PREFIX, ROOT, build, toc_pages
 from bs4 import BeautifulSoup
 from fastcore.basics import AttrDict
 
+import tutorial_lib
+from book.accessible import TABLE, mend_table
 from book.identity import configure, identity
+from book.light import PLAIN, size, with_files, with_sizes
 from book.nbdev_pages import names, read_cell, show_doc_text, stamp_line, tags
 from book.reference import as_rst, is_ours
+from tutorial_lib.core.cells import read_scenarios
+from tutorial_lib.core.pretrained import measured_backbones
 
 MODULES = sorted(path.stem for path in (ROOT / "tutorial_lib").glob("[a-z]*.py"))
 
@@ -150,6 +156,50 @@ def test_stamp_closes_the_chapter(book, name):
     assert shown == stamp_line(stamp)
 
 
+# ---- the pages are light
+
+
+def test_page_weighs_little(page, book):
+    assert (book / f"{page.page}.html").stat().st_size <= 400_000
+
+
+def test_pictures_weigh_little(book):
+    weights = {path.name: path.stat().st_size for path in book.glob("_images/*")}
+    heavy = [name for name, weight in weights.items() if weight > 400_000]
+    assert not heavy
+    assert sum(weights.values()) <= 11_500_000
+
+
+def test_pictures_have_their_place_and_wait(page):
+    pictures = page.article.find_all("img") if page.article else []
+    for i, picture in enumerate(pictures):
+        assert picture.get("width") and picture.get("height"), picture
+        assert picture["decoding"] == "async"
+        assert picture.get("loading") == ("lazy" if i else None), picture
+
+
+# ---- the search
+
+
+def squashed(text):
+    return " ".join(text.split())
+
+
+def test_search_knows_every_section_and_no_code(book):
+    script = (book / "_static" / "sections.js").read_text(encoding="utf-8")
+    pages = json.loads(script.removeprefix("const PAGES = ").rstrip(";\n"))
+    assert [page["url"] for page in pages] == [f"{page}.html" for page in toc_pages()]
+    for page in pages:
+        built = soup(book / page["url"])
+        known = {section["id"] for section in page["sections"]}
+        assert {s["id"] for s in built.article.select("section section")} <= known
+        assert known <= places(book / page["url"]) | {""}
+        text = " ".join(section["text"] for section in page["sections"])
+        code = {squashed(pre.get_text()) for pre in built.select("article .cell pre")}
+        assert not [lines for lines in code if len(lines) > 60 and lines in text]
+        assert text.strip()
+
+
 # ---- the publisher
 
 
@@ -172,7 +222,7 @@ def test_config_repeats_nothing_of_the_identity():
     config = AttrDict(html_theme_options={"logo": {}}, html_context={})
     configure(SimpleNamespace(confdir=ROOT), config)
     assert config.html_title == config.project == ME.title
-    assert config.notfound_urls_prefix == PREFIX
+    assert config.html_context["book"].prefix == PREFIX
     assert config.html_theme_options["repository_url"] == ME.repo_url
 
 
@@ -185,12 +235,62 @@ def test_buttons_of_a_chapter(book, name):
     assert links["Report a problem"].startswith(f"{ME.repo_url}/issues/new?")
 
 
-def test_first_page_names_three_ways_in(book):
+def test_first_page_has_two_doors_and_the_way_to_install(book):
     home = soup(book / "index.html")
+    doors = home.select(".doors .sd-card")
+    leads_to = [door.find("a", class_="sd-stretched-link")["href"] for door in doors]
+    assert leads_to == [f"{CHAPTERS[0]}.html", "nbs/cli.html"]
+    assert all(door.find("img", alt=True) for door in doors)
     links = {a["href"] for a in home.article.find_all("a", href=True)}
-    assert f"{CHAPTERS[0]}.html" in links
     assert f"{ME.colab_url}/{CHAPTERS[0]}.ipynb" in links
-    assert f"pip install {ME.pypi_name}" in home.article.get_text()
+    installs = home.select_one(".install-line pre").get_text()
+    assert installs.strip() == f"pip install {ME.install}"
+
+
+def test_entries_of_the_map_begin_in_different_ways(book):
+    entries = soup(book / "index.html").select("ul.chapter-map li p + p")
+    first = [entry.get_text().split()[0] for entry in entries]
+    assert len(first) == len(CHAPTERS) and "You" not in first
+    assert max(Counter(first).values()) <= 3, first
+
+
+# ---- sources
+
+
+def rows_of(book, heading):
+    "The table under a heading of the page of sources, as rows of texts."
+    section = soup(book / "book/sources.html").find("section", id=heading)
+    rows = [row.find_all("td") for row in section.select("tbody tr")]
+    return [[cell.find("p").contents[-1].get_text() for cell in row] for row in rows]
+
+
+def test_page_of_sources_has_every_network_and_library(book):
+    networks = {name: licence for name, _, licence in rows_of(book, "networks")}
+    assert networks == {row["name"]: row["licence"] for row in measured_backbones()}
+    shown = [name for name, licence in rows_of(book, "libraries") if licence]
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    asked = re.search(r"^dependencies = \[(.*?)\]$", pyproject, re.M | re.S)[1]
+    asked = re.findall(r'"([\w.-]+)>=', asked)
+    assert sorted(shown) == sorted(n for n in asked if not n.endswith("-model"))
+
+
+def test_page_of_sources_has_every_data_set(book):
+    sets = soup(book / "book/sources.html").find("section", id="data-sets").get_text()
+    names = {"pets": "Oxford-IIIT Pet", "cifar10": "CIFAR-10", "digits": "Digits"}
+    used = {"drawn": "the drawn set", "flowers": "Flowers"} | names
+    used["textures"] = "Describable Textures"
+    measured = {name.partition(",")[0] for name in read_scenarios()["set"]}
+    kinds = [name.partition("_") for name in measured_backbones()[0]]
+    measured |= {kind for kind, _, pooling in kinds if pooling == "both"}
+    for name in measured:
+        assert used[name] in sets, f"{name} was measured and is not on the page"
+
+
+def test_citation_is_that_of_the_file(book):
+    shown = soup(book / "book/questions.html").find("section", id="how-do-i-cite")
+    text = shown.pre.get_text()
+    for words in (ME.title, tutorial_lib.__version__, ME.book_url):
+        assert words in text
 
 
 def test_sitemap_and_cards_of_links(book):
@@ -205,8 +305,8 @@ def test_sitemap_and_cards_of_links(book):
 
     assert card("site_name") == ME.title
     assert card("url") == ME.book_url + address
-    assert card("image") == f"{ME.book_url}_static/animals.webp"
-    assert (book / "_static" / "animals.webp").is_file()
+    assert card("image") == f"{ME.book_url}_static/card.png"
+    assert (book / "_static" / "card.png").is_file()
 
 
 @pytest.mark.long
@@ -365,6 +465,50 @@ def test_show_doc_opens_no_section_and_links_to_a_file():
     assert show_doc_text(stored) == shown
     shown = show_doc_text("[source](https://h/a.py#L12){x}\n\n#### f")
     assert shown == "**`f`** ([source](https://h/a.py#L12))"
+
+
+def test_headers_of_a_table_say_what_they_head():
+    head = "<thead><tr><th></th><th>loss</th></tr></thead>"
+    rows = "<tbody><tr><th>0</th><td>0.5</td></tr></tbody>"
+    table = TABLE.sub(mend_table, f"<p>a</p><table>{head}{rows}</table>")
+    head = '<thead><tr><td></td><th scope="col">loss</th></tr></thead>'
+    rows = '<tbody><tr><th scope="row">0</th><td>0.5</td></tr></tbody>'
+    assert table == f"<p>a</p><table>{head}{rows}</table>"
+
+
+def test_code_is_marked_up_where_it_has_a_color():
+    marked = '<span class="k">if</span><span class="w"> </span><span class="n">a</span>'
+    assert PLAIN.sub(r"\1", marked) == '<span class="k">if</span> a'
+
+
+def test_size_of_a_drawing(tmp_path):
+    drawing = tmp_path / "a.svg"
+    for sides, expected in {
+        'width="72pt" height="36pt"': [96, 48],
+        'width="10" height="20px"': [10, 20],
+        'width="100%" height="20px"': None,
+        'viewBox="0 0 1 1"': None,
+    }.items():
+        drawing.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {sides}/>')
+        assert size(drawing) == expected
+
+
+def test_pictures_but_the_first_wait():
+    files = {"animals.webp": ROOT / "book" / "assets" / "animals.webp"}
+    first, second = with_sizes(
+        '<img src="../_images/animals.webp"/><img alt="b" src="b%20c.png"/>', files
+    ).split("/>")[:2]
+    width, height = size(files["animals.webp"])
+    sides = f'width="{width}" height="{height}"'
+    assert first == f'<img decoding="async" {sides} src="../_images/animals.webp"'
+    assert second == '<img decoding="async" loading="lazy" alt="b" src="b%20c.png"'
+
+
+def test_a_file_that_an_output_offers_is_no_part_of_the_page(tmp_path):
+    offer = '<a download="a.html" href="data:text/html;base64,PGI+">a</a>'
+    body = with_files(offer, tmp_path, lambda path: f"../{path.name}")
+    assert body == '<a download="a.html" href="../a.html">a</a>'
+    assert [path.read_bytes() for path in tmp_path.glob("*/a.html")] == [b"<b>"]
 
 
 def test_stamp_line():

@@ -5,8 +5,10 @@ Nothing from outside, no error, no overflow, readable in both themes.
 
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from book_site import CHAPTERS, PAGES
 from bs4 import BeautifulSoup
 from cases import long_but
@@ -75,6 +77,19 @@ FAINT = """() => {
     }
     return [...found.values()].slice(0, 10);
 }""".replace("MEMO", MEMO)
+
+
+AXE = {
+    "resultTypes": ["violations"],
+    "rules": {"label-content-name-mismatch": {"enabled": True}},  # experimental there
+    "preload": False,  # it would fetch each style sheet again
+}
+
+
+def barriers(tab):
+    "What axe finds that keeps some readers out: rule and first place."
+    found = Axe().run(tab, options=AXE).response["violations"]
+    return [f"{rule['id']}: {rule['nodes'][0]['html'][:160]}" for rule in found]
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +194,7 @@ def test_page(tab, site, name):
             wide, faint = tab.evaluate(OVERFLOW), tab.evaluate(FAINT)
             assert not wide, f"{width} px, {theme}"
             assert not faint, f"too little contrast at {width} px, {theme}"
+            assert not barriers(tab), f"{width} px, {theme}"
     # On a phone, in the dark.
     assert set(tab.evaluate(FILTERS)) <= {"none rgba(0, 0, 0, 0)"}, (
         "a white box behind a transparent figure, or a filter over a photograph"
@@ -205,10 +221,91 @@ def test_search_from_any_page(tab, site):
     tab.goto(f"{site}{CHAPTERS[0]}.html")
     tab.keyboard.press("Control+k")
     tab.locator("#pst-search-dialog input").fill("BREEDS")
+    assert not barriers(tab)
     tab.keyboard.press("Enter")
     tab.wait_for_url("**/search.html?q=BREEDS*")
     tab.locator("#search-results li a").first.wait_for()
+    for theme in THEMES:
+        tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        assert not tab.evaluate(FAINT) and not barriers(tab), theme
     assert not tab.outside and not tab.errors
+
+
+@pytest.mark.parametrize("opened", ["served", "as a file"])
+def test_search_finds_a_section_by_its_heading(tab, site, book, opened):
+    name = CHAPTERS[1]
+    page = BeautifulSoup((book / f"{name}.html").read_text("utf-8"), "html.parser")
+    section = page.article.select("section > section")[1]
+    heading = section.h2.get_text().rstrip("#")
+    address = site if opened == "served" else f"{book.as_uri()}/"
+    tab.goto(f"{address}search.html?q={quote(heading.upper())}")
+    link = tab.locator("#search-results li a").first
+    assert link.inner_text().endswith(f" › {heading}")
+    assert re.match(r"Found: \d+ section", tab.locator("#search-count").inner_text())
+    link.click()
+    tab.wait_for_url(re.compile(rf"{name}\.html\?.*#{section['id']}$"))
+    assert all(url.startswith("file:") for url in tab.outside)
+    assert not tab.errors
+
+
+def test_search_shows_words_in_their_sentence(tab, site):
+    tab.goto(f"{site}search.html?q=photographs")
+    excerpt = tab.locator("#search-results .excerpt:has(mark)").first
+    assert excerpt.locator("mark").first.inner_text().lower() == "photographs"
+    text = excerpt.inner_text().strip("… ")
+    assert tab.evaluate("t => flat(PAGES).some(s => s.text.includes(t))", text)
+
+
+SECTIONS = {
+    "모델 학습하기": "",
+    "Café": "A crème brûlée.",
+    "Learn": "Only the head, frozen",
+}
+ASKED = {
+    "학습": "모델 학습하기",
+    "CAFE": "Café",
+    "brûlée crème": "Café",
+    "brulee": "Café",
+    "learned": "Learn",
+    "how to learning": "Learn",
+    "head of a unicorn": "Learn",
+    "unicorn": None,
+}
+
+
+@pytest.mark.parametrize("question, heading", ASKED.items())
+def test_search_in_other_letters_and_forms(tab, site, question, heading):
+    tab.goto(f"{site}search.html")
+    sections = [dict(heading=h, id="", text=t) for h, t in SECTIONS.items()]
+    pages = [dict(title="Page", url="page.html", sections=sections)]
+    find = "([pages, asked]) => find(flat(pages), split(asked))[0]?.section.heading"
+    assert tab.evaluate(find, [pages, question]) == heading
+
+
+def test_everything_opens_by_keyboard(tab, site):
+    "Folds, both sidebars, the search, and the modes of color."
+    tab.set_viewport_size({"width": 390, "height": 900})
+    tab.goto(f"{site}{CHAPTERS[0]}.html")
+    folds = tab.locator("article details").all()
+    assert folds
+    for fold in folds:
+        fold.locator("> summary").focus()
+        tab.keyboard.press("Enter")
+        assert fold.get_attribute("open") is not None
+    for side in "primary", "secondary":
+        tab.locator(f"button.{side}-toggle").focus()
+        tab.keyboard.press("Enter")
+        tab.locator(f"#pst-{side}-sidebar-modal[open] a").first.wait_for()
+        assert not barriers(tab)
+        tab.keyboard.press("Escape")
+        tab.locator(f"#pst-{side}-sidebar-modal").wait_for(state="hidden")
+    tab.locator(".bd-header-article .theme-switch-button").focus()
+    mode = tab.evaluate("document.documentElement.dataset.mode")
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.documentElement.dataset.mode") != mode
+    tab.locator(".bd-header-article .search-button").focus()
+    tab.keyboard.press("Enter")
+    tab.locator("#pst-search-dialog[open] input:focus").wait_for()
 
 
 def test_theme_button(tab, site):
@@ -270,3 +367,21 @@ def test_lost_reader_finds_the_book(tab, site):
     assert not tab.outside
     tab.locator("article a").first.click()
     tab.wait_for_url(f"{site}index.html")
+    tab.goto(f"{site}nbs/no/such/page.html")
+    skip = tab.locator("a.skip-link, #pst-skip-link a").first.get_attribute("href")
+    assert skip.endswith("/nbs/no/such/page.html#main-content"), skip
+
+
+def test_page_of_a_lost_reader_opened_as_a_file(tab, book):
+    "From a folder, too, it has its look, and its links lead to pages."
+    tab.goto((book / "404.html").as_uri())
+    sidebar = tab.locator(".bd-sidebar-primary")
+    ground = "e => getComputedStyle(document.body).backgroundColor"
+    assert tab.evaluate(ground) == "rgb(255, 253, 249)", "the style of the book"
+    assert sidebar.is_visible() and not tab.errors
+    links = tab.locator("nav.bd-links a").evaluate_all("all => all.map(a => a.href)")
+    assert len(links) > len(CHAPTERS)
+    for link in links:
+        assert (book / link.removeprefix(f"{book.as_uri()}/")).is_file(), link
+    tab.locator("article a").first.click()
+    tab.wait_for_url((book / "index.html").as_uri())

@@ -62,6 +62,7 @@ CORE = (
     "frozen",
     "backbones",
     "engine",
+    "diagrams",
     "export",
     "features",
     "experiment",

@@ -1,0 +1,37 @@
+"""Pages that everybody can use.
+
+The theme's own parts are mended by the templates in book/templates; what stands in an
+article, here.
+"""
+
+import re
+
+from bs4 import BeautifulSoup
+
+TABLE = re.compile(r"<table\b.*?</table>", re.S)
+
+
+def mend_table(match):
+    """A table with its header cells named for a screen reader.
+
+    A header says what it heads, and an empty one (pandas fills a table's corner with
+    them) is no header.
+    """
+    table = BeautifulSoup(match[0], "html.parser")
+    for cell in table.find_all("th"):
+        if not cell.get_text(strip=True) and not cell.find("img"):
+            cell.name = "td"
+        elif not cell.has_attr("scope"):
+            cell["scope"] = "col" if cell.find_parent("thead") else "row"
+    return str(table)
+
+
+def mend(app, pagename, templatename, context, doctree):
+    "On `html-page-context`: an article that says what its parts are."
+    if body := context.get("body"):
+        context["body"] = TABLE.sub(mend_table, body)
+
+
+def setup(app):
+    app.connect("html-page-context", mend)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
