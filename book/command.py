@@ -8,18 +8,10 @@ import re
 from pathlib import Path
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
-
-def inline(text):
-    "Text with `code` in backticks, as nodes."
-    parts = re.split(r"`([^`]+)`", text)
-    kinds = [nodes.literal if i % 2 else nodes.Text for i in range(len(parts))]
-    return [
-        kind(part, part) if kind is nodes.literal else kind(part)
-        for kind, part in zip(kinds, parts)
-        if part
-    ]
+from book.folds import fold, words
 
 
 def code(text):
@@ -75,9 +67,9 @@ def table(heads, rows):
         entries = []
         for name, text in zip(heads, row, strict=True):
             label = nodes.inline("", name, classes=["cell-label"])
-            words = nodes.paragraph("", "", label, *inline(text))
+            cell = nodes.paragraph("", "", label, *words(text))
             empty = [] if text else ["empty"]
-            entries.append(nodes.entry("", words, classes=empty))
+            entries.append(nodes.entry("", cell, classes=empty))
         body.append(nodes.row("", *entries))
     group = nodes.tgroup("", *widths, nodes.thead("", head), nodes.tbody("", *body))
     group["cols"] = len(heads)
@@ -85,10 +77,26 @@ def table(heads, rows):
 
 
 class Tables(SphinxDirective):
-    "What the directives below share: sections, and a page that is built anew in time."
+    """What the directives below share: parts, and a page that is built anew in time.
+
+    With the option `folded` a part is a bar to open, else it is a section.
+    """
+
+    option_spec = {"folded": directives.flag}
+
+    def part(self, name, title, summary, *content):
+        if "folded" in self.options:
+            near = nodes.paragraph()
+            self.set_source_info(near)
+            text = " ".join(f"{title}: {summary}".split()).rstrip(".: ")
+            made = fold(content, text, "table", near)
+            made["ids"].append(nodes.make_id(name))
+            return made
+        content = nodes.paragraph("", "", *words(summary)), *content
+        return self.section(name, title, *content)
 
     def section(self, name, title, *content):
-        made = nodes.section("", nodes.title("", "", *inline(title)), *content)
+        made = nodes.section("", nodes.title("", "", *words(title)), *content)
         made["ids"].append(nodes.make_id(name))
         made["names"].append(nodes.fully_normalize_name(name))
         self.state.document.note_explicit_target(made, made)
@@ -111,14 +119,13 @@ class CommandOptions(Tables):
         sections = []
         for command in COMMANDS:
             examples = "\n".join(command.examples)
-            summary = nodes.paragraph("", "", *inline(command.summary))
-            more = nodes.paragraph("", "", *inline(" ".join(command.more.split())))
+            more = nodes.paragraph("", "", *words(" ".join(command.more.split())))
             shell = nodes.literal_block(examples, examples, language="text")
             shell = nodes.container("", shell, classes=["command-lines"])
             name = f"tutorial-lib {command.name}"
             rows = option_rows(command)
-            content = [summary, more, table(heads, rows), shell]
-            sections.append(self.section(name, code(name), *content))
+            content = more, table(heads, rows), shell
+            sections.append(self.part(name, code(name), command.summary, *content))
         return sections
 
 
@@ -140,14 +147,14 @@ class ConfigurationKeys(Tables):
         self.depends_on("config", "core.keys")
         heads = "Key", "Default", "Unit", "May hold", "Reason"
         top = [name for name in KEYS.fields if "." not in name]
-        sections = [
-            self.section("recipe", "`recipe`", table(heads, key_rows(KEYS, top)))
-        ]
+        rows = table(heads, key_rows(KEYS, top))
+        what = "Says what is left out of a configuration."
+        sections = [self.part("recipe", "`recipe`", what, rows)]
         for name, kind in KEYS.sections.items():
             inside = [f"{name}.{key}" for key in kind.model_fields]
-            summary = nodes.paragraph("", summary_of(kind))
             rows = table(heads, key_rows(KEYS, inside))
-            sections.append(self.section(f"keys of {name}", code(name), summary, rows))
+            title = f"keys of {name}", code(name)
+            sections.append(self.part(*title, summary_of(kind), rows))
         return sections
 
 
