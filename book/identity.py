@@ -16,7 +16,8 @@ COLAB = "https://colab.research.google.com/github"
 def identity(root, env=os.environ):
     """The settings under `root` as a dict with attributes.
 
-    `repo_url` and `colab_url` are added. Every value is a string.
+    Added are `repo_url`, `colab_url`, `prefix` (the book's path on its server) and
+    `install` (what pip is told to install). Every value is a string.
     """
     me = AttrDict(Config(root, "settings.ini").d)
     user, _, repo = env.get("GITHUB_REPOSITORY", "").partition("/")
@@ -25,6 +26,8 @@ def identity(root, env=os.environ):
         me.book_url = f"https://{user.lower()}.github.io/{repo}/"
     me.repo_url = f"https://github.com/{me.user}/{me.repo}"
     me.colab_url = f"{COLAB}/{me.user}/{me.repo}/blob/{me.branch}"
+    me.prefix = urlsplit(me.book_url).path
+    me.install = me.pypi_name if me.on_index == "yes" else f"git+{me.repo_url}"
     return me
 
 
@@ -33,7 +36,6 @@ def configure(app, config):
     me = identity(app.confdir)
     config.project = config.html_title = config.ogp_site_name = me.title
     config.html_baseurl = config.ogp_site_url = me.book_url
-    config.notfound_urls_prefix = urlsplit(me.book_url).path
     theme = config.html_theme_options
     theme.update(repository_url=me.repo_url, repository_branch=me.branch)
     theme["logo"]["text"] = me.title

@@ -1,7 +1,7 @@
-"""The landing page's map.
+"""The landing page's map, and the line that installs the library.
 
-Every chapter of the table of contents, by part, each with the promise that it opens
-with.
+The map has every chapter of the table of contents, by part, each with the promise that
+it opens with.
 """
 
 import re
@@ -21,10 +21,31 @@ class ChapterMapDirective(SphinxDirective):
         return [ChapterMap()]
 
 
+class InstallLine(SphinxDirective):
+    "`{install-line}`: what to type, as settings.ini says."
+
+    def run(self):
+        line = f"pip install {self.config.html_context['book'].install}"
+        block = nodes.literal_block(line, line, language="text")
+        return [nodes.container("", block, classes=["install-line"])]
+
+
+# How a chapter's promise begins; on the map it would be the same words on every line.
+BEGINNING = re.compile(r"You will (be able to )?(\w)")
+
+
 def promise(doctree):
-    "The line under a chapter's title that says what its reader will be able to do."
+    """The line under a chapter's title that says what its reader will be able to do.
+
+    It is given without the words that all of them begin with.
+    """
     quote = doctree.next_node(nodes.block_quote)
-    return copies(quote.next_node(nodes.paragraph)) if quote else []
+    if not quote:
+        return []
+    words = copies(quote.next_node(nodes.paragraph))
+    if isinstance(words[0], nodes.Text):
+        words[0] = nodes.Text(BEGINNING.sub(lambda m: m[2].upper(), words[0], count=1))
+    return words
 
 
 def copies(node):
@@ -52,14 +73,16 @@ def draw(app, doctree, docname):
             pages = [page for page in pages if re.match(r"nbs/\d\d_", page)]
             if not pages:
                 continue
-            parts.append(nodes.rubric("", part.caption))
+            title = nodes.rubric("", part.caption)
             chapters = [chapter(app, docname, page) for page in pages]
-            parts.append(nodes.bullet_list("", *chapters, classes=["chapter-map"]))
-        place.replace_self(parts)
+            chapters = nodes.bullet_list("", *chapters, classes=["chapter-map"])
+            parts.append(nodes.container("", title, chapters, classes=["part"]))
+        place.replace_self(nodes.container("", *parts, classes=["parts"]))
 
 
 def setup(app):
     app.add_node(ChapterMap)
     app.add_directive("chapter-map", ChapterMapDirective)
+    app.add_directive("install-line", InstallLine)
     app.connect("doctree-resolved", draw, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

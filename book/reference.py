@@ -5,11 +5,14 @@ lesson, and names in prose to entries.
 """
 
 import ast
+import inspect
 import json
 import re
 import sys
+import textwrap
 import warnings
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from sphinx.pycode import ModuleAnalyzer
 
 from book.identity import identity
 from book.nbdev_pages import hands_on, names, read_cell, tags
+from book.records import fields_of, is_record
 
 PACKAGE = "tutorial_lib"
 
@@ -81,13 +85,28 @@ def lessons(root):
     return found
 
 
+def comment_beside_keys(function):
+    "What stands beside `**keys`, which docments does not see: their name, the comment."
+    source = textwrap.dedent(inspect.getsource(function))
+    keys = ast.parse(source).body[0].args.kwarg
+    if not keys:
+        return "", ""
+    line = source.splitlines()[keys.lineno - 1]
+    return keys.arg, line.partition("#")[2].strip()
+
+
 def arguments(obj):
     """The comments beside a signature, as fields.
 
     One is for the arguments, and one for what comes back.
     """
-    docs = {}
-    for arg, text in docments(obj).items():
+    comments, docs = docments(obj), {}
+    if inspect.isfunction(obj):
+        keys, text = comment_beside_keys(obj)
+        if text:
+            back = comments.pop("return")
+            comments |= {keys: text, "return": back if back != text else ""}
+    for arg, text in comments.items():
         if text:
             docs[arg] = " ".join(as_rst(text.splitlines()))
     back = docs.pop("return", "")
@@ -108,8 +127,12 @@ def process_docstring(app, what, name, obj, options, lines):
         opening = "\n".join(lines).split("\n\n")[0]
         promise = re.sub(r"^You will (be able to )?", "", opening)
         lines[:] = (promise[:1].upper() + promise[1:]).splitlines()
+    if hasattr(obj, "model_fields"):  # its keys stand in the table of fields
+        lines[:] = "\n".join(lines).split("\n\n- `")[0].splitlines()
     lines[:] = [*as_rst(lines), ""]
-    if what in ("class", "exception", "function", "method"):
+    if is_record(obj):
+        lines += [f".. record-fields:: {name}", ""]
+    elif what in ("class", "exception", "function", "method"):
         lines += arguments(obj)
     page, anchor = lessons(str(app.srcdir)).get(name, ("", ""))
     if page and what in ("module", "class", "exception", "function", "data"):
@@ -121,18 +144,23 @@ def process_docstring(app, what, name, obj, options, lines):
 def process_signature(app, what, name, obj, options, signature, back):
     """On `autodoc-process-signature`: a signature that can be read.
 
-    A default that has no name in the source, such as a lambda, is three dots. The keys
-    of a class of pydantic stand below it, each with what it may hold, so the class has
-    no signature.
+    A default that has no name in the source, such as a lambda, is three dots. The
+    fields of a record stand in a table below its name, so it has no signature.
     """
-    if what == "class" and hasattr(obj, "model_fields"):
+    if is_record(obj):
         return "", None
     return re.sub(r"=\s*<[^,]*>", "=...", signature or ""), back
 
 
 def skip_member(app, what, name, obj, skip, options):
-    "On `autodoc-skip-member`: the fields of a named tuple stand in its signature."
-    return skip or (what == "class" and type(obj).__name__ == "_tuplegetter")
+    "On `autodoc-skip-member`: the fields of a record stand in its table."
+    place = app.env.temp_data
+    if what != "class" or not place.get("autodoc:class"):
+        return skip
+    owner = getattr(import_module(place["autodoc:module"]), place["autodoc:class"])
+    if not is_record(owner):
+        return skip
+    return skip or name in {"model_config", *(field for field, *_ in fields_of(owner))}
 
 
 def module_file(root, module):
@@ -217,13 +245,18 @@ def public_names(env):
     `split`, `data.split` and `tutorial_lib.data.split` are names of one entry.
     """
     found = {}
-    for full, entry in env.get_domain("py").objects.items():
-        _, module, *parts = full.split(".")
+    # What a chapter hands on has two entries: that of the chapter counts.
+    for full, entry in sorted(env.get_domain("py").objects.items(), key=is_of_chapter):
+        path = full.removeprefix(f"{PACKAGE}.").removeprefix("core.")
+        module, _, name = path.partition(".")
         found[full] = full, entry
-        if parts:
-            name = ".".join(parts)
+        if name:
             found[f"{module}.{name}"] = found[name] = full, entry
     return found
+
+
+def is_of_chapter(item):
+    return not item[0].startswith(f"{PACKAGE}.core.")
 
 
 @cache
@@ -238,18 +271,20 @@ def own_names(root, page):
         if cell["cell_type"] != "code":
             continue
         code = "".join(cell["source"])
-        pattern = rf"^from {PACKAGE}\.\w+ import \(?([\w\s,]+)"
+        pattern = rf"^from {PACKAGE}\.[\w.]+ import \(?([\w\s,]+)"
         for imported in re.findall(pattern, code, re.M):
             found |= set(re.findall(r"\w+", imported))
     return found
 
 
-def is_ours(root, page, name):
+def is_ours(root, page, name, full=""):
     """Whether a name in a page's prose is the library's.
 
-    `split` may be NumPy's, where a chapter has not got ours.
+    `split` may be NumPy's, where a chapter has not got ours. And a name of the ground
+    floor, such as `nested`, may be no more than a word.
     """
-    if page.startswith("book/reference/") or not hasattr(np, name):
+    is_inside = full.startswith(f"{PACKAGE}.core.")
+    if page.startswith("book/reference/") or not (is_inside or hasattr(np, name)):
         return True
     return name in own_names(root, page)
 
@@ -266,9 +301,11 @@ def link_names(app, doctree, docname):
     "On `doctree-resolved`: link inline code to the entries of the reference."
     known = public_names(app.env)
     for node in list(doctree.findall(nodes.literal)):
+        if "no-link" in node["classes"]:
+            continue
         name = node.astext().removesuffix("()")
         full, entry = known.get(name, ("", None))
-        if not full or not is_ours(str(app.srcdir), docname, name):
+        if not full or not is_ours(str(app.srcdir), docname, name, full):
             continue
         if is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)):
             continue
@@ -279,7 +316,31 @@ def link_names(app, doctree, docname):
         link += node
 
 
+def visit_parameters(self, node):
+    self.context.append(len(self.body))
+    type(self).visit_desc_parameterlist(self, node)
+
+
+LINES = {"dl": "sig-lines", "dd": "sig-line"}
+
+
+def depart_parameters(self, node):
+    """The arguments of a signature, one a line.
+
+    Sphinx makes a list of descriptions of them, in which nothing is described.
+    """
+    type(self).depart_desc_parameterlist(self, node)
+    start = self.context.pop()
+    html = "".join(self.body[start:])
+    for tag, name in LINES.items():
+        html = html.replace(f"<{tag}>", f'<span class="{name}">')
+        html = html.replace(f"</{tag}>", "</span>")
+    self.body[start:] = [html]
+
+
 def setup(app):
+    visitors = visit_parameters, depart_parameters
+    app.add_node(addnodes.desc_parameterlist, override=True, html=visitors)
     app.connect("config-inited", configure)
     app.connect("builder-inited", describe_constants)
     app.connect("autodoc-process-docstring", process_docstring)

@@ -6,6 +6,7 @@ What a strict build does not catch, and that its links come from settings.ini.
 import json
 import re
 import shutil
+from collections import Counter
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,11 +19,14 @@ from book_site import CHAPTERS, ME, PAGES, PREFIX, ROOT, build, toc_pages
 from bs4 import BeautifulSoup
 from fastcore.basics import AttrDict
 
+import tutorial_lib
 from book.accessible import TABLE, mend_table
 from book.identity import configure, identity
 from book.light import PLAIN, size, with_files, with_sizes
 from book.nbdev_pages import names, read_cell, show_doc_text, stamp_line, tags
 from book.reference import as_rst, is_ours
+from tutorial_lib.core.cells import read_scenarios
+from tutorial_lib.core.pretrained import measured_backbones
 
 MODULES = sorted(path.stem for path in (ROOT / "tutorial_lib").glob("[a-z]*.py"))
 
@@ -57,7 +61,8 @@ def test_toc_lists_every_chapter_and_module():
     notebooks = (ROOT / "nbs").glob("[0-9][0-9]_*.ipynb")
     assert [Path(p).name for p in CHAPTERS] == sorted(p.stem for p in notebooks)
     references = [p for p in toc_pages() if p.startswith("book/reference/")]
-    assert sorted(Path(p).name for p in references) == MODULES
+    beside = ["index", "inside"]  # where to begin, and what the modules are made of
+    assert sorted(Path(p).name for p in references) == sorted([*MODULES, *beside])
 
 
 # ---- pages
@@ -217,7 +222,7 @@ def test_config_repeats_nothing_of_the_identity():
     config = AttrDict(html_theme_options={"logo": {}}, html_context={})
     configure(SimpleNamespace(confdir=ROOT), config)
     assert config.html_title == config.project == ME.title
-    assert config.notfound_urls_prefix == PREFIX
+    assert config.html_context["book"].prefix == PREFIX
     assert config.html_theme_options["repository_url"] == ME.repo_url
 
 
@@ -230,12 +235,62 @@ def test_buttons_of_a_chapter(book, name):
     assert links["Report a problem"].startswith(f"{ME.repo_url}/issues/new?")
 
 
-def test_first_page_names_three_ways_in(book):
+def test_first_page_has_two_doors_and_the_way_to_install(book):
     home = soup(book / "index.html")
+    doors = home.select(".doors .sd-card")
+    leads_to = [door.find("a", class_="sd-stretched-link")["href"] for door in doors]
+    assert leads_to == [f"{CHAPTERS[0]}.html", "nbs/cli.html"]
+    assert all(door.find("img", alt=True) for door in doors)
     links = {a["href"] for a in home.article.find_all("a", href=True)}
-    assert f"{CHAPTERS[0]}.html" in links
     assert f"{ME.colab_url}/{CHAPTERS[0]}.ipynb" in links
-    assert f"pip install {ME.pypi_name}" in home.article.get_text()
+    installs = home.select_one(".install-line pre").get_text()
+    assert installs.strip() == f"pip install {ME.install}"
+
+
+def test_entries_of_the_map_begin_in_different_ways(book):
+    entries = soup(book / "index.html").select("ul.chapter-map li p + p")
+    first = [entry.get_text().split()[0] for entry in entries]
+    assert len(first) == len(CHAPTERS) and "You" not in first
+    assert max(Counter(first).values()) <= 3, first
+
+
+# ---- sources
+
+
+def rows_of(book, heading):
+    "The table under a heading of the page of sources, as rows of texts."
+    section = soup(book / "book/sources.html").find("section", id=heading)
+    rows = [row.find_all("td") for row in section.select("tbody tr")]
+    return [[cell.find("p").contents[-1].get_text() for cell in row] for row in rows]
+
+
+def test_page_of_sources_has_every_network_and_library(book):
+    networks = {name: licence for name, _, licence in rows_of(book, "networks")}
+    assert networks == {row["name"]: row["licence"] for row in measured_backbones()}
+    shown = [name for name, licence in rows_of(book, "libraries") if licence]
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    asked = re.search(r"^dependencies = \[(.*?)\]$", pyproject, re.M | re.S)[1]
+    asked = re.findall(r'"([\w.-]+)>=', asked)
+    assert sorted(shown) == sorted(n for n in asked if not n.endswith("-model"))
+
+
+def test_page_of_sources_has_every_data_set(book):
+    sets = soup(book / "book/sources.html").find("section", id="data-sets").get_text()
+    names = {"pets": "Oxford-IIIT Pet", "cifar10": "CIFAR-10", "digits": "Digits"}
+    used = {"drawn": "the drawn set", "flowers": "Flowers"} | names
+    used["textures"] = "Describable Textures"
+    measured = {name.partition(",")[0] for name in read_scenarios()["set"]}
+    kinds = [name.partition("_") for name in measured_backbones()[0]]
+    measured |= {kind for kind, _, pooling in kinds if pooling == "both"}
+    for name in measured:
+        assert used[name] in sets, f"{name} was measured and is not on the page"
+
+
+def test_citation_is_that_of_the_file(book):
+    shown = soup(book / "book/questions.html").find("section", id="how-do-i-cite")
+    text = shown.pre.get_text()
+    for words in (ME.title, tutorial_lib.__version__, ME.book_url):
+        assert words in text
 
 
 def test_sitemap_and_cards_of_links(book):
@@ -250,8 +305,8 @@ def test_sitemap_and_cards_of_links(book):
 
     assert card("site_name") == ME.title
     assert card("url") == ME.book_url + address
-    assert card("image") == f"{ME.book_url}_static/animals.webp"
-    assert (book / "_static" / "animals.webp").is_file()
+    assert card("image") == f"{ME.book_url}_static/card.png"
+    assert (book / "_static" / "card.png").is_file()
 
 
 @pytest.mark.long

@@ -378,3 +378,21 @@ def test_lost_reader_finds_the_book(tab, site):
     assert not tab.outside
     tab.locator("article a").first.click()
     tab.wait_for_url(f"{site}index.html")
+    tab.goto(f"{site}nbs/no/such/page.html")
+    skip = tab.locator("a.skip-link, #pst-skip-link a").first.get_attribute("href")
+    assert skip.endswith("/nbs/no/such/page.html#main-content"), skip
+
+
+def test_page_of_a_lost_reader_opened_as_a_file(tab, book):
+    "From a folder, too, it has its look, and its links lead to pages."
+    tab.goto((book / "404.html").as_uri())
+    sidebar = tab.locator(".bd-sidebar-primary")
+    ground = "e => getComputedStyle(document.body).backgroundColor"
+    assert tab.evaluate(ground) == "rgb(255, 253, 249)", "the style of the book"
+    assert sidebar.is_visible() and not tab.errors
+    links = tab.locator("nav.bd-links a").evaluate_all("all => all.map(a => a.href)")
+    assert len(links) > len(CHAPTERS)
+    for link in links:
+        assert (book / link.removeprefix(f"{book.as_uri()}/")).is_file(), link
+    tab.locator("article a").first.click()
+    tab.wait_for_url((book / "index.html").as_uri())

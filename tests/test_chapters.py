@@ -19,21 +19,21 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
-from wheelhouse import ROOT, make_colab, offline, run
+from wheelhouse import ROOT, make_colab, make_repository, offline, run
 from zygote import zygote
 
 sys.path.insert(0, str(ROOT))
+from book.identity import identity
+from book.install import SET_UP
 from book.practice import practice
+
+ME = identity(ROOT, env={})
 
 CHAPTERS = sorted((ROOT / "nbs").glob("*.ipynb"))
 PRACTICE = sorted((ROOT / "practice").glob("*.ipynb"))
 ALL = CHAPTERS + PRACTICE
 QUICK = [ROOT / "practice" / "04_modules.ipynb"]  # what `make test` runs of them
 SECONDS = 120  # for one cell
-SET_UP = re.compile(
-    r'import sys\n+if "google\.colab" in sys\.modules:\n'
-    r"    %pip install -q tutorial_lib( [\w-]+)*(  # .*)?"
-)
 # Where the package is installed, %pip says what it was asked, and asks nobody.
 STARTUP = """
 from IPython.core.magic import register_line_magic
@@ -171,9 +171,15 @@ def play_installed(play, env, installed, forks, drawn):
     return run_it
 
 
-def test_first_cell_installs_the_package(tmp_path, wheel, links, play):
-    "All first cells that there are, one after the other, in a Python without it."
+def test_first_cell_installs_the_package(tmp_path, links, play, env):
+    """All first cells that there are, one after the other, in a Python without it.
+
+    For git, a copy of the sources stands at the address of the repository.
+    """
+    if not shutil.which("git"):
+        pytest.skip("there is no git on this machine")
     python = make_colab(tmp_path / "venv", links)
+    env |= make_repository(tmp_path / "repository", ME.repo_url)
     sources = {first_code(nbformat.read(path, 4)).source for path in ALL}
     where = "import tutorial_lib\n\nprint(tutorial_lib.__file__)"
     nb = new_notebook(
@@ -186,7 +192,8 @@ def test_first_cell_installs_the_package(tmp_path, wheel, links, play):
 @pytest.mark.parametrize("path", ALL, ids=lambda p: f"{p.parent.name}-{p.stem}")
 def test_first_cell_does_nothing_elsewhere(path):
     first = first_code(nbformat.read(path, 4))
-    assert SET_UP.fullmatch(first.source)
+    library = SET_UP.fullmatch(first.source)["library"]
+    assert library == ME.install, "run `.venv/bin/python book/install.py`"
     assert "google.colab" not in sys.modules and not first.outputs
 
 

@@ -41,6 +41,7 @@ from tutorial_lib.core.pretrained import (
 )
 from tutorial_lib.sample import sample
 
+ROOT = Path(__file__).resolve().parents[1]
 BY_NAME = {command.name: command for command in COMMANDS}
 THREE_BREEDS = "striped_long,masked_round,spotted_floppy"
 TWO_BREEDS = "striped_long,masked_round"
@@ -251,6 +252,39 @@ def test_examples_of_the_help_run_in_their_order(monkeypatch, capsys):
         if not Path("photo.jpg").exists():
             shutil.copy(next(Path("my_photos").rglob("*.jpg")), "photo.jpg")
     assert Path("runs/my_photos/report/report.html").stat().st_size > 10_000
+
+
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+BREED = re.compile(r"(striped|spotted|masked|patched)_(pointy|floppy|round|long)")
+
+
+def shape(text):
+    "Text without what another run may answer: numbers, and which breed it was."
+    return BREED.sub("BREED", NUMBER.sub("0", text)).strip()
+
+
+def test_readme_shows_what_the_four_commands_print(monkeypatch, capsys):
+    "As in the test before, with few pictures, and without fine-tuning."
+
+    def few(folder, n, size, seed, breeds, test):
+        breeds = ["masked_long", "masked_round", "spotted_floppy"]
+        return sample(folder, 18, 32, seed, breeds, test)
+
+    monkeypatch.setattr("tutorial_lib.sample.sample", few)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    session = re.search(r"```console\n(.*?)```", readme, re.S)[1]
+    shown = re.findall(r"^\$ tutorial-lib (.+)\n((?:(?!\$).*\n)+)", session, re.M)
+    assert [line.split()[0] for line, _ in shown] == [
+        "sample",
+        "train",
+        "predict",
+        "report",
+    ]
+    for line, printed in shown:
+        quick = ["train.strategy=probe"] if line.startswith("train") else []
+        status, out, err = once([*shlex.split(line), *quick], capsys)
+        assert status == 0, err
+        assert shape(out) == shape(printed), line
 
 
 def test_version_and_the_installed_program():

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 import tutorial_lib
 from book.identity import identity
+from book.install import written_anew
 
 try:
     import tomllib
@@ -64,6 +66,11 @@ def is_right(url):
     "Whether a link leads to what this book owns, or elsewhere on purpose."
     if url.startswith("https://github.com/"):
         return url.startswith(f"{ME.repo_url}/")
+    if url.startswith("../../actions/"):  # GitHub's own pages, from its front page
+        return True
+    if url.startswith("#"):
+        headings = re.findall(r"^#+ (.+)$", read("README.md"), re.M)
+        return url[1:] in [h.lower().replace(" ", "-") for h in headings]
     if "github.io" in url:
         return url.startswith(ME.book_url)
     if url.startswith("https://colab.research.google.com/github/"):
@@ -80,21 +87,52 @@ def test_links_of_a_page_follow_settings(name):
             assert (ROOT / f".github{workflow[0]}").is_file(), url
 
 
-def test_badges_are_those_of_this_book():
+def test_badges_are_those_of_whoever_shows_them():
+    "Those of the workflows name no owner: in a fork they show the fork's."
     badges = re.findall(r"^\[!\[.*?\]\((.+?)\)\]\((.+?)\)$", read("README.md"), re.M)
-    actions = f"{ME.repo_url}/actions/workflows"
+    actions = "../../actions/workflows"
     colab = "https://colab.research.google.com/assets/colab-badge.svg"
     assert badges == [
         (f"{actions}/test.yml/badge.svg", f"{actions}/test.yml"),
-        (f"{actions}/book.yml/badge.svg", ME.book_url),
+        (f"{actions}/book.yml/badge.svg", f"{actions}/book.yml"),
         (colab, f"{ME.colab_url}/nbs/00_sample.ipynb"),
     ]
+
+
+NOTEBOOKS = [*ROOT.glob("nbs/*.ipynb"), *ROOT.glob("practice/*.ipynb")]
+
+
+def test_first_cells_install_what_settings_say():
+    texts = {path: path.read_text(encoding="utf-8") for path in NOTEBOOKS}
+    old = [p.name for p, text in texts.items() if written_anew(text, ME) != text]
+    assert not old, f"{old} install something else: run `python book/install.py`"
+
+
+@pytest.mark.parametrize("on_index", ["yes", "no"])
+def test_what_pip_is_told_to_install(on_index, tmp_path):
+    settings = read("settings.ini")
+    said = re.sub("on_index = .*", f"on_index = {on_index}", settings)
+    (tmp_path / "settings.ini").write_text(said, encoding="utf-8")
+    me = identity(tmp_path, env={"GITHUB_REPOSITORY": "someone/fork"})
+    repository = "git+https://github.com/someone/fork"
+    assert me.install == (ME.pypi_name if on_index == "yes" else repository)
+    for path in NOTEBOOKS:
+        text = path.read_text(encoding="utf-8")
+        anew = written_anew(text, me)
+        assert f"%pip install -q {me.install}" in anew
+        assert written_anew(anew, ME) == text, "nothing else is changed"
+
+
+def test_card_is_one_that_readers_of_cards_take():
+    with Image.open(ROOT / "book" / "assets" / "card.png") as card:
+        assert (card.format, card.size) == ("PNG", (1200, 630))
+        assert card.text["Title"] == ME.title, "run `python book/animals.py`"
 
 
 def test_readme_lists_the_chapters_that_exist():
     readme = read("README.md")
     assert readme.startswith(f"# {ME.title}\n")
-    assert f"pip install {ME.pypi_name}\n" in readme
+    assert f"pip install {ME.install}\n" in readme
     chapters = sorted(p.stem for p in (ROOT / "nbs").glob("[0-9]*.ipynb"))
     assert re.findall(r"\[\w+\]\(nbs/(\w+)\.ipynb\) \|", readme) == chapters
 

@@ -57,6 +57,18 @@ def offline(wheel=None):
     return env
 
 
+def copy_sources(folder):
+    "Put into a new folder what the package is built from."
+    folder.mkdir(parents=True)
+    ignored = shutil.ignore_patterns("__pycache__", ".*")
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy(source, folder)
+
+
 def build_wheel(folder):
     """The wheel of the working tree, built in `folder` from a copy.
 
@@ -66,17 +78,30 @@ def build_wheel(folder):
     if "WHEEL" in os.environ:
         return Path(shutil.copy(ROOT / os.environ["WHEEL"], folder))
     copy = folder / "source"
-    copy.mkdir(parents=True)
-    ignored = shutil.ignore_patterns("__pycache__", ".*")
-    for name in SOURCES:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=ignored)
-        else:
-            shutil.copy(source, copy)
+    copy_sources(copy)
     flags = "-q", "--no-deps", "--no-build-isolation", "-w", folder
     run(sys.executable, "-m", "pip", "wheel", *flags, copy, env=offline())
     return next(folder.glob("*.whl"))
+
+
+def make_repository(folder, url):
+    """A git repository of the sources in `folder`.
+
+    Returned are the variables with which git finds it at `url`, and pip builds from it
+    with what is installed here.
+    """
+    folder = Path(folder)
+    copy_sources(folder)
+    git = "git", "-C", folder, "-c", "user.name=x", "-c", "user.email=x@example.org"
+    run(*git, "init", "-q")
+    run(*git, "add", ".")
+    run(*git, "commit", "-q", "-m", "The sources")
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{folder.as_uri()}.insteadOf",
+        "GIT_CONFIG_VALUE_0": url,
+        "PIP_NO_BUILD_ISOLATION": "0",  # of a negative flag: off
+    }
 
 
 def link_dependencies(folder):
