@@ -82,7 +82,7 @@ def _shape_text(shape, where):
 
 # %% ../../nbs/core/diagrams.ipynb #diagrams-ink
 INK, SOFT_INK, PAPER = "#24272c", "#4b525b", "#fffdf9"
-_BLUE, _ORANGE, _GREEN, _PURPLE = "#2f7ebc", "#e07b39", "#3a9e6e", "#8a6fd1"
+_BLUE, _ORANGE, _GREEN, _PURPLE = "#1f6fb2", "#b5510f", "#2a7a4f", "#6f52c4"
 _TINT = 0.14  # how much of the color a box has
 # The first word that a name has decides; a name with none of them is a block.
 _COLORS = dict(
@@ -268,13 +268,14 @@ def _paths(paths, shape, width, is_fed):
     top, joint = 10 * is_fed, _joint(paths.join, xs)
     room = 18 if all(chain.is_shown for chain in chains) else 36
     bottom = top + max(part.height for part in parts) + room
-    ink = _moved(joint, 0, bottom)
+    ink = ""
     for x, part, chain in zip(xs, parts, chains):
         label = None if chain.is_shown else chain.shape
         ink += _moved(part, x, top) + _split(x, top)
         ink += _lead(x, top + part.height, bottom, joint, label)
     left = max([part.left - x for x, part in zip(xs, parts)] + [joint.left])
     right = max([part.right + x for x, part in zip(xs, parts)] + [joint.right])
+    ink += _moved(joint, 0, bottom)
     part = _Part(ink, bottom + joint.height, left, right)
     shapes = {chain.shape for chain in chains}
     is_kept = len(shapes) == 1 and paths.join in _SIGNS
@@ -500,6 +501,7 @@ class Drawing:
         title: str,
         words: str,  # what is drawn, for those who cannot see it
     ):
+        self.words = words
         self.width = part.right + 2 * _MARGIN
         self.height = part.height + 2 * _MARGIN
         size = f'width="{self.width:g}" height="{self.height:g}"'
@@ -514,6 +516,9 @@ class Drawing:
 
     def _repr_svg_(self):
         return self.svg
+
+    def __repr__(self):
+        return self.words
 
 
 def draw_network(
