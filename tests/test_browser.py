@@ -148,9 +148,9 @@ EMPTY = """async () => {
     return empty.map(i => i.src);
 }"""
 
-# What lies over and behind outputs.
+# What lies over and behind outputs. A plot is turned into ink on a dark page.
 FILTERS = """() => {
-    const outputs = 'article :is(img, .cell_output, .output)';
+    const outputs = 'article :is(img:not(.plot), .cell_output, .output)';
     return [...document.querySelectorAll(outputs)].map(e => {
         const style = getComputedStyle(e);
         return [style.filter, style.backgroundColor].join(' ');
