@@ -30,22 +30,25 @@ class InstallLine(SphinxDirective):
         return [nodes.container("", block, classes=["install-line"])]
 
 
-# How a chapter's promise begins; on the map it would be the same words on every line.
-BEGINNING = re.compile(r"You will (be able to )?(\w)")
+# A chapter promises what "you will be able to do, and to do". On the map these words
+# would be the same on every line, so they are left out.
+BEGINNING = re.compile(r"^You will (be able to )?(\w)")
+GOES_ON = re.compile(r"(,|;|\band) to (?=\w)")
 
 
 def promise(doctree):
-    """The line under a chapter's title that says what its reader will be able to do.
-
-    It is given without the words that all of them begin with.
-    """
+    "The line under a chapter's title that says what its reader will be able to do."
     quote = doctree.next_node(nodes.block_quote)
     if not quote:
         return []
     words = copies(quote.next_node(nodes.paragraph))
-    if isinstance(words[0], nodes.Text):
-        words[0] = nodes.Text(BEGINNING.sub(lambda m: m[2].upper(), words[0], count=1))
-    return words
+    return [shortened(node) if isinstance(node, nodes.Text) else node for node in words]
+
+
+def shortened(text):
+    "A piece of a promise without the words that all promises have."
+    text = BEGINNING.sub(lambda m: m[2].upper(), text)
+    return nodes.Text(GOES_ON.sub(r"\1 ", text))
 
 
 def copies(node):

@@ -1,7 +1,7 @@
 """Photographs among the outputs of a notebook: which they are, and stored lightly.
 
 A plot is ink on paper: it stays a PNG, and the dark page inverts it. A photograph keeps
-its colors, and becomes a JPEG where that is much smaller.
+its colors, and becomes a JPEG where that is smaller.
 """
 
 import base64
@@ -47,7 +47,7 @@ def lighten(outputs):
         if "image/png" not in data or not is_photograph(data):
             continue
         jpeg = as_jpeg(opened(data["image/png"]))
-        if 2 * len(jpeg) < len(data["image/png"]):
+        if len(jpeg) < len(data["image/png"]):
             del data["image/png"]
             data["image/jpeg"] = jpeg
             if "image/png" in sizes:

@@ -22,7 +22,11 @@ from fastcore.basics import AttrDict
 import tutorial_lib
 from book.accessible import TABLE, mend_table
 from book.identity import configure, identity
+<<<<<<< HEAD
 from book.light import PLAIN, size, with_files, with_sizes
+=======
+from book.landing import shortened
+>>>>>>> h-outside
 from book.nbdev_pages import names, read_cell, show_doc_text, stamp_line, tags
 from book.reference import as_rst, is_ours
 from tutorial_lib.core.cells import read_scenarios
@@ -255,6 +259,13 @@ def test_entries_of_the_map_begin_in_different_ways(book):
     assert max(Counter(first).values()) <= 3, first
 
 
+def test_a_promise_is_shortened():
+    assert shortened("You will be able to draw it, and to judge it.") == (
+        "Draw it, and judge it."
+    )
+    assert shortened("You will make it to last.") == "Make it to last."
+
+
 # ---- sources
 
 
@@ -278,7 +289,7 @@ def test_page_of_sources_has_every_network_and_library(book):
 def test_page_of_sources_has_every_data_set(book):
     sets = soup(book / "book/sources.html").find("section", id="data-sets").get_text()
     names = {"pets": "Oxford-IIIT Pet", "cifar10": "CIFAR-10", "digits": "Digits"}
-    used = {"drawn": "the drawn set", "flowers": "Flowers"} | names
+    used = {"drawn": "The drawn set", "flowers": "Flowers"} | names
     used["textures"] = "Describable Textures"
     measured = {name.partition(",")[0] for name in read_scenarios()["set"]}
     kinds = [name.partition("_") for name in measured_backbones()[0]]

@@ -26,6 +26,7 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photos import draw
+from PIL import Image
 
 import tutorial_lib
 from tutorial_lib import cli, scenarios
@@ -285,6 +286,23 @@ def test_readme_shows_what_the_four_commands_print(monkeypatch, capsys):
         status, out, err = once([*shlex.split(line), *quick], capsys)
         assert status == 0, err
         assert shape(out) == shape(printed), line
+
+
+MISTAKES = [
+    ("my_photos has one class only, 'cat'", ["train", "my_photos"]),
+    ("1 images lie in no class folder", ["train", "my_photos/cat"]),
+    ("my_photos is not empty", ["sample", "my_photos"]),
+]
+
+
+@pytest.mark.parametrize("error, line", MISTAKES, ids=[e for e, _ in MISTAKES])
+def test_page_of_questions_has_errors_as_they_are(error, line, capsys):
+    Path("my_photos/cat").mkdir(parents=True)
+    Image.new("RGB", (32, 32)).save("my_photos/cat/1.jpg")
+    page = (ROOT / "book" / "questions.md").read_text(encoding="utf-8")
+    status, _, err = once(line, capsys)
+    assert status == 1 and error in err
+    assert f"`{error}`\n: " in page
 
 
 def test_version_and_the_installed_program():
