@@ -17,12 +17,7 @@ NOTEBOOKS = sorted([*ROOT.glob("nbs/*.ipynb"), *ROOT.glob("practice/*.ipynb")])
 # The cell; what it installs beside the library comes last, or on a line of its own.
 SET_UP = re.compile(
     r'import sys\n+if "google\.colab" in sys\.modules:\n'
-<<<<<<< HEAD
-    r"    %pip install -q (?P<library>\S+)(\n    %pip install -q)?"
-    r"(?P<others>( [\w-]+)*)"
-=======
     r"    %pip install -q (?P<library>\S+)( [\w-]+)*(\n    %pip install -q( [\w-]+)+)?"
->>>>>>> h-outside
 )
 LIBRARY = re.compile(r'(?<=    %pip install -q )[^\s"\\]+')  # in a notebook's text
 

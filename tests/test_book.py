@@ -22,11 +22,8 @@ from fastcore.basics import AttrDict
 import tutorial_lib
 from book.accessible import TABLE, mend_table
 from book.identity import configure, identity
-<<<<<<< HEAD
-from book.light import PLAIN, size, with_files, with_sizes
-=======
 from book.landing import shortened
->>>>>>> h-outside
+from book.light import PLAIN, size, with_files, with_sizes
 from book.nbdev_pages import names, read_cell, show_doc_text, stamp_line, tags
 from book.reference import as_rst, is_ours
 from tutorial_lib.core.cells import read_scenarios
