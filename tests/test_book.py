@@ -24,7 +24,7 @@ from book.accessible import TABLE, mend_table
 from book.identity import configure, identity
 from book.landing import shortened
 from book.light import PLAIN, size, with_files, with_sizes
-from book.nbdev_pages import names, read_cell, show_doc_text, stamp_line, tags
+from book.nbdev_pages import folded, names, read_cell, show_doc_text, stamp_line, tags
 from book.reference import as_rst, is_ours
 from tutorial_lib.core.cells import read_scenarios
 from tutorial_lib.core.pretrained import measured_backbones
@@ -127,12 +127,15 @@ def test_links_and_images_resolve(page, book):
     assert not broken, broken
 
 
-def kinds_of_cells(name):
-    "The tags that the page gives to each code cell of a notebook."
+def shown_cells(name):
+    "For each code cell that the page shows, whether a part of it is folded."
     for cell in notebook(name)["cells"]:
-        if cell["cell_type"] == "code":
-            own = cell["metadata"].get("tags", [])
-            yield {*tags(*read_cell("".join(cell["source"]))), *own}
+        if cell["cell_type"] != "code":
+            continue
+        directives, code = read_cell("".join(cell["source"]))
+        if "remove-cell" not in tags(directives, code):
+            is_solution = "solution" in cell["metadata"].get("tags", [])
+            yield is_solution or folded(directives, code) is not None
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -141,11 +144,10 @@ def test_folded_code_and_hidden_cells(book, name):
 
     As many as the notebook says.
     """
-    shown = [kinds for kinds in kinds_of_cells(name) if "remove-cell" not in kinds]
-    folded = [kinds for kinds in shown if kinds & {"hide-input", "solution"}]
+    are_folded = list(shown_cells(name))
     page = soup(book / f"{name}.html")
-    assert len(page.select("div.cell")) == len(shown)
-    assert len(page.select("div.cell details.above-input")) == len(folded)
+    assert len(page.select("div.cell")) == len(are_folded)
+    assert len(page.select("div.cell details.fold")) == sum(are_folded)
     assert not page.select("div.cell details[open]")
 
 
@@ -432,9 +434,9 @@ TAGS = {
     INSTALL: ["remove-cell"],
     "#| echo: false\nplot()": ["remove-input"],
     "#| output: false\nx": ["remove-output"],
-    "#| export\n#| code-fold: true\ndef f(): pass": ["hide-input"],
-    "#| export\nimport os": ["hide-input"],
-    "#| export\nfrom a import b\n\n_all_ = [b]": ["hide-input"],
+    "#| export\n#| code-fold: true\ndef f(): pass": [],
+    "#| export\nimport os": [],
+    "#| export\nfrom a import b\n\n_all_ = [b]": [],
     "import os": [],
     "#| export\ndef f(): pass": [],
     "#| eval: false\nx": [],
