@@ -12,7 +12,8 @@ from pathlib import Path
 
 from docutils import nodes
 
-from book.command import Tables, inline
+from book.command import Tables
+from book.folds import words
 from book.identity import identity
 from book.nbdev_pages import names
 from book.reference import PACKAGE, handed_on, home_of
@@ -104,7 +105,7 @@ class Rooms(Tables):
         self.depends_on(f"core.{name}")
         path = f"{CORE}/{name}.py"
         source = Path(self.env.srcdir, path).read_text(encoding="utf-8")
-        holds = nodes.paragraph("", "", *inline(first_line(ast.parse(source))))
+        holds = nodes.paragraph("", "", *words(first_line(ast.parse(source))))
         me, lines = identity(self.env.srcdir), names(source)
         entries = nodes.definition_list(classes=["room"])
         for entry, *about in entries_of(source):
@@ -118,7 +119,7 @@ class Rooms(Tables):
         link = nodes.reference("", "", nodes.literal("", name), refuri=url)
         call = nodes.literal("", arguments, classes=["arguments"])
         term = nodes.term("", "", link, *([call] if arguments else []))
-        says = nodes.definition("", nodes.paragraph("", "", *inline(text)))
+        says = nodes.definition("", nodes.paragraph("", "", *words(text)))
         place = f"{room}.{name}"
         term["ids"].append(place)
         elsewhere = entries_elsewhere(self.env.srcdir)
