@@ -21,6 +21,7 @@ from fastcore.docments import docments
 from sphinx import addnodes
 from sphinx.pycode import ModuleAnalyzer
 
+from book.folds import FoldBar
 from book.identity import identity
 from book.nbdev_pages import hands_on, names, read_cell, tags
 from book.records import fields_of, is_record
@@ -289,6 +290,10 @@ def is_ours(root, page, name, full=""):
     return name in own_names(root, page)
 
 
+# A bar opens its fold at a click, so no link may stand on it.
+NO_LINKS = nodes.reference, nodes.title, addnodes.desc_signature, FoldBar
+
+
 def is_inside(node, kinds):
     "Whether a node stands anywhere inside one of these kinds."
     while node := node.parent:
@@ -307,7 +312,7 @@ def link_names(app, doctree, docname):
         full, entry = known.get(name, ("", None))
         if not full or not is_ours(str(app.srcdir), docname, name, full):
             continue
-        if is_inside(node, (nodes.reference, nodes.title, addnodes.desc_signature)):
+        if is_inside(node, NO_LINKS):
             continue
         uri = app.builder.get_relative_uri(docname, entry.docname) + f"#{entry.node_id}"
         style = dict(internal=True, classes=["api"])
