@@ -57,7 +57,7 @@ def small_book(tmp_path_factory):
     for name in "__init__.py", "cli.py", "config.py":
         shutil.copy(ROOT / "tutorial_lib" / name, source / "tutorial_lib")
     shutil.copytree(ROOT / "tutorial_lib" / "recipes", source / "tutorial_lib/recipes")
-    for name in "_config.yml", "settings.ini":
+    for name in "_config.yml", "settings.ini", "references.bib":
         shutil.copy(ROOT / name, source)
     (source / "nbs").mkdir()
     shutil.copy(ROOT / "nbs" / "cli.ipynb", source / "nbs")
