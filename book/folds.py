@@ -37,15 +37,19 @@ def fold(contents, text, kind, near):
 
 
 class FoldCells(SphinxTransform):
-    "Folds the cells that `prepare` has marked; before the page is translated."
+    """Folds the cells that `prepare` has marked; before the page is translated.
+
+    A check right after a prediction would give it away, so it waits behind the same
+    click.
+    """
 
     default_priority = 5
 
     def apply(self):
         folds = self.env.temp_data.get("folds", {})
-        for cell in list(self.document.findall(nodes.container)):
-            if cell.get("nb_element") != "cell_code":
-                continue
+        cells = list(self.document.findall(nodes.container))
+        cells = [cell for cell in cells if cell.get("nb_element") == "cell_code"]
+        for cell in cells:
             part, text, kind = folds.get(cell["cell_index"], ("", "", ""))
             chosen = [child for child in cell if is_folded(child, part)]
             if chosen:
@@ -53,6 +57,23 @@ class FoldCells(SphinxTransform):
                 for child in chosen:
                     cell.remove(child)
                 cell.insert(place, fold(chosen, text, kind, near=cell))
+        for cell in cells:
+            if has_fold(cell, "claim") and has_fold(before(cell), "predict"):
+                prediction = before(cell).children[-1]
+                cell.parent.remove(cell)
+                prediction.append(cell)
+
+
+def before(node):
+    "What stands right before a node, or None."
+    place = node.parent.index(node)
+    return node.parent[place - 1] if place else None
+
+
+def has_fold(cell, kind):
+    "Whether a cell ends with a fold of this kind."
+    last = cell.children[-1] if cell is not None and cell.children else None
+    return isinstance(last, Fold) and f"fold-{kind}" in last["classes"]
 
 
 def is_folded(child, part):

@@ -146,8 +146,10 @@ def frame_exercises(cells, docname):
         elif "hint" in kinds:
             n_hint += 1
             cell["source"] = dropdown(f"Hint {n_hint} for {name}", text)
-        elif "answer" in kinds:
+        elif "question" in kinds:
             n_question += 1
+            cell["source"] = f"**Question {n_question}.** {text}"
+        elif "answer" in kinds:
             cell["source"] = dropdown(f"Answer to question {n_question}", text)
         elif "solution" in kinds and cell["cell_type"] == "code":
             folds[i] = "input", f"Solution of {name}", "code"

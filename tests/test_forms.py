@@ -164,6 +164,7 @@ def test_a_prediction_hides_the_output_alone(article):
         "details .cell_input"
     )
     claim = article.select_one("details.fold-claim")
+    assert claim.find_parent("details", class_="fold-predict"), "it gives away"
     assert "assert" in words(claim.select_one(".cell_input"))
     assert "is_real" not in article.get_text()
 
