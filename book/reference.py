@@ -188,11 +188,13 @@ def process_signature(app, what, name, obj, options, signature, back):
     """On `autodoc-process-signature`: a signature that can be read.
 
     A default that has no name in the source, such as a lambda, is three dots. The
-    fields of a record stand in a table below its name, so it has no signature.
+    fields of a record stand in a table below its name, so it has no signature. Where a
+    metaclass makes a signature, `self` may stand in it.
     """
     if is_record(obj):
         return "", None
-    return re.sub(r"=\s*<[^,]*>", "=...", signature or ""), back
+    signature = re.sub(r"^\(self(, |(?=\)))", "(", signature or "")
+    return re.sub(r"=\s*<[^,]*>", "=...", signature), back
 
 
 def skip_member(app, what, name, obj, skip, options):

@@ -65,8 +65,9 @@ def is_label(node):
 
 
 def tidy(text):
-    "Text in one line, its letters composed."
-    return unicodedata.normalize("NFC", " ".join(text.split()))
+    "Text in one line, its letters composed. Three dots also end a sentence."
+    text = re.sub(r"…\.(?!\.)", "…", " ".join(text.split()))
+    return unicodedata.normalize("NFC", text)
 
 
 def record(heading, node, ids):

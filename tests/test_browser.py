@@ -318,6 +318,12 @@ def test_search_finds_headings_before_text(tab, site):
     assert tab.evaluate(find, [pages, "freeze"]) == ["how", "train"]
 
 
+def test_search_finds_a_function_before_methods_of_its_name(tab, site):
+    tab.goto(f"{site}search.html?q=train")
+    first, second = tab.locator("#search-results li a").all_inner_texts()[:2]
+    assert first.endswith(" › train") and second.endswith(".train")
+
+
 def test_search_leads_to_the_api_first(tab, site):
     tab.goto(f"{site}search.html?q=predict")
     links = tab.locator("#search-results li a")
@@ -331,6 +337,7 @@ def test_search_shows_no_formula_as_its_source(tab, site):
     tab.goto(f"{site}search.html")
     texts = tab.evaluate("flat(PAGES).flatMap(s => [s.heading, s.title, s.text])")
     assert any("…" in text for text in texts)
+    assert not [text for text in texts if re.search(r"…\.(?!\.)", text)]
     tex = re.compile(
         r"\\(frac|sum|log|text|mathbf|hat|sqrt|cdot|times|in|le|ge)\b|_{|\^{"
     )

@@ -42,8 +42,8 @@ const isEntry = (section, name) => section.id.includes(".") && fold(`.${section.
 // Whether all words stand in a text, each at the beginning of one of its own.
 const holds = (text, words) => words.every(word => fit(text, word) > 1 || fit(text, stem(word)) > 1);
 
-// The sections that hold all words, or else as many as any section holds. The best ones come first: entries of exactly
-// this name, in the order of the book; then what has all words in its heading; then the others.
+// The sections that hold all words, or else as many as any section holds. The best ones come first: the entry of exactly
+// this name; methods of this name, in the order of the book; what has all words in its heading; then the others.
 function find(sections, words) {
   const phrase = words.join(" ");
   const found = [];
@@ -55,7 +55,7 @@ function find(sections, words) {
     if (section.foldedHeading.includes(phrase)) score += 10;
     if (section.foldedText.includes(phrase)) score += 5;
     if (holds(section.foldedHeading, words)) score += 1000;
-    if (isEntry(section, phrase)) [held, score] = [words.length, 10000];
+    if (isEntry(section, phrase)) [held, score] = [words.length, section.foldedHeading === phrase ? 10001 : 10000];
     if (held) found.push({ section, held, score });
   }
   const most = Math.max(...found.map(one => one.held), 0);

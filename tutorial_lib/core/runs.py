@@ -28,7 +28,7 @@ from .text import did_you_mean
 
 # %% ../../nbs/core/runs.ipynb #runs-04
 RUN_FORMAT = 1  # version of the files of a run; a reader refuses other numbers
-PARTS = "train", "valid", "test"  # a report judges the last that is there
+PARTS = "train", "valid", "test"  # of data; a report judges the last that is there
 LOSSES = "train_loss", "valid_loss"
 ACCURACIES = "accuracy", "train_accuracy"
 # Columns of history.csv: any of them.
