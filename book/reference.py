@@ -255,7 +255,7 @@ def comments_of_constants(root, module):
 
 
 def describe_constants(app):
-    """On `builder-inited`: give each public constant the comment above it.
+    """On `builder-inited`: give each public constant its comment.
 
     Without one autodoc does not list it.
     """
