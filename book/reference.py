@@ -13,7 +13,9 @@ import textwrap
 import warnings
 from functools import cache
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
+from tokenize import COMMENT, OP, generate_tokens
 
 import numpy as np
 from docutils import nodes
@@ -86,14 +88,51 @@ def lessons(root):
     return found
 
 
+def source_of(function):
+    return textwrap.dedent(inspect.getsource(function))
+
+
 def comment_beside_keys(function):
     "What stands beside `**keys`, which docments does not see: their name, the comment."
-    source = textwrap.dedent(inspect.getsource(function))
+    source = source_of(function)
     keys = ast.parse(source).body[0].args.kwarg
-    if not keys:
+    if not keys or keys.lineno == line_of_colon(source)[0]:
         return "", ""
     line = source.splitlines()[keys.lineno - 1]
     return keys.arg, line.partition("#")[2].strip()
+
+
+def line_of_colon(source):
+    "Where the signature of a function ends: number of the line, the comment beside it."
+    depth, line = None, 0
+    for token in generate_tokens(StringIO(source).readline):
+        if line:
+            is_beside = token.type == COMMENT and token.start[0] == line
+            return line, token.string.strip("# ") if is_beside else ""
+        if token.string in ("def", "class") and depth is None:
+            depth = 0
+        elif depth is not None and token.type == OP:
+            depth += (token.string in "([{") - (token.string in ")]}")
+            if token.string == ":" and not depth:
+                line = token.start[0]
+    return 0, ""
+
+
+def comments_of(function):
+    """The comments in a signature: argument -> text.
+
+    What stands beside the colon at its end is about what comes back, whether that has
+    an annotation or not, and whatever argument stands on the same line.
+    """
+    source = source_of(function)
+    colon, back = line_of_colon(source)
+    found = {arg: text for arg, text in docments(function).items() if text}
+    args = [arg for arg in ast.walk(ast.parse(source)) if isinstance(arg, ast.arg)]
+    beside_colon = [arg.arg for arg in args if arg.end_lineno == colon]
+    for name in ["return", "self", "cls", *beside_colon]:
+        found.pop(name, None)
+    keys, text = comment_beside_keys(function)
+    return found | ({keys: text} if text else {}), back
 
 
 def arguments(obj):
@@ -101,22 +140,25 @@ def arguments(obj):
 
     One is for the arguments, and one for what comes back.
     """
-    comments, docs = docments(obj), {}
-    if inspect.isfunction(obj):
-        keys, text = comment_beside_keys(obj)
-        if text:
-            back = comments.pop("return")
-            comments |= {keys: text, "return": back if back != text else ""}
-    for arg, text in comments.items():
-        if text:
-            docs[arg] = " ".join(as_rst(text.splitlines()))
-    back = docs.pop("return", "")
+    if isinstance(obj, property):
+        obj = obj.fget
+    function = obj.__init__ if isinstance(obj, type) else obj
+    comments, back = {}, ""
+    if inspect.isfunction(function) or inspect.ismethod(function):
+        comments, back = comments_of(function)
+    if isinstance(obj, type):
+        back = ""
+    docs = {arg: in_one_line(text) for arg, text in comments.items() if text}
     fields = [":Arguments:"] if docs else []
     for arg, text in docs.items():
         fields += [f"  **{arg}**", f"    {text}"]
-    if back and not isinstance(obj, type):
-        fields.append(f":Returns: {back}")
+    if back:
+        fields.append(f":Returns: {in_one_line(back)}")
     return fields
+
+
+def in_one_line(text):
+    return " ".join(as_rst(text.splitlines()))
 
 
 def process_docstring(app, what, name, obj, options, lines):
@@ -133,7 +175,7 @@ def process_docstring(app, what, name, obj, options, lines):
     lines[:] = [*as_rst(lines), ""]
     if is_record(obj):
         lines += [f".. record-fields:: {name}", ""]
-    elif what in ("class", "exception", "function", "method"):
+    elif what in ("class", "exception", "function", "method", "property"):
         lines += arguments(obj)
     page, anchor = lessons(str(app.srcdir)).get(name, ("", ""))
     if page and what in ("module", "class", "exception", "function", "data"):
@@ -146,11 +188,13 @@ def process_signature(app, what, name, obj, options, signature, back):
     """On `autodoc-process-signature`: a signature that can be read.
 
     A default that has no name in the source, such as a lambda, is three dots. The
-    fields of a record stand in a table below its name, so it has no signature.
+    fields of a record stand in a table below its name, so it has no signature. Where a
+    metaclass makes a signature, `self` may stand in it.
     """
     if is_record(obj):
         return "", None
-    return re.sub(r"=\s*<[^,]*>", "=...", signature or ""), back
+    signature = re.sub(r"^\(self(, |(?=\)))", "(", signature or "")
+    return re.sub(r"=\s*<[^,]*>", "=...", signature), back
 
 
 def skip_member(app, what, name, obj, skip, options):
@@ -188,23 +232,30 @@ def handed_on(code):
     return []
 
 
+def comments_in(code):
+    "The comments that stand beside code: number of the line -> text."
+    tokens = generate_tokens(StringIO(code).readline)
+    comments = [token for token in tokens if token.type == COMMENT]
+    return {t.start[0]: t.string.strip("# ") for t in comments if t.line[: t.start[1]]}
+
+
 def comments_of_constants(root, module):
-    "The comment above each constant of a module: name -> its lines."
+    "The comment above each constant of a module, or beside it: name -> its lines."
     code = module_file(root, module).read_text(encoding="utf-8")
-    lines, found = code.splitlines(), {}
-    for name, (first, _) in names(code).items():
-        comment = []
+    lines, found, beside = code.splitlines(), {}, comments_in(code)
+    for name, (first, last) in names(code).items():
+        comment, other = [], beside.get(last) or beside.get(first, "")
         while first > 1 and re.match("#(?! %%)", lines[first - 2]):
             comment.insert(0, lines[first - 2].lstrip("#: "))
             first -= 1
-        found[name] = [*comment, ""]
+        found[name] = [*(comment or [other]), ""]
     for name in handed_on(code):
         found |= {name: comments_of_constants(root, home_of(root, module, name))[name]}
     return found
 
 
 def describe_constants(app):
-    """On `builder-inited`: give each public constant the comment above it.
+    """On `builder-inited`: give each public constant its comment.
 
     Without one autodoc does not list it.
     """

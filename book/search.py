@@ -5,6 +5,7 @@ for its excerpts. The index is a script, so the search works from files too.
 """
 
 import json
+import re
 import unicodedata
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def prose(node):
     "The prose of a node: no code, no outputs, and not that of the sections in it."
     if isinstance(node, nodes.Text):
         return node.astext()
+    if isinstance(node, nodes.math):
+        return formula(node.astext())
     if isinstance(node, PASSED_OVER) or is_unnamed(node) or is_label(node):
         return ""
     if node.get("nb_element") == "cell_code":
@@ -36,6 +39,15 @@ def prose(node):
     between = "" if isinstance(node, nodes.TextElement) else " "
     words = between.join(prose(child) for child in node.children)
     return words if words.strip() else ""
+
+
+def words_of(title):
+    return "".join(prose(child) for child in title.children)
+
+
+def formula(tex):
+    "A formula as it reads in a sentence: `n`, `2 + 2`, or else three dots."
+    return "…" if re.search(r"[\\^_{}]", tex) else tex
 
 
 def is_unnamed(node):
@@ -53,8 +65,9 @@ def is_label(node):
 
 
 def tidy(text):
-    "Text in one line, its letters composed."
-    return unicodedata.normalize("NFC", " ".join(text.split()))
+    "Text in one line, its letters composed. Three dots also end a sentence."
+    text = re.sub(r"…\.(?!\.)", "…", " ".join(text.split()))
+    return unicodedata.normalize("NFC", text)
 
 
 def record(heading, node, ids):
@@ -69,7 +82,7 @@ def sections(doctree):
     for node in doctree.findall():
         if isinstance(node, nodes.section):
             title = node.next_node(nodes.title)
-            found.append(record(title.astext(), node, node["ids"]))
+            found.append(record(words_of(title), node, node["ids"]))
         elif isinstance(node, addnodes.desc):
             signature = node.next_node(addnodes.desc_signature)
             if signature["ids"]:
@@ -84,7 +97,7 @@ def page(app, docname):
     found = sections(app.env.get_doctree(docname))
     if found:
         found[0]["id"] = ""
-    title = tidy(app.env.titles[docname].astext())
+    title = tidy(words_of(app.env.titles[docname]))
     url = app.builder.get_target_uri(docname)
     return {"title": title, "url": url, "sections": found}
 

@@ -289,6 +289,65 @@ def test_search_in_other_letters_and_forms(tab, site, question, heading):
     assert tab.evaluate(find, [pages, question]) == heading
 
 
+# Entries of the reference, headings and prose, from the worst place to the best one.
+ENTRIES = [
+    ("predict is a word of this text, predict", "far", "predict, and predict"),
+    ("How to predict", "how-to-predict", "predict"),
+    ("predict", "predict", "predict"),
+    ("Model.predict_all", "lib.core.Model.predict_all", "predict"),
+    ("Model.predict", "lib.core.Model.predict", "Names the classes."),
+]
+NAMES = "predict", "Predict", "predict()", "Model.predict", "lib.core.Model.predict"
+
+
+@pytest.mark.parametrize("question", NAMES)
+def test_search_finds_a_name_first(tab, site, question):
+    tab.goto(f"{site}search.html")
+    sections = [dict(heading=h, id=i, text=t) for h, i, t in ENTRIES]
+    pages = [dict(title="Page", url="page.html", sections=sections)]
+    find = "([pages, asked]) => find(flat(pages), split(asked))[0].section.id"
+    assert tab.evaluate(find, [pages, question]) == "lib.core.Model.predict"
+
+
+def test_search_finds_headings_before_text(tab, site):
+    tab.goto(f"{site}search.html")
+    text = "To freeze, freeze the frozen body. " * 9
+    sections = [
+        dict(heading="Train", id="train", text=f"Freeze the body. {text}"),
+        dict(heading="How freezing goes", id="how", text=""),
+    ]
+    pages = [dict(title="Freeze the body", url="", sections=sections[:1])]
+    pages.append(dict(title="Page", url="", sections=sections[1:]))
+    find = "([pages, asked]) => find(flat(pages), split(asked)).map(f => f.section.id)"
+    assert tab.evaluate(find, [pages, "freeze"]) == ["how", "train"]
+
+
+def test_search_finds_a_function_before_methods_of_its_name(tab, site):
+    tab.goto(f"{site}search.html?q=train")
+    first, second = tab.locator("#search-results li a").all_inner_texts()[:2]
+    assert first.endswith(" › train") and second.endswith(".train")
+
+
+def test_search_leads_to_the_api_first(tab, site):
+    tab.goto(f"{site}search.html?q=predict")
+    links = tab.locator("#search-results li a")
+    assert links.first.inner_text().endswith("Model.predict")
+    names = [text.rpartition(" › ")[2] for text in links.all_inner_texts()]
+    are_names = [name.split(".")[-1] == "predict" for name in names]
+    assert are_names == sorted(are_names, reverse=True)
+
+
+def test_search_shows_no_formula_as_its_source(tab, site):
+    tab.goto(f"{site}search.html")
+    texts = tab.evaluate("flat(PAGES).flatMap(s => [s.heading, s.title, s.text])")
+    assert any("…" in text for text in texts)
+    assert not [text for text in texts if re.search(r"…\.(?!\.)", text)]
+    tex = re.compile(
+        r"\\(frac|sum|log|text|mathbf|hat|sqrt|cdot|times|in|le|ge)\b|_{|\^{"
+    )
+    assert not [text for text in texts if tex.search(text)]
+
+
 # Whether the keyboard reaches all code and tables that are wider than their boxes.
 REACHED = """() => {
     const boxes = [...document.querySelectorAll('article :is(pre, .cell_output)')];

@@ -1,5 +1,6 @@
 """The reference: its order, its examples and tables, and what is inside the library."""
 
+import ast
 import doctest
 import re
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import pytest
 from book_site import ME, ROOT, toc_pages
 from bs4 import BeautifulSoup
 
-from book.inside import entries_of
+from book.inside import entries_of, first_line, public
 from book.records import fields_of, is_record, type_text
 from book.reference import arguments, comment_beside_keys
 from tutorial_lib.config import Config, DataConfig
@@ -130,6 +131,63 @@ def test_keys_are_explained():
     assert not [line for line in fields if "Returns" in line]
 
 
+class Box:
+    def __init__(
+        self,  # no argument of a reader
+        **keys,  # of `open`
+    ): ...
+
+    def table(self): ...  # not in the signature
+
+    def size(self):  # in inches
+        ...
+
+    def cut(self, side, *, at: dict[str, int] = None):  # both `parts`
+        ...
+
+    @property
+    def lid(self):  # a `Lid`
+        ...
+
+    def fill(
+        self,
+        what,  # sand
+    ):  # the box
+        ...
+
+
+RETURNS = {"size": "in inches", "cut": "both ``parts``", "lid": "a ``Lid``"}
+
+
+@pytest.mark.parametrize("name, text", RETURNS.items())
+def test_a_comment_beside_the_colon_is_about_what_comes_back(name, text):
+    assert arguments(getattr(Box, name)) == [f":Returns: {text}"]
+
+
+def test_self_is_no_argument():
+    assert arguments(Box) == [":Arguments:", "  **keys**", "    of ``open``"]
+    fill = [":Arguments:", "  **what**", "    sand", ":Returns: the box"]
+    assert arguments(Box.fill) == fill
+    assert arguments(Box.table) == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_entry_says_something(book, module):
+    page = soup(book / f"book/reference/{module}.html")
+    entries = page.select("dl.py")
+    assert entries or module == "cli"
+    for entry in entries:
+        name, about = entry.find("dt").get("id"), entry.find("dd")
+        first = about.find(recursive=False)
+        assert first, f"{name} says nothing"
+        if first.name == "dl":  # not its own words
+            start = first.get_text(strip=True)
+            assert start.startswith(("Arguments", "Returns")), f"{name} says nothing"
+        fields = [field.get_text().strip(":") for field in entry.select("dt, strong")]
+        words = [word.get_text() for word in entry.select("dt .sig-param .n")]
+        assert not {"self", "cls"} & {*fields, *words}, name
+
+
 # ---- the fields of a record
 
 
@@ -223,6 +281,32 @@ def test_inside_has_every_name_that_is_for_others(book):
             assert f" {name}" in lines[int(re.match(r"L(\d+)-", line)[1]) - 1]
             says = entry.find_next_sibling("dd").get_text().strip()
             assert says == text.replace("`", "").strip(), name
+
+
+def unexplained(source):
+    "The public functions and classes of a source that say nothing."
+    tree = ast.parse(source)
+    kinds = ast.FunctionDef, ast.ClassDef
+    found = [node for node in tree.body if isinstance(node, kinds)]
+    known = public(tree)
+    return [n.name for n in found if n.name in known and not first_line(n)]
+
+
+@pytest.mark.parametrize("room", CORE)
+def test_every_name_inside_says_what_it_is(room):
+    assert not unexplained((ROOT / f"tutorial_lib/core/{room}.py").read_text("utf-8"))
+
+
+def test_a_name_that_says_nothing_is_seen():
+    source = """
+__all__ = ["f", "g", "A"]
+def f(): "Does it."
+def g(): ...
+def h(): ...
+class A:
+    def go(self): "Goes."
+"""
+    assert unexplained(source) == ["g", "A"]
 
 
 def test_entries_of_a_room():

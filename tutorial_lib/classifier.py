@@ -415,6 +415,7 @@ class PeakMemory(TorchDispatchMode):
         weakref.finalize(storage, self.remove, storage.nbytes())
 
     def remove(self, n):
+        "Count off the bytes of a tensor that was freed."
         self.now -= n
 
 # %% ../nbs/05_classifier.ipynb #4d198374
@@ -448,7 +449,7 @@ class Residual(nn.Module):
         super().__init__()
         self.body = body
 
-    def forward(self, x):
+    def forward(self, x):  # of the same shape
         return x + self.body(x)
 
 # %% ../nbs/05_classifier.ipynb #7016531f

@@ -417,7 +417,7 @@ class Config(_Keys):
 def load_config(
     path=None,  # a YAML file; None: nothing but the recipe
     overrides: Iterable[str] = (),  # each a `key=value`, such as "train.lr=1e-3"
-) -> Config:  # the file and the overrides; what they leave out is from the recipe
+) -> Config:  # of the file and the overrides, and for the rest of the recipe
     """Read a configuration, and refuse it with all of its mistakes at once.
 
     Overrides win over the file, and later ones over earlier ones. Raises `ConfigError`,
@@ -492,7 +492,7 @@ def _tree_of(config):
 def as_config(
     what=None,  # a `Config`, the path of a YAML file, a dict; None: just the recipe
     /,
-    **keys,  # single keys by their names, `lr=1e-3`, or sections
+    **keys,  # any key of `Config`, without its section: `lr=1e-3`; or whole sections
 ) -> Config:
     """Make a configuration of whatever describes one.
 

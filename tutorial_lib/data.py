@@ -313,7 +313,7 @@ CIFAR10 = Source(
 )
 
 # %% ../nbs/01_data.ipynb #a487bf8e
-def cifar10() -> Path:  # of `train/<class>/*` and `test/<class>/*`
+def cifar10() -> Path:  # folder with `train/<class>/*` and `test/<class>/*`
     """CIFAR-10 (Krizhevsky, 2009): 60,000 color pictures of 32x32 pixels in 10 classes.
 
     5,000 of each class are in `train`, 1,000 in `test`. Downloads 170 MB once; raises

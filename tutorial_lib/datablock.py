@@ -106,7 +106,7 @@ def breed_block(
     seed=42,  # of the split
     vocab=None,  # the classes; None: those of the training pictures
     **kwargs,  # for `aug_transforms`, such as `flip_vert=True`
-) -> DataBlock:  # its source is a folder of pictures
+) -> DataBlock:  # a `DataBlock` whose source is a folder of pictures
     """Describe pictures of breeds for fastai.
 
     The block splits without leaks, presizes, augments in training, and normalises as

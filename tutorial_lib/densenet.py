@@ -93,13 +93,13 @@ class DenseLayer(nn.Module):
         self.drop = nn.Dropout(drop_rate)
         self.memory_efficient = memory_efficient
 
-    def bottleneck(self, *xs):
+    def bottleneck(self, *xs):  # (bs, bn_size*growth_rate, h, w)
         return self.conv1(self.relu1(self.norm1(torch.cat(xs, 1))))
 
-    def grow(self, x):
+    def grow(self, x):  # (bs, growth_rate, h, w)
         return self.conv2(self.relu2(self.norm2(x)))
 
-    def forward(self, *xs):
+    def forward(self, *xs):  # the new channels, (bs, growth_rate, h, w)
         if self.memory_efficient and torch.is_grad_enabled():
             narrow = _checkpointed(self.bottleneck, self.norm1, *xs)
             new = _checkpointed(self.grow, self.norm2, narrow)
@@ -126,7 +126,7 @@ class DenseBlock(nn.ModuleDict):
             layers[f"denselayer{i + 1}"] = DenseLayer(n, growth_rate, **kwargs)
         super().__init__(layers)
 
-    def forward(self, x):
+    def forward(self, x):  # (bs, n_in + n_layers*growth_rate, h, w)
         xs = [x]
         for layer in self.values():
             xs.append(layer(*xs))
@@ -276,11 +276,11 @@ class DenseNet(nn.Module):
                 nn.init.kaiming_normal_(m.weight)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, x):
+    def forward(self, x):  # logits (bs, n_out)
         return self.classifier(F.relu(self.features(x), inplace=True).mean((2, 3)))
 
 # %% ../nbs/06_densenet.ipynb #d017
-ARCHITECTURES = dict(
+ARCHITECTURES = dict(  # name -> arguments of `DenseNet`
     densenet121=dict(
         growth_rate=32, block_config=(6, 12, 24, 16), num_init_features=64
     ),

@@ -62,7 +62,7 @@ class SmallNet(nn.Module):
             OrderedDict(fc1=nn.Linear(128, 1024), fc2=nn.Linear(1024, n_out))
         )
 
-    def forward(self, x):
+    def forward(self, x):  # logits (bs, n_out)
         return self.head(self.body(x).flatten(1))
 
 # %% ../nbs/04_modules.ipynb #m051

@@ -228,7 +228,7 @@ class DrawPairs(Transform):
         self,
         file,  # one of `files`
     ):  # it and its partner
-        "Raises `ValueError` for a file that is in no part."
+        "A file and its partner. Raises `ValueError` for a file that is in no part."
         return file, self.files[self.partner[self._find(file)]]
 
     def label(
@@ -253,6 +253,7 @@ class PairLabel(Transform):
         self,
         file,  # one of its files
     ):  # "same" or "different"
+        "What the pair of a file is, as `DrawPairs.label` says."
         return self.draw.label(file)
 
 # %% ../nbs/08_pairs.ipynb #pr7035
@@ -286,7 +287,7 @@ class ImagePair(fastuple):
         return cls(PILImage.create(read(first)), PILImage.create(read(second)))
 
     @property
-    def shape(self):  # of the first image, and of the second
+    def shape(self):  # that of the first image, and that of the second
         "fastai names it where images of different sizes cannot make a batch."
         return tuple(tuple(im.shape) for im in self)
 
@@ -331,9 +332,11 @@ class EachImage(Transform):
 
     @property
     def name(self):
+        "What the transform is called."
         return self.tfm.name
 
     def setup(self, items=None, train_setup=False):
+        "Set the transform up, as fastai does."
         return self.tfm.setup(items, train_setup)
 
     def __call__(
@@ -354,6 +357,7 @@ class EachImage(Transform):
         return tuple(both)
 
     def decode(self, b, **kwargs):
+        "Undo the transform, where it can be undone."
         return self.tfm.decode(b, **kwargs)
 
 # %% ../nbs/08_pairs.ipynb #pr7019
@@ -394,6 +398,7 @@ class ToPair(ItemTransform):
     "Two files, in a tuple or a list, become an `ImagePair`."
 
     def encodes(self, pair):
+        "Read both files."
         return ImagePair.create(pair)
 
 # %% ../nbs/08_pairs.ipynb #pr7050
@@ -447,11 +452,12 @@ def _show_pair_results(
 class UnpackPair(Callback):
     "Call the model with the two images of a pair: `forward(x1, x2)`."
 
-    # after callbacks that keep the inputs (0),
-    # before the one that takes off fastai's types (9)
+    #: after callbacks that keep the inputs (0),
+    #: before the one that takes off fastai's types (9)
     order = 5
 
     def before_batch(self):
+        "Take the pairs of a batch apart."
         images = []
         for x in self.xb:
             images += x if isinstance(x, ImagePair) else [x]

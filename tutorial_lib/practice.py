@@ -212,7 +212,7 @@ def _show(value) -> str:  # at most a few lines
 def check(
     name: str,  # the exercise, such as "04.a"
     answer,  # a value, a function or a class, as the exercise asks
-) -> Verdict:  # shows itself in a notebook; true when the answer is right
+) -> Verdict:  # what a notebook shows; true when the answer is right
     """Judge an answer by its properties, on inputs of the check's own.
 
     Needs no network. An error in the answer's own code is shown as its author's, and

@@ -568,7 +568,7 @@ def report(
     part: str | None = None,  # to judge: "train", "valid", "test"; None: the last one
     images=None,  # where the pictures are now, if they have moved
     worst: int = ERRORS_SHOWN,  # errors to show as pictures
-) -> Path:  # of the page: report.html
+) -> Path:  # the page, report.html
     """Judge a run and write a report: a page that needs no other file, and its numbers.
 
     Beside `report.html` stand `scores.csv`, `classes.csv`, `confusion.csv` (up to 1,000

@@ -33,8 +33,9 @@ from tutorial_lib.core.drawing import (
 )
 
 # %% ../nbs/00_sample.ipynb #d8e5eb01
-COATS = "striped", "spotted", "patched", "masked"
-EARS = "pointy", "floppy", "round", "long"
+COATS = "striped", "spotted", "patched", "masked"  # of the drawn animals
+EARS = "pointy", "floppy", "round", "long"  # of the drawn animals
+# All breeds: each coat with each kind of ears.
 BREEDS = tuple(f"{coat}_{ears}" for coat in COATS for ears in EARS)
 
 # %% ../nbs/00_sample.ipynb #61cae7a0

@@ -104,7 +104,7 @@ RULES = [  # (rule, set, size, strategy that it prefers, the other one)
 ]
 
 # %% ../nbs/11_scenarios.ipynb #sc016
-RATES = {
+RATES = {  # the highest learning rates that each strategy tries
     "head": (1e-4, 5e-4, 2.5e-3),
     "last parts": (1e-4, 5e-4, 2.5e-3),
     "everything": (1e-4, 5e-4, 2.5e-3),

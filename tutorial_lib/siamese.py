@@ -217,6 +217,7 @@ class CosineHead(nn.Module):
         return self.logits((self.embed(e1) * self.embed(e2)).sum(1))
 
 # %% ../nbs/09_siamese.ipynb #si008
+# The heads that `siamese_learner` knows by name.
 HEADS = dict(joined=JoinedHead, symmetric=SymmetricHead, cosine=CosineHead)
 
 

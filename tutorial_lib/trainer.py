@@ -518,19 +518,19 @@ def leave_complete(run, request):
 
 # %% ../nbs/15_trainer.ipynb #tn004
 def train(
-    folder=None,  # of images, as `take_stock` takes it; None: data.folder
-    config=None,  # all choices, as `as_config` takes them; None: see below
+    folder=None,  # path of the images, as `take_stock` takes it; None: `data.folder`
+    config=None,  # a `Config`, a YAML file or a dict of keys; None: the recipe fast
     resume: bool | str = False,  # go on with the newest run of this folder?
     say: Callable = print,  # what a line of progress is given to
     on_step: Callable | None = None,  # what a `Step` is given to after each step
-    device=None,  # "cpu", "cuda", "cuda:1", "mps"; None: a GPU, if there is one
-    **keys,  # single keys of the configuration by their names, such as epochs=3
+    device=None,  # "cpu", "cuda:1", "mps" or a `torch.device`; None: a GPU, if any
+    **keys,  # any key of `Config`, without its section: `epochs=3`
 ) -> Path:  # the folder of the run
     """Train a classifier of the images in a folder, and write it with its report.
 
     A run has a folder of its own under `output.runs`. An older run is never written
-    over, and no two processes write into one. `config` is a `Config`, a YAML file or a
-    dict; None means the recipe fast, and for a run that goes on its own.
+    over, and no two processes write into one. `config` and `keys` are what `as_config`
+    takes, and `keys` win. Without both, a run that goes on keeps its own configuration.
 
     Killed at any moment, a run goes on with `resume`, and on the same machine without
     a GPU it ends with the same weights. `resume="as begun"` goes on also without

@@ -12,9 +12,9 @@ const isLetter = letter => /[\p{L}\p{N}]/u.test(letter ?? "");
 // Words that say little, where others say more.
 const SMALL = new Set("a an and are do for how i in is it of on or the to what with".split(" "));
 
-// The words of a question.
+// The words of a question: of a call such as "train()" its name.
 function split(question) {
-  const words = [...new Set(fold(question).split(/\s+/).filter(Boolean))];
+  const words = [...new Set(fold(question).split(/\s+/).map(word => word.replace(/\(\)$/, "")).filter(Boolean))];
   const large = words.filter(word => !SMALL.has(word));
   return large.length ? large : words;
 }
@@ -36,17 +36,26 @@ function worth(section, word) {
   return points(word) || points(stem(word)) / 2;
 }
 
-// The sections that hold all words, or else as many as any section holds; the best ones first.
+// Whether a section is the entry of a name, such as "predict" or "Model.predict". Only places of entries have dots.
+const isEntry = (section, name) => section.id.includes(".") && fold(`.${section.id}`).endsWith(`.${name}`);
+
+// Whether all words stand in a text, each at the beginning of one of its own.
+const holds = (text, words) => words.every(word => fit(text, word) > 1 || fit(text, stem(word)) > 1);
+
+// The sections that hold all words, or else as many as any section holds. The best ones come first: the entry of exactly
+// this name; methods of this name, in the order of the book; what has all words in its heading; then the others.
 function find(sections, words) {
   const phrase = words.join(" ");
   const found = [];
   for (const section of sections) {
     const points = words.map(word => worth(section, word));
-    const held = points.filter(Boolean).length;
+    let held = points.filter(Boolean).length;
     let score = points.reduce((a, b) => a + b, 0);
     if (section.foldedHeading === phrase) score += 40;
     if (section.foldedHeading.includes(phrase)) score += 10;
     if (section.foldedText.includes(phrase)) score += 5;
+    if (holds(section.foldedHeading, words)) score += 1000;
+    if (isEntry(section, phrase)) [held, score] = [words.length, section.foldedHeading === phrase ? 10001 : 10000];
     if (held) found.push({ section, held, score });
   }
   const most = Math.max(...found.map(one => one.held), 0);

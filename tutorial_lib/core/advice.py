@@ -187,6 +187,7 @@ class Advice:
     unsure: bool  # is the folder far from all measured cells?
 
     def to_dict(self) -> dict:
+        "All that was found, by name."
         return asdict(self)
 
     def __str__(self):

@@ -211,7 +211,7 @@ def make_body(
     size: int | None = None,  # side of the pictures in pixels; None: as in its training
     layer: str | None = None,  # whose output are the features; None: `feature_layer`
     fit: str = "crop",  # how a picture becomes a square, as `read_images` takes it
-) -> Body:  # in evaluation mode
+) -> Body:  # the body, in evaluation mode
     """Get a network by its name, and take its head off.
 
     Raises what `build_backbone` raises, which says what auto means, and `ValueError`

@@ -210,7 +210,8 @@ def made_by(
 def columns_of(
     layers,  # names
     widths,  # numbers of features of each
-) -> dict[str, slice]:  # name -> its columns, where all stand side by side
+) -> dict[str, slice]:  # name -> its columns
+    "Where the features of each layer are, when all stand side by side."
     ends = np.cumsum(widths)
     starts = ends - np.asarray(widths)
     return {name: slice(i, j) for name, i, j in zip(layers, starts, ends)}

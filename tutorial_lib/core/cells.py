@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 # %% ../../nbs/core/cells.ipynb #cells-01
+# What can learn, from the least to the most, each in words.
 STRATEGIES = {
     "probe": "a linear probe of the last features",
     "early probe": "a linear probe of the features of an earlier depth",

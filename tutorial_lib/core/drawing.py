@@ -340,6 +340,7 @@ def draw_face(pen, rng, light):
 
 # %% ../../nbs/core/drawing.ipynb #draw0016
 def bow(pen, color):
+    "Draw a bow tie under the chin."
     for side in (-1, 1):
         half = blob(0, side * 0.3 - 0.2j, side * 0.4, side * 0.3 + 0.2j)
         pen.edged(half, color, mix(color, INK, 0.4), 0.03)
@@ -347,12 +348,14 @@ def bow(pen, color):
 
 
 def scarf(pen, color):
+    "Draw a scarf around the neck."
     band = curve(-0.42 - 0.1j, -0.2 + 0.06j, 0.2 + 0.06j, 0.42 - 0.1j)
     pen.rope(band, color, 0.2)
     pen.rope(np.array([0.2 + 0.06j, 0.3 + 0.5j]), mix(color, INK, 0.15), 0.17)
 
 
 def bell(pen, color):
+    "Draw a collar with a bell."
     band = curve(-0.42 - 0.1j, -0.2 + 0.03j, 0.2 + 0.03j, 0.42 - 0.1j)
     pen.rope(band, color, 0.1)
     pen.edged(oval(0.14j, 0.12), (246, 200, 70), (150, 105, 30), 0.03)
@@ -360,11 +363,13 @@ def bell(pen, color):
 
 
 def flower(pen, color):
+    "Draw a flower beside an ear."
     pen.edged(0.62 - 0.72j + 0.2 * BLOSSOM, color, mix(color, INK, 0.35), 0.03)
     pen.fill(oval(0.62 - 0.72j, 0.08), (255, 232, 130))
 
 
 def party_hat(pen, color):
+    "Draw a pointed hat with stripes."
     hat = np.array([-0.36 - 0.84j, -1.65j, 0.36 - 0.84j])
     pen.edged(hat, color, mix(color, INK, 0.4), 0.05)
     bands = [box(-1, y, 1, y + 0.12) for y in (-1.4, -1.17, -0.94)]
@@ -373,6 +378,7 @@ def party_hat(pen, color):
 
 
 def glasses(pen, color):
+    "Draw round glasses."
     for side in (-1, 1):
         pen.loop(oval(side * 0.43 + 0.04j, 0.33), color, 0.075)
     pen.line(np.array([-0.1 + 0.02j, 0.1 + 0.02j]), color, 0.075)

@@ -39,6 +39,7 @@ class Scenario:
 
     @property
     def n_classes(self):
+        "How many classes there are."
         return int(self.y.max()) + 1
 
     def draw(

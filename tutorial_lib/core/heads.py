@@ -26,7 +26,8 @@ POOLS = "mean and maximum", "mean"  # of each channel, over all positions of a m
 def pooled_as(
     rows,  # means and maxima side by side (n, 2*channels)
     pool: str,  # one of `POOLS`
-):  # what of them is read, (n, 2*channels) or (n, channels)
+):  # (n, 2*channels) or (n, channels)
+    "What of pooled features is read: means and maxima, or the means alone."
     return rows[:, : pooled_width(rows.shape[1], pool)]
 
 

@@ -47,10 +47,12 @@ def take_reasons(section: type):
 
 
 def reason_of_key(field) -> str:
+    "Why a key is there, as its section says."
     return field.description or ""
 
 
 def unit_of_key(field) -> str:
+    "What a key is measured in, such as pixels, or `choice`."
     return field.json_schema_extra["unit"]
 
 # %% ../../nbs/core/keys.ipynb #keys-keys

@@ -164,6 +164,7 @@ def nested(
     path: Iterable[str],  # of one key
     value,
 ) -> dict:  # a tree with this key alone
+    "Put a value under its key: a dict in dicts."
     for name in reversed(tuple(path)):
         value = {name: value}
     return value

@@ -113,10 +113,12 @@ class Answer:
 
     @property
     def label(self):
+        "The most probable class; None where the picture could not be read."
         return self.labels[0] if self.labels else None
 
     @property
     def confidence(self):
+        "The probability of `label`; None where the picture could not be read."
         return self.confidences[0] if self.labels else None
 
 
@@ -132,13 +134,14 @@ class Answers(list):
         self.top_k = top_k
 
     @property
-    def columns(self) -> list:  # names: file, label, confidence, label_2 ..., error
+    def columns(self) -> list:  # file, label, confidence, label_2 ..., error
+        "Names of the columns of `table`."
         more = [f"_{i}" for i in range(2, self.top_k + 1)]
         pairs = [[f"label{i}", f"confidence{i}"] for i in ["", *more]]
         return ["file", *sum(pairs, []), "error"]
 
     def rows(self) -> list:  # a list for each picture, with a value for each column
-        "None stands where a picture could not be read."
+        "The table as lists. None stands where a picture could not be read."
         lost = [None] * 2 * self.top_k
         rows = []
         for answer in self:
@@ -213,6 +216,7 @@ class Model:
 
     @property
     def classes(self):
+        "Names of the classes, in the order of the probabilities."
         return self.head.classes
 
     def __repr__(self):
@@ -374,8 +378,8 @@ def _load_body(path, body, weights):
 
 def load_model(
     path,  # folder of a run; or a file of one, head.safetensors or model.safetensors
-    device=None,  # "cpu", "cuda", "cuda:1", "mps"; None: a GPU, if there is one
-) -> Model:  # in evaluation mode
+    device=None,  # "cpu", "cuda:1", "mps" or a `torch.device`; None: a GPU, if any
+) -> Model:  # the classifier, in evaluation mode
     """Load a classifier with its body.
 
     Where the body is one that this machine has kept as a graph, and there is no GPU,

@@ -90,6 +90,8 @@ class Option:
 
 @dataclass(frozen=True)
 class Command:
+    "A command of a program, and what its help says."
+
     name: str
     summary: str  # what it does, in a line
     more: str  # what else its help says
@@ -148,6 +150,7 @@ def build_parser(
 ) -> (
     Parser
 ):  # what it has read knows `command`, a name or None, and `debug`, if asked for
+    "Make the parser of a program with commands."
     debug = Parser(add_help=False)
     debug.add_argument(
         "--debug",

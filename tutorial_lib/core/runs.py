@@ -27,11 +27,12 @@ from .files import csv_bytes, path_inside, write_whole
 from .text import did_you_mean
 
 # %% ../../nbs/core/runs.ipynb #runs-04
-RUN_FORMAT = 1  # of the files of a run; a reader refuses other numbers
-PARTS = "train", "valid", "test"  # of the data; a report judges the last that is there
+RUN_FORMAT = 1  # version of the files of a run; a reader refuses other numbers
+PARTS = "train", "valid", "test"  # of data; a report judges the last that is there
 LOSSES = "train_loss", "valid_loss"
 ACCURACIES = "accuracy", "train_accuracy"
-HISTORY = ("epoch", "step", *LOSSES, *ACCURACIES, "lr", "seconds")  # any of them
+# Columns of history.csv: any of them.
+HISTORY = ("epoch", "step", *LOSSES, *ACCURACIES, "lr", "seconds")
 
 _FIRST_COLUMNS = ["file", "part", "label"]  # of predictions.csv, before the classes
 _MOST_CLASSES_AS_TEXT = 200  # of more of them probabilities are written as numbers
@@ -239,6 +240,7 @@ class Run:
 
     @property
     def pred(self):
+        "The position of the most probable class of each picture, int64 (n,)."
         return self.probs.argmax(1)
 
     def __len__(self):

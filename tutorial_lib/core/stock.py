@@ -27,14 +27,17 @@ class Stock:
 
     @property
     def classes(self):
+        "Names of the classes, sorted."
         return sorted(self.table.label.unique())
 
     @property
     def paths(self):
+        "The path of each picture."
         return [self.folder / file for file in self.table.file]
 
     @property
     def y(self):
+        "The position of the class of each picture, int64 (n,)."
         labels = self.table.label.to_numpy(str)
         return np.searchsorted(self.classes, labels).astype(np.int64)
 

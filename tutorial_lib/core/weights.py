@@ -68,14 +68,17 @@ class StateDiff:
 
     @property
     def missing(self):
+        "Names that only `a` has."
         return self._names("missing")
 
     @property
     def unexpected(self):
+        "Names that only `b` has."
         return self._names("unexpected")
 
     @property
     def mismatched(self):
+        "Names that both have, with other shapes, dtypes or values."
         one_sided = self.table.what.isin(["missing", "unexpected"])
         return list(self.table.name[~one_sided])
 
