@@ -13,7 +13,7 @@ TABLE = re.compile(r"<table\b.*?</table>", re.S)
 PIECE = re.compile(r'<span class="pre">(?=[^<]*[-/?])([^<]{2,24})</span>')
 # An option in a box of code, which it would break after one of its hyphens.
 BOX = re.compile(r"<pre>.*?</pre>", re.S)
-OPTION = re.compile(r"(?<=\s)--[a-z][a-z-]*(?![^<]*>)")
+OPTION = re.compile(r"(?<=[\s>])--[a-z][a-z-]*(?![^<]*>)")
 
 
 def mend_table(match):
