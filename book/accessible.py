@@ -9,6 +9,11 @@ import re
 from bs4 import BeautifulSoup
 
 TABLE = re.compile(r"<table\b.*?</table>", re.S)
+# A short piece of inline code, which a browser would break after its - or /.
+PIECE = re.compile(r'<span class="pre">(?=[^<]*[-/?])([^<]{2,24})</span>')
+# An option in a box of code, which it would break after one of its hyphens.
+BOX = re.compile(r"<pre>.*?</pre>", re.S)
+OPTION = re.compile(r"(?<=[\s>])--[a-z][a-z-]*(?![^<]*>)")
 
 
 def mend_table(match):
@@ -26,12 +31,22 @@ def mend_table(match):
     return str(table)
 
 
+def keep_whole(body):
+    "An article whose short names and options no line ends within."
+    body = PIECE.sub(r'<span class="pre whole">\1</span>', body)
+
+    def mended(box):
+        return OPTION.sub(r'<span class="whole">\g<0></span>', box[0])
+
+    return BOX.sub(mended, body)
+
+
 def mend(app, pagename, templatename, context, doctree):
     "On `html-page-context`: an article that says what its parts are."
     if body := context.get("body"):
         # Docutils gives the items of its list of sources a role that no list may hold.
         body = body.replace('role="doc-biblioentry"', 'role="listitem"')
-        context["body"] = TABLE.sub(mend_table, body)
+        context["body"] = TABLE.sub(mend_table, keep_whole(body))
 
 
 def setup(app):

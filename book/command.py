@@ -59,6 +59,7 @@ def table(heads, rows):
     """A table whose rows become blocks on a phone.
 
     So each cell knows its column's name, which is hidden where the column has a head.
+    Code links to the reference in the last column alone: before it stand values.
     """
     widths = [nodes.colspec(colwidth=1) for _ in heads]
     head = nodes.row("", *[nodes.entry("", nodes.paragraph("", h)) for h in heads])
@@ -68,6 +69,8 @@ def table(heads, rows):
         for name, text in zip(heads, row, strict=True):
             label = nodes.inline("", name, classes=["cell-label"])
             cell = nodes.paragraph("", "", label, *words(text))
+            for literal in cell.findall(nodes.literal):
+                literal["classes"] += ["no-link"] * (name != heads[-1])
             empty = [] if text else ["empty"]
             entries.append(nodes.entry("", cell, classes=empty))
         body.append(nodes.row("", *entries))

@@ -341,6 +341,19 @@ def is_ours(root, page, name, full=""):
     return name in own_names(root, page)
 
 
+# Where `train` is the command, and no function of Python.
+OF_COMMAND = "nbs/cli", "book/questions", "book/reference/cli"
+
+
+def command_sections(page):
+    "What inline code on a page may name of the command: name -> anchor in its page."
+    from tutorial_lib.core.commands import COMMANDS
+
+    if page not in OF_COMMAND:
+        return {}
+    return {c.name: nodes.make_id(f"tutorial-lib {c.name}") for c in COMMANDS}
+
+
 # A bar opens its fold at a click, so no link may stand on it.
 NO_LINKS = nodes.reference, nodes.title, addnodes.desc_signature, FoldBar
 
@@ -355,17 +368,21 @@ def is_inside(node, kinds):
 
 def link_names(app, doctree, docname):
     "On `doctree-resolved`: link inline code to the entries of the reference."
-    known = public_names(app.env)
+    known, commands = public_names(app.env), command_sections(docname)
     for node in list(doctree.findall(nodes.literal)):
         if "no-link" in node["classes"]:
             continue
         name = node.astext().removesuffix("()")
         full, entry = known.get(name, ("", None))
-        if not full or not is_ours(str(app.srcdir), docname, name, full):
+        if name in commands:
+            full, page, anchor = f"tutorial-lib {name}", OF_COMMAND[-1], commands[name]
+        elif full and is_ours(str(app.srcdir), docname, name, full):
+            page, anchor = entry.docname, entry.node_id
+        else:
             continue
         if is_inside(node, NO_LINKS):
             continue
-        uri = app.builder.get_relative_uri(docname, entry.docname) + f"#{entry.node_id}"
+        uri = app.builder.get_relative_uri(docname, page) + f"#{anchor}"
         style = dict(internal=True, classes=["api"])
         link = nodes.reference("", "", refuri=uri, reftitle=full, **style)
         node.replace_self(link)

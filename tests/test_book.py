@@ -20,13 +20,14 @@ from bs4 import BeautifulSoup
 from fastcore.basics import AttrDict
 
 import tutorial_lib
-from book.accessible import TABLE, mend_table
+from book.accessible import TABLE, keep_whole, mend_table
 from book.identity import configure, identity
 from book.landing import shortened
 from book.light import PLAIN, size, with_files, with_sizes
 from book.nbdev_pages import folded, names, read_cell, show_doc_text, stamp_line, tags
-from book.reference import as_rst, is_ours
+from book.reference import OF_COMMAND, as_rst, is_ours
 from tutorial_lib.core.cells import read_scenarios
+from tutorial_lib.core.commands import COMMANDS
 from tutorial_lib.core.pretrained import measured_backbones
 
 MODULES = sorted(path.stem for path in (ROOT / "tutorial_lib").glob("[a-z]*.py"))
@@ -326,7 +327,7 @@ def test_forks_book_links_to_the_fork(tmp_path):
     later = shutil.ignore_patterns("__pycache__", "0[1-9]_*", "[1-9]?_*")
     for name in ("book", "nbs"):
         shutil.copytree(ROOT / name, tree / name, ignore=later)
-    for name in ("_config.yml", "settings.ini", "index.md"):
+    for name in ("_config.yml", "settings.ini", "references.bib", "index.md"):
         shutil.copy(ROOT / name, tree)
     toc = f"root: index\nparts:\n- chapters:\n  - file: {CHAPTERS[0]}\n"
     (tree / "_toc.yml").write_text(f"format: jb-book\n{toc}")
@@ -409,6 +410,28 @@ def test_names_in_prose_link_to_the_reference(book):
     assert n_link, "no chapter's prose names anything of the library"
 
 
+@pytest.mark.parametrize("name", OF_COMMAND)
+def test_on_pages_of_the_command_its_words_are_no_functions(book, name):
+    commands, n_link = {command.name for command in COMMANDS}, 0
+    for code in soup(book / f"{name}.html").select("article p code, article dd code"):
+        word, link = code.get_text(), code.find_parent("a")
+        if word in commands and link:
+            here, _, anchor = link["href"].rpartition("#")
+            assert anchor == f"tutorial-lib-{word}", link
+            assert not here or here.endswith("reference/cli.html"), link
+            n_link += 1
+    assert n_link, f"{name} names no command"
+    for code in soup(book / f"{name}.html").select(
+        "table.blocks td:not(:last-child) a"
+    ):
+        pytest.fail(f"{code}: it is a value, and no name")
+
+
+def test_no_link_stands_in_a_title_or_on_a_bar(page):
+    links = page.select("article :is(h1, h2, h3, h4, summary) a:not(.headerlink)")
+    assert not links, f"{page.page}: {links}"
+
+
 def test_a_name_that_numpy_has_too_links_where_the_chapter_has_ours():
     root = str(ROOT)
     assert is_ours(root, "nbs/02_tensors", "verify_images")
@@ -485,6 +508,22 @@ def test_headers_of_a_table_say_what_they_head():
     head = '<thead><tr><td></td><th scope="col">loss</th></tr></thead>'
     rows = '<tbody><tr><th scope="row">0</th><td>0.5</td></tr></tbody>'
     assert table == f"<p>a</p><table>{head}{rows}</table>"
+
+
+def test_short_names_and_options_stay_whole():
+    def code(*pieces):
+        return "".join(f'<span class="{name}">{text}</span>' for name, text in pieces)
+
+    long = "https://github.com/tutorial-lib/tutorial_lib"
+    body = code(("pre", "--resume"), ("pre", "train"), ("pre", long))
+    whole = code(("pre whole", "--resume"), ("pre", "train"), ("pre", long))
+    assert keep_whole(body) == whole
+    box = '<pre><span class="a --x">train</span> a--b{}\n</pre><p>a --b</p>'
+    option = '<span class="whole">--as-begun</span>'
+    for space in " ", '<span class="w"> </span>':
+        assert keep_whole(box.format(f"{space}--as-begun")) == box.format(
+            space + option
+        )
 
 
 def test_code_is_marked_up_where_it_has_a_color():

@@ -305,6 +305,16 @@ def test_page_of_questions_has_errors_as_they_are(error, line, capsys):
     assert f"`{error}`\n: " in page
 
 
+def test_page_of_the_command_names_the_formats_that_are_read():
+    from tutorial_lib.core.formats import FORMATS, not_supported
+
+    page = (ROOT / "nbs" / "cli.ipynb").read_text(encoding="utf-8")
+    named = re.search(r"What is read is (.+?)\.", page)[1].upper()
+    assert {*FORMATS} <= {*re.findall(r"\w+", named)}
+    questions = (ROOT / "book" / "questions.md").read_text(encoding="utf-8")
+    assert f"`{not_supported('HEIC')}`\n: " in questions
+
+
 def test_version_and_the_installed_program():
     program = Path(
         sysconfig.get_path("scripts"),
