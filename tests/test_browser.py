@@ -40,7 +40,8 @@ STRETCHED = """() => {
     const shown = i => i.clientWidth / i.clientHeight;
     const ratio = i => shown(i) / i.naturalWidth * i.naturalHeight;
     return [...document.querySelectorAll('article img')].filter(
-        i => i.clientHeight > 20 && Math.abs(ratio(i) - 1) > 0.02).map(i => i.src) }"""
+        i => i.clientHeight > 20 && getComputedStyle(i).objectFit != 'cover'
+            && Math.abs(ratio(i) - 1) > 0.02).map(i => i.src) }"""
 
 # Text whose contrast with what lies behind it is below 4.5 to 1 (WCAG 2.2, 1.4.3).
 FAINT = """() => {
