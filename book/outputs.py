@@ -203,7 +203,8 @@ def run(path):
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs = list(filter(is_for_the_page, cell.outputs))
-            lighten(cell.outputs)
+            if "#| picture: plot" not in cell.source:
+                lighten(cell.outputs)
     kept = "kernelspec", "language_info"
     nb.metadata = {key: value for key, value in nb.metadata.items() if key in kept}
     nb.metadata["stamp"] = make_stamp(path, nb, minutes)
