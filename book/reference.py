@@ -142,7 +142,7 @@ def arguments(obj):
     """
     if isinstance(obj, property):
         obj = obj.fget
-    function = obj.__init__ if isinstance(obj, type) else obj
+    function = inspect.unwrap(obj.__init__ if isinstance(obj, type) else obj)
     comments, back = {}, ""
     if inspect.isfunction(function) or inspect.ismethod(function):
         comments, back = comments_of(function)

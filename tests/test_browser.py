@@ -230,7 +230,7 @@ def test_search_from_any_page(tab, site):
     tab.locator("#pst-search-dialog input").fill("BREEDS")
     assert not barriers(tab)
     tab.keyboard.press("Enter")
-    tab.wait_for_url("**/search.html?q=BREEDS*")
+    tab.wait_for_url("**/search.html?q=BREEDS*", wait_until="commit")
     tab.locator("#search-results li a").first.wait_for()
     tab.add_style_tag(content=STILL)
     for theme in THEMES:
@@ -251,7 +251,8 @@ def test_search_finds_a_section_by_its_heading(tab, site, book, opened):
     assert link.inner_text().endswith(f" › {heading}")
     assert re.match(r"Found: \d+ section", tab.locator("#search-count").inner_text())
     link.click()
-    tab.wait_for_url(re.compile(rf"{name}\.html\?.*#{section['id']}$"))
+    place = re.compile(rf"{name}\.html\?.*#{section['id']}$")
+    tab.wait_for_url(place, wait_until="commit")
     assert all(url.startswith("file:") for url in tab.outside)
     assert not tab.errors
 

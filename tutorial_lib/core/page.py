@@ -41,6 +41,8 @@ _NAMED_INK = (
     "ytick.color",
     "legend.labelcolor",
 )
+# A page is read on a desk: its letters are smaller than those of the book's figures.
+_NAMED_SIZE = ("xtick.labelsize", "ytick.labelsize", "legend.fontsize")
 _HARMLESS = "Glyph .* missing|.*constrained_layout not applied.*"
 _one_at_a_time = threading.Lock()
 
@@ -65,7 +67,8 @@ def draw_figure(
     name: str | None = None,  # of the figure on the page; None: no SVG
 ) -> tuple:  # PNG as bytes, SVG as `Markup` or None
     "Draw a figure, whatever style the caller has set, as a PNG and for a page."
-    style = dict.fromkeys(_NAMED_INK, _INK)
+    style = dict.fromkeys(_NAMED_INK, _INK) | dict.fromkeys(_NAMED_SIZE, "medium")
+    style |= {"font.size": 10, "lines.linewidth": 1.8}
     style |= {"svg.fonttype": "none", "svg.hashsalt": name, "svg.id": "figure"}
     styles = plt.style.context(["default", "tutorial_lib.book", style])
     with _one_at_a_time, styles, warnings.catch_warnings():
