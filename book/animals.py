@@ -12,6 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from book.identity import identity
+from tutorial_lib.core.diagrams import INK, PAPER
 from tutorial_lib.sample import draw
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,7 +35,7 @@ ANIMALS = [  # breed, seed
 ]
 SIDE, GAP = 232, 20
 CARD = 1200, 630  # what readers of cards expect
-PAPER, INK, SOFT_INK = "#fffdf9", "#24272c", "#5a6069"
+SOFT_INK = "#5a6069"
 
 
 def rounded(picture):

@@ -20,10 +20,9 @@ class FoldBar(nodes.General, nodes.TextElement):
 
 def words(text):
     "Text with `code` in backticks, as nodes."
-    parts = re.split(r"`([^`]+)`", text)
-    kinds = nodes.Text, nodes.literal
+    parts = re.split(r"`([^`]+)`", text)  # text and code in turn
     return [
-        kinds[i % 2](part) if i % 2 == 0 else nodes.literal(part, part)
+        nodes.literal(part, part) if i % 2 else nodes.Text(part)
         for i, part in enumerate(parts)
         if part
     ]
@@ -50,18 +49,23 @@ class FoldCells(SphinxTransform):
         cells = list(self.document.findall(nodes.container))
         cells = [cell for cell in cells if cell.get("nb_element") == "cell_code"]
         for cell in cells:
-            part, text, kind = folds.get(cell["cell_index"], ("", "", ""))
-            chosen = [child for child in cell if is_folded(child, part)]
-            if chosen:
-                place = cell.index(chosen[0])
-                for child in chosen:
-                    cell.remove(child)
-                cell.insert(place, fold(chosen, text, kind, near=cell))
+            if cell["cell_index"] in folds:
+                fold_part(cell, *folds[cell["cell_index"]])
         for cell in cells:
             if has_fold(cell, "claim") and has_fold(before(cell), "predict"):
                 prediction = before(cell).children[-1]
                 cell.parent.remove(cell)
                 prediction.append(cell)
+
+
+def fold_part(cell, part, text, kind):
+    "Put a cell's input, its output or all of it into a fold, if it has that."
+    chosen = [child for child in cell if is_folded(child, part)]
+    if chosen:
+        place = cell.index(chosen[0])
+        for child in chosen:
+            cell.remove(child)
+        cell.insert(place, fold(chosen, text, kind, near=cell))
 
 
 def before(node):

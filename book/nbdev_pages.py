@@ -14,12 +14,12 @@ from pathlib import PurePosixPath
 
 from docutils import nodes
 
+from book.cells import read_cell
+from book.install import is_set_up
 from book.pictures import options
 from book.practice import CHECK
 from book.sources import cite
 
-DIRECTIVE = re.compile(r"#\s*\|\s{0,2}(\w[\w-]*):?\s*(.*)")
-FURTHER = re.compile(r"#\|\s{3,}(.*)")
 NUMBER = re.compile(r"(\d\d)_")
 PREDICT = "Say what comes, then look"
 TAGS = {
@@ -30,26 +30,9 @@ TAGS = {
 }
 
 
-def read_cell(source):
-    "The directives that a cell begins with, as {name: value}, and the code after them."
-    found, lines, name = {}, source.splitlines(keepends=True), ""
-    while lines:
-        if m := DIRECTIVE.match(lines[0]):
-            name = m[1]
-            found[name] = m[2].strip()
-        elif (m := FURTHER.match(lines[0])) and name:
-            found[name] = f"{found[name]} {m[1].strip()}".strip()
-        else:
-            break
-        lines.pop(0)
-    found = {name: text.strip("\"'") for name, text in found.items()}
-    return found, "".join(lines).lstrip("\n")
-
-
 def tags(directives, code):
     "What the page does with a cell: Jupyter Book's tags for it, sorted."
-    installs = code.startswith("import sys") and "google.colab" in code
-    if not code.strip() or "default_exp" in directives or installs:
+    if not code.strip() or "default_exp" in directives or is_set_up(code):
         return ["remove-cell"]
     return sorted({TAGS[d] for d in directives.items() if d in TAGS})
 

@@ -26,6 +26,7 @@ import nbformat
 from nbclient import NotebookClient
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from book.cells import read_cell
 from book.install import is_set_up
 from book.photographs import lighten
 
@@ -203,7 +204,7 @@ def run(path):
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs = list(filter(is_for_the_page, cell.outputs))
-            if "#| picture: plot" not in cell.source:
+            if read_cell(cell.source)[0].get("picture") != "plot":
                 lighten(cell.outputs)
     kept = "kernelspec", "language_info"
     nb.metadata = {key: value for key, value in nb.metadata.items() if key in kept}

@@ -7,10 +7,10 @@ its colors, and becomes a JPEG where that is smaller.
 import base64
 import io
 
-import numpy as np
 from PIL import Image
 
-PAPER = "#fffdf9"  # of the book's light page, and of its figures
+from tutorial_lib.core.diagrams import PAPER
+
 MANY_COLORS = 400  # of 15 bits each: more than ink, its edges and a map of colors have
 
 
@@ -29,25 +29,30 @@ def as_jpeg(image):
     return base64.b64encode(file.getvalue()).decode()
 
 
+def has_many_colors(image):
+    coarse = image.point(lambda value: value >> 3)
+    return coarse.getcolors(MANY_COLORS - 1) is None
+
+
 def is_photograph(data):
     "Whether the data of an output, by media type, hold a photograph."
     if "image/jpeg" in data or "image/webp" in data:
         return True
     if "image/png" not in data:
         return False
-    colors = np.asarray(opened(data["image/png"])) >> 3
-    n_color = len(np.unique(colors.reshape(-1, 3) @ [1, 1 << 5, 1 << 10]))
-    return n_color >= MANY_COLORS
+    return has_many_colors(opened(data["image/png"]))
 
 
 def lighten(outputs):
     "Store the photographs among a cell's outputs as JPEG; these are changed in place."
     for output in outputs:
         data, sizes = output.get("data", {}), output.get("metadata", {})
-        if "image/png" not in data or not is_photograph(data):
+        if "image/png" not in data:
             continue
-        jpeg = as_jpeg(opened(data["image/png"]))
-        if len(jpeg) < len(data["image/png"]):
+        image = opened(data["image/png"])
+        if has_many_colors(image) and len(jpeg := as_jpeg(image)) < len(
+            data["image/png"]
+        ):
             del data["image/png"]
             data["image/jpeg"] = jpeg
             if "image/png" in sizes:

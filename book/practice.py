@@ -16,6 +16,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from book.cells import read_cell
 from book.identity import identity
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,7 +120,7 @@ def practice(path, solved=False):
 
 def without_directives(source):
     "A cell as Colab needs it: what the page does with it is left out."
-    return re.sub(r"^#\|.*\n", "", source, flags=re.M)
+    return read_cell(source)[1]
 
 
 def _things_to_try(nb):
@@ -136,13 +137,13 @@ def _stays(cell):
 
 
 def _practice_cell(cell, solved):
-    source = without_directives(cell.source)
     if cell.cell_type == "markdown":
-        source = re.sub(r"^### ", "## ", source)
+        source = re.sub(r"^### ", "## ", cell.source)
         if fold := tagged(cell, FOLDS):
             bar = f"<details><summary>{FOLDS[fold]}</summary>"
             source = f"{bar}\n\n{source}\n\n</details>"
         return new_markdown_cell(source, id=cell.id)
+    source = without_directives(cell.source)
     if kind(cell) == "solution" and not solved:
         source = stub(source)
     return new_code_cell(source, id=cell.id)

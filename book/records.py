@@ -10,6 +10,8 @@ import inspect
 import re
 import textwrap
 from importlib import import_module
+from io import StringIO
+from tokenize import COMMENT, generate_tokens
 from typing import Literal, get_args, get_origin
 
 from docutils import nodes
@@ -36,17 +38,23 @@ def type_text(annotation):
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", inspect.formatannotation(annotation))
 
 
+def comments_in(code):
+    "The comments in code, but for those that begin a line: number of it -> text."
+    tokens = generate_tokens(StringIO(code).readline)
+    comments = [token for token in tokens if token.type == COMMENT]
+    return {t.start[0]: t.string.strip("# ") for t in comments if t.line[: t.start[1]]}
+
+
 def comments_beside(record):
     "What stands beside, or above, each field of a class: name -> text."
-    lines = textwrap.dedent(inspect.getsource(record)).splitlines()
-    found = {}
-    for node in ast.parse("\n".join(lines)).body[0].body:
+    source = textwrap.dedent(inspect.getsource(record))
+    lines, comments, found = source.splitlines(), comments_in(source), {}
+    for node in ast.parse(source).body[0].body:
         if not isinstance(node, ast.AnnAssign):
             continue
-        above, beside = lines[node.lineno - 2], lines[node.end_lineno - 1]
-        beside = beside.encode()[node.end_col_offset :].decode()
-        comment = beside or (above if above.strip().startswith("#") else "")
-        found[node.target.id] = comment.strip(" #")
+        is_above = lines[node.lineno - 2].lstrip().startswith("#")
+        above = comments[node.lineno - 1] if is_above else ""
+        found[node.target.id] = comments.get(node.end_lineno, above)
     return found
 
 

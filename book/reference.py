@@ -15,7 +15,7 @@ from functools import cache
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
-from tokenize import COMMENT, OP, generate_tokens
+from tokenize import OP, generate_tokens
 
 import numpy as np
 from docutils import nodes
@@ -23,10 +23,11 @@ from fastcore.docments import docments
 from sphinx import addnodes
 from sphinx.pycode import ModuleAnalyzer
 
+from book.cells import read_cell
 from book.folds import FoldBar
 from book.identity import identity
-from book.nbdev_pages import hands_on, names, read_cell, tags
-from book.records import fields_of, is_record
+from book.nbdev_pages import hands_on, names, tags
+from book.records import comments_in, fields_of, is_record
 
 PACKAGE = "tutorial_lib"
 
@@ -96,26 +97,22 @@ def comment_beside_keys(function):
     "What stands beside `**keys`, which docments does not see: their name, the comment."
     source = source_of(function)
     keys = ast.parse(source).body[0].args.kwarg
-    if not keys or keys.lineno == line_of_colon(source)[0]:
+    if not keys or keys.lineno == line_of_colon(source):
         return "", ""
-    line = source.splitlines()[keys.lineno - 1]
-    return keys.arg, line.partition("#")[2].strip()
+    return keys.arg, comments_in(source).get(keys.lineno, "")
 
 
 def line_of_colon(source):
-    "Where the signature of a function ends: number of the line, the comment beside it."
-    depth, line = None, 0
+    "The number of the line on which the signature of a function ends, or 0."
+    depth = None
     for token in generate_tokens(StringIO(source).readline):
-        if line:
-            is_beside = token.type == COMMENT and token.start[0] == line
-            return line, token.string.strip("# ") if is_beside else ""
         if token.string in ("def", "class") and depth is None:
             depth = 0
         elif depth is not None and token.type == OP:
             depth += (token.string in "([{") - (token.string in ")]}")
             if token.string == ":" and not depth:
-                line = token.start[0]
-    return 0, ""
+                return token.start[0]
+    return 0
 
 
 def comments_of(function):
@@ -125,13 +122,15 @@ def comments_of(function):
     an annotation or not, and whatever argument stands on the same line.
     """
     source = source_of(function)
-    colon, back = line_of_colon(source)
+    colon, definition = line_of_colon(source), ast.parse(source).body[0]
     found = {arg: text for arg, text in docments(function).items() if text}
-    args = [arg for arg in ast.walk(ast.parse(source)) if isinstance(arg, ast.arg)]
+    args = [arg for arg in ast.walk(definition) if isinstance(arg, ast.arg)]
     beside_colon = [arg.arg for arg in args if arg.end_lineno == colon]
     for name in ["return", "self", "cls", *beside_colon]:
         found.pop(name, None)
     keys, text = comment_beside_keys(function)
+    body_begins_below = definition.body[0].lineno > colon
+    back = comments_in(source).get(colon, "") if body_begins_below else ""
     return found | ({keys: text} if text else {}), back
 
 
@@ -230,13 +229,6 @@ def handed_on(code):
         if hands_on(node):
             return [element.id for element in node.value.elts]
     return []
-
-
-def comments_in(code):
-    "The comments that stand beside code: number of the line -> text."
-    tokens = generate_tokens(StringIO(code).readline)
-    comments = [token for token in tokens if token.type == COMMENT]
-    return {t.start[0]: t.string.strip("# ") for t in comments if t.line[: t.start[1]]}
 
 
 def comments_of_constants(root, module):

@@ -12,16 +12,16 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import yaml
+from bs4 import BeautifulSoup
 from wheelhouse import ROOT
 
 sys.path.insert(0, str(ROOT))
 from book.identity import identity
 
 ME = identity(ROOT)
-PREFIX = urlsplit(ME.book_url).path  # where GitHub Pages serves the book
+PREFIX = ME.prefix  # where GitHub Pages serves the book
 
 
 def toc_pages(root=ROOT):
@@ -35,6 +35,12 @@ def toc_pages(root=ROOT):
 
 CHAPTERS = [page for page in toc_pages() if re.match(r"nbs/\d\d_", page)]
 PAGES = [*toc_pages(), "search", "404"]
+
+
+@functools.cache
+def soup(path):
+    "A built page, parsed."
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
 def build(source, out, *flags, **env):

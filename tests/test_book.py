@@ -15,8 +15,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from xml.etree import ElementTree
 
 import pytest
-from book_site import CHAPTERS, ME, PAGES, PREFIX, ROOT, build, toc_pages
-from bs4 import BeautifulSoup
+from book_site import CHAPTERS, ME, PAGES, PREFIX, ROOT, build, soup, toc_pages
 from fastcore.basics import AttrDict
 
 import tutorial_lib
@@ -32,11 +31,6 @@ from tutorial_lib.core.pretrained import measured_backbones
 
 MODULES = sorted(path.stem for path in (ROOT / "tutorial_lib").glob("[a-z]*.py"))
 FOR_PYTHON = [name for name in MODULES if name != "cli"]  # that page shows the command
-
-
-@cache
-def soup(path):
-    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
 @cache

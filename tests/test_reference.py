@@ -4,14 +4,12 @@ import ast
 import doctest
 import re
 from dataclasses import dataclass, field
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pytest
-from book_site import ME, ROOT, toc_pages
-from bs4 import BeautifulSoup
+from book_site import ME, ROOT, soup, toc_pages
 
 from book.inside import entries_of, first_line, public
 from book.records import fields_of, is_record, type_text
@@ -22,11 +20,6 @@ REFERENCE = [page for page in toc_pages() if page.startswith("book/reference/")]
 SOURCES = {page: (ROOT / f"{page}.md").read_text("utf-8") for page in REFERENCE}
 MODULES = sorted({Path(page).name for page in REFERENCE} - {"index", "inside"})
 CORE = sorted(path.stem for path in (ROOT / "tutorial_lib/core").glob("[a-z]*.py"))
-
-
-@cache
-def soup(path):
-    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
 # ---- the order: what people use first stands first
