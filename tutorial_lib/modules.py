@@ -68,8 +68,7 @@ class SmallNet(nn.Module):
 # %% ../nbs/04_modules.ipynb #m051
 def n_params(
     model: nn.Module,  # the model or a part of it
-    trainable: bool
-    | None = None,  # True: those with gradients; False: frozen; None: all
+    trainable: bool | None = None,  # True: with gradients; False: frozen; None: all
 ) -> int:  # how many numbers
     """Count the numbers in the parameters of `model`.
 
@@ -118,30 +117,30 @@ def plot_shapes(
     shapes: pd.DataFrame,  # from `record_shapes`
     ax: plt.Axes | None = None,  # where to draw; None: a new figure
 ) -> plt.Axes:
-    """Draw each output as a box.
+    """Draw each output as a box, from the input at the top to the last layer.
 
-    Its height is the side in pixels, its width grows with the logarithm of the
+    Its width is the side in pixels, its height grows with the logarithm of the
     channels. The layers have to give (bs, channels, h, w) or (bs, features).
     """
-    ax = ax or plt.subplots(figsize=(7.5, 3.6))[1]
-    names = ["input", *shapes.name]
+    ax = ax or plt.subplots(figsize=(7.5, 1.5 + 0.4 * len(shapes)))[1]
+    names = ["input", *(name.split(".")[-1] for name in shapes.name)]
     outputs = [shapes.input[0], *shapes.output]
     colors = {kind: f"C{i}" for i, kind in enumerate(shapes.kind.unique())}
     fills = [plt.rcParams["text.color"], *shapes.kind.map(colors)]
-    widest = np.log2(1 + max(shape[1] for shape in outputs))
-    for i, ((_, channels, *sides), fill) in enumerate(zip(outputs, fills, strict=True)):
-        side = sides[0] if sides else 1
-        width, height = 0.9 * np.log2(1 + channels) / widest, max(side, 2)
-        ax.bar(i, height, width, bottom=-height / 2, color=fill)
-        label = "\n".join([str(channels), "×".join(map(str, sides))]).strip()
-        ax.text(i, side / 2 + 3, label, ha="center", va="bottom", fontsize=7)
-    last_parts = [name.split(".")[-1] for name in names]
-    ax.set_xticks(range(len(names)), last_parts, rotation=60)
-    ax.set(yticks=[], ylabel="height: side in pixels")
-    ax.set_xlabel("width: channels, logarithmic")
+    sides = [shape[2] if len(shape) > 2 else 1 for shape in outputs]
+    most = np.log2(1 + max(shape[1] for shape in outputs))
+    for i, (shape, side, fill) in enumerate(zip(outputs, sides, fills, strict=True)):
+        height = 0.9 * np.log2(1 + shape[1]) / most
+        ax.barh(i, side, height, left=-side / 2, color=fill)
+        text = " × ".join(map(str, shape[1:]))
+        ax.text(0.55 * max(sides), i, text, va="center")
+    ax.set(xlim=(-0.52 * max(sides), 0.95 * max(sides)), xticks=[])
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
     ax.spines[:].set_visible(False)
     patches = [plt.Rectangle((0, 0), 1, 1, color=c) for c in colors.values()]
-    ax.legend(patches, colors, fontsize=8, ncols=3, loc="upper right")
+    place = dict(loc="upper center", bbox_to_anchor=(0.4, 0))
+    ax.legend(patches, colors, ncols=3, **place)
     return ax
 
 # %% ../nbs/04_modules.ipynb #m105
