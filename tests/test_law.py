@@ -34,6 +34,7 @@ CORE = (
     "keys",
     "statistics",
     "files",
+    "downloads",
     "formats",
     "metadata",
     "images",
