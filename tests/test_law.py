@@ -33,6 +33,7 @@ CORE = (
     "layers",
     "keys",
     "statistics",
+    "architectures",
     "files",
     "downloads",
     "formats",
