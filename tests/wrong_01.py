@@ -402,15 +402,15 @@ WRONG = {
             "the result is a number",
         ),
         (shuffles_what_it_is_given, "`x` and `y` stay as they were"),
-        (learns_from_all, "without copies the program can only guess"),
+        (learns_from_all, "judged on it alone"),
         (
             score_with(
                 give=lambda model, x, y, train, valid: model.score(x[train], y[train])
             ),
-            "without copies the program can only guess",
+            "judged on it alone",
         ),
         (splits_before_it_copies, "of copies of all rows four in five leak"),
-        (holds_out_the_copies, "of copies of all rows four in five leak"),
+        (holds_out_the_copies, "judged on it alone"),
         (score_with(valid_share=0.5), "of copies of all rows four in five leak"),
         (
             score_with(choose=lambda rng, n, k: rng.integers(n, size=k)),

@@ -363,7 +363,7 @@ def has_the_scores_of_a_leak(score):
             (
                 0,
                 "without copies the program can only guess",
-                "Which rows does it learn from, and on which is it judged?",
+                "Does every copy get the label of its row, and is `y` left alone?",
             ),
             (
                 1,
@@ -382,6 +382,17 @@ def has_the_scores_of_a_leak(score):
             is_near(float(np.mean(scores)), share, n_classes, what, hint)
 
 # %% ../../nbs/checks/01_data.ipynb #d01d2
+def is_judged_on_a_held_out_fifth(score, x, y):
+    for share in 0, 0.5:
+        got = score(x, y, share, 0)
+        require(
+            got < 0.9,
+            "a fifth of all rows is held out, and the program is judged on it alone",
+            f"{got:.2f} with share={share}, for rolled labels",
+            "Which rows does it learn from, and on which is it judged?",
+        )
+
+
 def has_one_score_for_a_seed(score, x, y):
     score(x, y, 0.5, 1)
     first = stays_put(lambda: score(x, y, 0.5, 0))
@@ -408,5 +419,6 @@ def check_01d(score_with_copies):
     is_a_score(score_with_copies(x, y, 0.5, 0))
     is_same = np.array_equal(x, before[0]) and np.array_equal(y, before[1])
     require(is_same, "`x` and `y` stay as they were")
-    has_the_scores_of_a_leak(score_with_copies)
+    is_judged_on_a_held_out_fifth(score_with_copies, x, y)
     has_one_score_for_a_seed(score_with_copies, x, y)
+    has_the_scores_of_a_leak(score_with_copies)
