@@ -362,7 +362,7 @@ def has_the_scores_of_a_leak(score):
         for share, what, hint in (
             (
                 0,
-                "without copies the program can only guess",
+                "without copies the classifier can only guess",
                 "Does every copy get the label of its row, and is `y` left alone?",
             ),
             (
@@ -387,7 +387,7 @@ def is_judged_on_a_held_out_fifth(score, x, y):
         got = score(x, y, share, 0)
         require(
             got < 0.9,
-            "a fifth of all rows is held out, and the program is judged on it alone",
+            "a fifth of all rows is held out, and the classifier is judged on it alone",
             f"{got:.2f} with share={share}, for rolled labels",
             "Which rows does it learn from, and on which is it judged?",
         )
