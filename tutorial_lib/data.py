@@ -52,7 +52,7 @@ _all_ = [
     verify_images,
 ]
 
-# %% ../nbs/01_data.ipynb #34fd07fe
+# %% ../nbs/01_data.ipynb #0f7feda6
 def _draw_lot(
     seed,  # of the split
     label,  # of the file
@@ -62,7 +62,7 @@ def _draw_lot(
     text = f"{seed}/{label}/{name}"
     return hashlib.blake2b(text.encode(errors="surrogateescape")).digest()
 
-# %% ../nbs/01_data.ipynb #76e951b3
+
 def _hold_out(
     groups,  # of positions, in the order of their lots
     valid,  # share to take
@@ -79,7 +79,7 @@ def _hold_out(
             taken += group
     return taken or min(groups, key=len)
 
-# %% ../nbs/01_data.ipynb #0f7feda5
+
 def _group_twins(
     files,  # Paths
     labels,  # class of each file
@@ -93,7 +93,7 @@ def _group_twins(
             del groups[i]
     return groups
 
-# %% ../nbs/01_data.ipynb #0f7feda6
+
 def split(
     files,  # paths of the images
     labels,  # class of each file
@@ -131,7 +131,7 @@ def split(
     is_valid = np.isin(np.arange(len(files)), held_out)
     return np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
 
-# %% ../nbs/01_data.ipynb #1cc06423
+# %% ../nbs/01_data.ipynb #8b42b598
 def _wants_drawn() -> bool:  # does TUTORIAL_DATA ask for drawn pictures?
     """Read `TUTORIAL_DATA`: empty means the real sets, `sample` the drawn ones.
 
@@ -144,7 +144,7 @@ def _wants_drawn() -> bool:  # does TUTORIAL_DATA ask for drawn pictures?
         )
     return tier == "sample"
 
-# %% ../nbs/01_data.ipynb #8b42b598
+
 def load(
     name,  # "pets", "cifar10", "digits" or "sample"
 ):  # what `pets`, `cifar10`, `digits` or `sample` returns
