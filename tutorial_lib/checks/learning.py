@@ -50,9 +50,9 @@ def check_03a(answer):
         bias = torch.randn(n_out, generator=generator)
         x_before, weight_before = x.clone(), weight.clone()
         got = answer(x, weight, bias, stride, padding)
-        same_conv(got, x, weight, bias, stride, padding)
         is_kept = torch.equal(x, x_before) and torch.equal(weight, weight_before)
         require(is_kept, "`x` and `weight` stay as they were")
+        same_conv(got, x, weight, bias, stride, padding)
 
 # %% ../../nbs/checks/03_learning.ipynb #c0306
 def same_loss(got, logits, y):
