@@ -37,14 +37,15 @@ def show_images(
 # %% ../nbs/03_learning.ipynb #l112
 def plot_history(
     history,  # a row for each epoch: epoch, train_loss, valid_loss, accuracy
+    unit="epoch",  # what `epoch` counts, as the axes call it
 ):
     "Draw the losses and the accuracy of each epoch, side by side."
     fig, (ax1, ax2) = plt.subplots(1, 2, figsize=(7.5, 3.2))
     ax1.plot(history.epoch, history.train_loss, "o-", label="training")
     ax1.plot(history.epoch, history.valid_loss, "o-", label="validation")
     ax2.plot(history.epoch, history.accuracy, "o-", color="C1")
-    ax1.set(xlabel="epoch", ylabel="loss")
-    ax2.set(xlabel="epoch", ylabel="accuracy")
+    ax1.set(xlabel=unit, ylabel="loss")
+    ax2.set(xlabel=unit, ylabel="accuracy")
     for ax in ax1, ax2:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax1.legend()
