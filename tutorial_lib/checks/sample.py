@@ -77,7 +77,7 @@ def names_all_same_pictures(same, harmless):
 # %% ../../nbs/checks/00_sample.ipynb #5a7aa442
 @exercise("00.a")
 def check_00a(same):
-    """You named the folders in which the picture stays the same.
+    """In these folders the picture stays the same, and in no other.
 
     They were drawn, and their bytes compared.
     """

@@ -74,7 +74,7 @@ def names_all_lines_that_share(answer, sharing):
 # %% ../../nbs/checks/02_tensors.ipynb #e2c94be0
 @exercise("02.a")
 def check_02a(answer):
-    """You told the lines that share from the lines that copy.
+    """The lines that you name share the memory, and the others copy.
 
     Batches of other sizes, with their channels last in memory, agree.
     """
