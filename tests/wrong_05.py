@@ -438,7 +438,7 @@ WRONG = {
         ((None, WINNER), "`one_cycle` is a function"),
         ((one_cycle, "cycle"), "`winner` is a dict"),
         ((one_cycle, {0.02: 0.96, 0.5: 0.97}), "its values are"),
-        ((lambda step, n_step, top: None, WINNER), "each rate is a number"),
+        ((lambda step, n_step, top: str(top), WINNER), "each rate is a number"),
         ((lambda step, n_step, top: top, WINNER), "at 30 % of the steps"),
         ((partial(one_cycle, peak=0.5), WINNER), "at 30 % of the steps"),
         ((partial(one_cycle, factor=2), WINNER), "from 0 to `top`"),
