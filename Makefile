@@ -62,7 +62,7 @@ practice: $(READY) ## write practice/ anew from the chapters' exercises
 bench: $(READY) ## the long experiments and timings; each writes its CSV beside it
 	@for f in benchmarks/[a-z]*.py; do echo "==> $$f"; $(BIN)/python $$f || exit 1; done
 
-pretrain: $(READY) ## train the weights of densenet_tiny anew, if benchmarks/pretrain.csv is not there
+pretrain: $(READY) ## train the weights of densenet_tiny anew, if tutorial_lib/pretrain.csv is not there
 	@$(BIN)/python benchmarks/pretrain.py
 
 scenarios: $(READY) ## the cells of chapter 11's experiment that are not there yet (hours), and what they say

@@ -194,7 +194,7 @@ def batch_and_size(text):
 
 
 def main():
-    parser = command_line(__doc__, __file__)
+    parser = command_line(__doc__, table="densenet_cost.csv")
     add_number(parser, "--rounds", 15, "how often each network has its turn")
     add_number(parser, "--threads", 2, "threads of PyTorch")
     what = "pictures x pixels, twice (default 8x128 4x224)"

@@ -2,7 +2,7 @@
 
 They are those of `densenet_tiny(pretrained=True)`. It writes
 tutorial_lib/densenet_tiny.safetensors (float16) and its model card, densenet_tiny.md,
-and one row for each epoch into benchmarks/pretrain.csv. Each epoch ends with a
+and one row for each epoch into tutorial_lib/pretrain.csv. Each epoch ends with a
 checkpoint beside the CSV: a run that was interrupted goes on where it stopped, with the
 same random numbers, and so with the same result. The last 1,000 training pictures are
 held out; they choose nothing and only show how it goes. The test set is used once, at
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _rows import add_number, command_line, processor, write
+from _rows import LIBRARY, add_number, command_line, processor, write
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Subset
 
@@ -26,8 +26,7 @@ from tutorial_lib.data import load
 from tutorial_lib.densenet import CIFAR10_STATS, densenet_tiny
 from tutorial_lib.modules import load_weights, n_params, save_weights
 
-HERE = Path(__file__).resolve().parent
-WEIGHTS = HERE.parent / "tutorial_lib" / "densenet_tiny.safetensors"
+WEIGHTS = LIBRARY / "densenet_tiny.safetensors"
 FIELDS = "epoch lr train_loss valid_loss accuracy seconds".split()
 
 
@@ -106,7 +105,7 @@ def read_arguments():
     parser.add_argument("--images", type=int, help=what)
     what = "file for the weights; the card goes beside it (default: into the library)"
     parser.add_argument("--out", type=Path, default=WEIGHTS, help=what)
-    history = Path(__file__).with_suffix(".csv")
+    history = LIBRARY / "pretrain.csv"
     what = "file for the rows; if it is there, nothing is run"
     parser.add_argument("--history", type=Path, default=history, help=what)
     return parser.parse_args()

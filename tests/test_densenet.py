@@ -755,7 +755,7 @@ def test_plain_residual_and_dense_have_one_depth(n, width, n_out):
 
 
 def rows_of(name):
-    with (ROOT / "benchmarks" / name).open(newline="") as f:
+    with (ROOT / "tutorial_lib" / name).open(newline="") as f:
         return list(csv.DictReader(f))
 
 

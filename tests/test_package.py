@@ -23,6 +23,9 @@ DATA = {
     "densenet_tiny.md",
     "scenarios.csv",
     "backbones.csv",
+    "densenet_size.csv",
+    "densenet_cost.csv",
+    "pretrain.csv",
     "report.html",
 }
 
