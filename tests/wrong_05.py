@@ -3,6 +3,7 @@
 Each has words of the property that its verdict has to name.
 """
 
+import math
 from functools import partial
 
 import torch
@@ -308,6 +309,22 @@ def silent(model, batches, opt, n_epoch):
     print(fit(model, batches, opt, n_epoch))
 
 
+WINNER = {0.02: "constant", 0.5: "cycle"}
+
+
+def one_cycle(step, n_step, top, peak=0.3, power=1, low=0, factor=1):
+    "A right answer to 05.d, with `WINNER`. Each argument spoils one thing."
+    share = (step + 0.5) / n_step
+    height = min(share / peak, (1 - share) / (1 - peak))
+    return factor * top * (low + (1 - low) * height**power)
+
+
+def cosine(step, n_step, top):
+    share = (step + 0.5) / n_step
+    height = min(share / 0.3, (1 - share) / 0.7)
+    return top * (1 - math.cos(math.pi * height)) / 2
+
+
 WRONG = {
     "05.a": [
         (None, "`mistakes` is a dict"),
@@ -415,5 +432,20 @@ WRONG = {
         ),
         (after_the_step, "each loss is the mean over the batches of its epoch"),
         (spoils_afterwards, "the batches stay as they were"),
+    ],
+    "05.d": [
+        (None, "`one_cycle` is a function"),
+        ((None, WINNER), "`one_cycle` is a function"),
+        ((one_cycle, "cycle"), "`winner` is a dict"),
+        ((one_cycle, {0.02: 0.96, 0.5: 0.97}), "its values are"),
+        ((lambda step, n_step, top: str(top), WINNER), "each rate is a number"),
+        ((lambda step, n_step, top: top, WINNER), "at 30 % of the steps"),
+        ((partial(one_cycle, peak=0.5), WINNER), "at 30 % of the steps"),
+        ((partial(one_cycle, factor=2), WINNER), "from 0 to `top`"),
+        ((partial(one_cycle, factor=0.5), WINNER), "is close to `top`"),
+        ((partial(one_cycle, low=0.1), WINNER), "both ends of the cycle are near 0"),
+        ((partial(one_cycle, power=2), WINNER), "both sides of the cycle are straight"),
+        ((cosine, WINNER), "both sides of the cycle are straight"),
+        ((one_cycle, {0.02: "cycle", 0.5: "cycle"}), "the winner at each rate"),
     ],
 }

@@ -572,3 +572,89 @@ def check_05c(answer):
             opt = opt_class(model.parameters(), lr=lr)
             follows_the_gradients(answer, model, calls, opt, n_batch, n_epoch)
         tells_three_groups_apart(answer)
+
+# %% ../../nbs/checks/05_classifier.ipynb #d05parts
+def is_a_function_and_a_dict(answer):
+    is_pair = isinstance(answer, tuple) and len(answer) == 2
+    require(is_pair and callable(answer[0]), "`one_cycle` is a function", answer)
+    winner = answer[1]
+    require(
+        isinstance(winner, dict) and set(winner) == {0.02, 0.5},
+        "`winner` is a dict whose keys are the two rates",
+        winner,
+    )
+    require(
+        set(winner.values()) <= {"constant", "cycle"},
+        'its values are "constant" or "cycle"',
+        winner,
+    )
+
+
+def gives_rates(one_cycle, n_step, top):
+    rates = [one_cycle(step, n_step, top) for step in range(n_step)]
+    require(
+        all(isinstance(rate, (int, float)) for rate in rates),
+        "each rate is a number",
+        rates[:3],
+    )
+    require(
+        min(rates) >= 0 and max(rates) <= top * (1 + 1e-9),
+        "all rates lie from 0 to `top`",
+        {"top": top, "lowest": min(rates), "highest": max(rates)},
+    )
+    return np.array(rates)
+
+
+def has_its_top_in_place(rates, top):
+    n_step = len(rates)
+    share = (rates.argmax() + 0.5) / n_step
+    require(
+        abs(share - 0.3) <= 1.5 / n_step,
+        "the highest rate is at 30 % of the steps",
+        {"share": round(share, 3)},
+    )
+    require(
+        rates.max() >= top * (1 - 5 / n_step),
+        "the highest rate is close to `top`",
+        {"top": top, "highest": rates.max()},
+    )
+
+
+def ends_near_zero(rates, top):
+    require(
+        max(rates[0], rates[-1]) <= 5 * top / len(rates),
+        "both ends of the cycle are near 0",
+        {"first": rates[0], "last": rates[-1], "top": top},
+    )
+
+
+def has_straight_sides(rates, top):
+    highest = rates.argmax()
+    for side in rates[: highest - 1], rates[highest + 2 :]:
+        bends = np.abs(np.diff(side, 2)).max()
+        require(
+            bends <= 1e-6 * top,
+            "both sides of the cycle are straight",
+            {"the slope changes by": bends},
+            "Plot the rates of 1,000 steps.",
+        )
+
+# %% ../../nbs/checks/05_classifier.ipynb #d05check
+@exercise("05.d")
+def check_05d(answer):
+    """A rate that is too high to settle needs the fall of the cycle. A rate that is low
+    already loses by it: the cycle's mean is half of its top, so it moves half as far.
+    """
+    is_a_function_and_a_dict(answer)
+    one_cycle, winner = answer
+    for n_step, top in (100, 1.0), (1000, 0.2), (352, 0.5):
+        rates = gives_rates(one_cycle, n_step, top)
+        has_its_top_in_place(rates, top)
+        ends_near_zero(rates, top)
+        has_straight_sides(rates, top)
+    require(
+        winner == {0.02: "constant", 0.5: "cycle"},
+        "the winner at each rate is the one with the higher accuracy",
+        winner,
+        "`train_digits` gives one number for each of four ways.",
+    )
