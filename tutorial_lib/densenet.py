@@ -121,7 +121,7 @@ class Transition(nn.Sequential):
         )
         super().__init__(parts)
 
-# %% ../nbs/06_densenet.ipynb #d010
+# %% ../nbs/06_densenet.ipynb #d016
 def _large_stem(n_out):
     """What ImageNet's pictures meet first: two steps that halve the sides.
 
@@ -145,7 +145,7 @@ def _initialize(model):
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight)
 
-# %% ../nbs/06_densenet.ipynb #d016
+
 class DenseNet(nn.Module):
     """Dense blocks with transitions between them.
 
@@ -199,7 +199,7 @@ class DenseNet(nn.Module):
     def forward(self, x):  # logits (bs, n_out)
         return self.classifier(F.relu(self.features(x), inplace=True).mean((2, 3)))
 
-# %% ../nbs/06_densenet.ipynb #d017
+# %% ../nbs/06_densenet.ipynb #d140
 ARCHITECTURES = dict(  # name -> arguments of `DenseNet`
     densenet121=dict(
         growth_rate=32, block_config=(6, 12, 24, 16), num_init_features=64
@@ -222,7 +222,7 @@ ARCHITECTURES = dict(  # name -> arguments of `DenseNet`
     ),
 )
 
-# %% ../nbs/06_densenet.ipynb #d140
+
 def ledger(
     growth_rate=32,  # channels that each layer adds
     block_config=(6, 12, 24, 16),  # layers in each block
@@ -258,7 +258,7 @@ def ledger(
     columns = ["part", "layers", "n_in", "n_out", "side", "connections"]
     return pd.DataFrame(rows, columns=columns)
 
-# %% ../nbs/06_densenet.ipynb #d142
+
 def plot_ledger(
     rows: pd.DataFrame,  # from `ledger`
     ax: plt.Axes | None = None,  # where to draw; None: a new figure
@@ -313,7 +313,7 @@ def _published(name, weights):
         ) from e
     return rename_keys(state, LEGACY_KEYS)
 
-# %% ../nbs/06_densenet.ipynb #d022
+
 def _check_same_architecture(name, model):
     "Raise `ValueError` if the weights of `name` do not fit `model`."
     usual = dict(bn_size=4, num_classes=1000, small_images=False)
@@ -325,7 +325,7 @@ def _check_same_architecture(name, model):
                 "load them first, then change the model"
             )
 
-# %% ../nbs/06_densenet.ipynb #d023
+
 def _densenet(name, weights, kwargs):
     "Build `name`, and load torchvision's weights if they are asked for."
     model = DenseNet(**ARCHITECTURES[name] | kwargs)
@@ -334,7 +334,7 @@ def _densenet(name, weights, kwargs):
         model.load_state_dict(_published(name, weights))
     return model
 
-# %% ../nbs/06_densenet.ipynb #d024
+
 def densenet121(
     weights=None,  # as in torchvision, such as "DEFAULT": downloaded once; None: random
     **kwargs,  # for `DenseNet`
@@ -476,7 +476,7 @@ def feature_reuse(
         grid[: j + 1, j] = [w.mean().item() for w in weight.split(made[: j + 1])]
     return grid
 
-# %% ../nbs/06_densenet.ipynb #d149
+
 def plot_reuse(
     model,  # a trained `DenseNet`
     scaled=False,  # as in `feature_reuse`
@@ -485,8 +485,8 @@ def plot_reuse(
 
     Each column is divided by its largest value."""
     sides = [n + 1 for n in model.config["block_config"]]
-    cell = min(0.42, 5 / max(sides))  # inches
-    size = 5.5, sum(cell * n + 1.1 for n in sides)
+    cell = min(0.36, 5 / max(sides))  # inches
+    size = 5.5, sum(cell * n + 0.8 for n in sides)
     fig, axs = plt.subplots(
         len(sides), figsize=size, height_ratios=sides, squeeze=False
     )
@@ -501,7 +501,7 @@ def plot_reuse(
     bar = fig.colorbar(im, ax=axs, shrink=0.7, location="right")
     bar.set_label("mean |weight|, largest 1")
 
-# %% ../nbs/06_densenet.ipynb #d014
+# %% ../nbs/06_densenet.ipynb #d105
 @contextmanager
 def _statistics_kept(
     norm,  # a batch norm
@@ -518,7 +518,7 @@ def _statistics_kept(
         for name, t in before.items():
             setattr(norm, name, t)
 
-# %% ../nbs/06_densenet.ipynb #d105
+
 def _checkpointed(f, norm, *xs):
     """`f(*xs)`; for the gradient it is made again.
 
