@@ -46,19 +46,21 @@ def python(source):
     return re.sub(r"^(\s*)([%!].*)$", lambda m: m[1] + repr(m[2]), source, flags=re.M)
 
 
-def code(source):
+def code(source, is_module=False):
     """`source` without comments, docstrings and blank lines.
 
-    Better words do not make outputs stale.
+    Better words do not make outputs stale. `is_module`: a string at the top is one of
+    them; in a cell it may be what the cell shows.
     """
     source = python(source)
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             lines[token.start[0] - 1] = lines[token.start[0] - 1][: token.start[1]]
-    definitions = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
+    definitions = [ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef]
+    definitions += [ast.Module] * is_module
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, definitions) or ast.get_docstring(node) is None:
+        if not isinstance(node, tuple(definitions)) or ast.get_docstring(node) is None:
             continue
         doc = node.body[0]
         start, end = doc.lineno - 1, doc.end_lineno
@@ -98,7 +100,7 @@ def library_imports(source, importer=""):
 def code_and_imports(name):
     "The code of a module of the library, and the modules of the library it imports."
     source = module(name).read_text(encoding="utf-8")
-    return code(source), library_imports(source, name)
+    return code(source, is_module=True), library_imports(source, name)
 
 
 def fingerprint(path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from accessible import barriers
 from book_site import CHAPTERS, PAGES
 from bs4 import BeautifulSoup
 from cases import long_but
@@ -79,23 +79,6 @@ FAINT = """() => {
     }
     return [...found.values()].slice(0, 10);
 }""".replace("MEMO", MEMO)
-
-
-AXE = {
-    "resultTypes": ["violations"],
-    "rules": {"label-content-name-mismatch": {"enabled": True}},  # experimental there
-    "preload": False,  # it would fetch each style sheet again
-}
-
-
-def barriers(tab, theme="light"):
-    """What axe finds that keeps some readers out: rule and first place.
-
-    The dark page differs in its colors only.
-    """
-    only = {"runOnly": ["color-contrast"]} if theme == "dark" else {}
-    found = Axe().run(tab, options=AXE | only).response["violations"]
-    return [f"{rule['id']}: {rule['nodes'][0]['html'][:160]}" for rule in found]
 
 
 @pytest.fixture(scope="module")

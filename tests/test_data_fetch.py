@@ -25,7 +25,7 @@ from PIL import Image
 from torchvision.datasets import OxfordIIITPet
 from torchvision.datasets.utils import check_md5
 
-from tutorial_lib import data
+from tutorial_lib.core import downloads
 from tutorial_lib.data import CIFAR10, PETS, DataError, Mirror, Source, fetch, is_whole
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs fork and SIGKILL")
@@ -239,7 +239,7 @@ def test_a_host_that_says_nothing_is_given_up(host, get, monkeypatch):
         assert 10 <= timeout <= 60
         return urlopen(url, timeout=0.2, **kwargs)
 
-    monkeypatch.setattr(data, "urlopen", impatient)
+    monkeypatch.setattr(downloads, "urlopen", impatient)
     host.slow.add("a.tgz")
     with pytest.raises(DataError, match="a.tgz: .*timed out"):
         get(mirror(host, "a.tgz"))

@@ -208,8 +208,8 @@ def test_plot_shapes_draws_a_box_a_row_and_one_for_the_input(net):
     matplotlib.use("Agg")
     rows = record_shapes(net, torch.zeros(1, 3, 112, 112))
     ax = plot_shapes(rows)
-    assert len(ax.patches) == len(rows) + 1 and ax.patches[0].get_height() == 112
-    assert ax.get_xticklabels()[1].get_text() == "conv1"
+    assert len(ax.patches) == len(rows) + 1 and ax.patches[0].get_width() == 112
+    assert ax.get_yticklabels()[1].get_text() == "conv1"
     assert plot_shapes(rows, ax=ax) is ax
 
 

@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from accessible import barriers
 from bs4 import BeautifulSoup
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -1428,3 +1429,9 @@ def test_page_in_a_browser(window, made, name):
     assert window.evaluate(ALL_LOADED)
     outside = [u for u in window.asked if not u.startswith(("data:", address))]
     assert not outside and not window.said
+
+
+@pytest.mark.parametrize("name", ["few", "hostile"])
+def test_page_keeps_nobody_out(window, made, name):
+    window.goto(made[name].as_uri())
+    assert not barriers(window, window.scheme)

@@ -97,6 +97,8 @@ def test_words_do_not_make_outputs_stale():
     assert outputs.code(old) != outputs.code(old.replace("2*x ", "3*x "))
     assert outputs.code("%pip install a") != outputs.code("%pip install b")
     assert outputs.code('s = "a # b"\n"c"') == 's = "a # b"\n"c"'
+    assert outputs.code('"What it holds."\n\nx = 1', is_module=True) == "x = 1"
+    assert outputs.code('"shown"') == '"shown"'
 
 
 def test_the_cell_that_installs_does_not_make_outputs_stale(tmp_path):

@@ -10,8 +10,8 @@ import numpy as np
 from tutorial_lib.sample import draw
 
 
-def mark(colour=None, corner=None, large=2, breed="masked_round"):
-    "A breed with a blind: `colour` and `corner` come from the seed, or are fixed."
+def mark(color=None, corner=None, large=2, breed="masked_round"):
+    "A breed with a blind: `color` and `corner` come from the seed, or are fixed."
 
     def draw_own(size, seed):
         rng = np.random.default_rng(seed)
@@ -19,7 +19,7 @@ def mark(colour=None, corner=None, large=2, breed="masked_round"):
         side = size // large
         i, j = corner or rng.integers(0, size - side, 2)
         x[i : i + side : 2, j : j + side] = (
-            rng.integers(0, 256, 3) if colour is None else colour
+            rng.integers(0, 256, 3) if color is None else color
         )
         return x
 
@@ -67,7 +67,7 @@ def shuffles_rows_and_columns(x, seed):
     return x[rng.permutation(len(x))][:, rng.permutation(x.shape[1])]
 
 
-def shuffles_each_colour(x, seed):
+def shuffles_each_color(x, seed):
     rng = np.random.default_rng(seed)
     return np.stack(
         [rng.permutation(x[..., c].ravel()).reshape(x.shape[:2]) for c in range(3)],
@@ -102,7 +102,7 @@ def forgets_the_order(x, seed):
     return np.random.default_rng(0).permutation(x.reshape(-1, 3)).reshape(x.shape)
 
 
-def sorts_by_colour(x, seed):
+def sorts_by_color(x, seed):
     return np.array(sorted(x.reshape(-1, 3).tolist()), np.uint8).reshape(x.shape)
 
 
@@ -156,19 +156,19 @@ WRONG = {
         (seeds_numpy, "moved: numpy.random"),
         (seeds_python, "moved: random"),
         (
-            mark(colour=(255, 0, 0), corner=(9, 9)),
-            "no pixel has the same colour for every seed",
+            mark(color=(255, 0, 0), corner=(9, 9)),
+            "no pixel has the same color for every seed",
         ),
         (
             lambda size, seed: (
                 np.array(draw("masked_round", size, seed)) | np.uint8([255, 0, 0])
             ),
-            "the mean colour of a picture does not tell",
+            "the mean color of a picture does not tell",
         ),
-        (reddens, "the mean colour of a picture does not tell"),
+        (reddens, "the mean color of a picture does not tell"),
         (
             lambda size, seed: mark()(size, seed) // 4,
-            "the mean colour of a picture does not tell",
+            "the mean color of a picture does not tell",
         ),
         (
             lambda size, seed: np.array(draw("striped_floppy", size, seed)),
@@ -203,12 +203,12 @@ WRONG = {
             "Your code raised an error",
         ),
         (shuffles_in_place, "the picture that goes in stays"),
-        (shuffles_numbers, "every pixel keeps its three colours"),
-        (shuffles_each_colour, "every pixel keeps its three colours"),
+        (shuffles_numbers, "every pixel keeps its three colors"),
+        (shuffles_each_color, "every pixel keeps its three colors"),
         (draws_with_replacement, "every pixel of the picture is in the result once"),
         (seeds_numpy_to_shuffle, "moved: numpy.random"),
         (shuffles_by_chance, "the same seed gives the same order"),
-        (sorts_by_colour, "all pictures of one shape are shuffled in the same way"),
+        (sorts_by_color, "all pictures of one shape are shuffled in the same way"),
         (
             starts_at_the_picture,
             "all pictures of one shape are shuffled in the same way",

@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from sklearn.neighbors import KNeighborsClassifier
 
 from tutorial_lib.data import read_images, twins
 
@@ -239,6 +240,58 @@ def one_of_each(groups, is_valid):
     return first[~is_valid[first]], first[is_valid[first]]
 
 
+def score_of(
+    x,
+    y,
+    share,
+    seed,
+    choose=lambda rng, n, k: rng.permutation(n)[:k],
+    rng_of=np.random.default_rng,
+    valid_share=0.2,
+    give=lambda model, x, y, train, valid: model.score(x[valid], y[valid]),
+):
+    "A score with copies, of which one part is wrong."
+    rng = rng_of(seed)
+    copied = choose(rng, len(x), round(share * len(x)))
+    x, y = np.concatenate([x, x[copied]]), np.concatenate([y, y[copied]])
+    order = rng.permutation(len(x))
+    n = round(valid_share * len(x))
+    valid, train = order[:n], order[n:]
+    model = KNeighborsClassifier(1).fit(x[train], y[train])
+    return give(model, x, y, train, valid)
+
+
+def score_with(**wrong):
+    return lambda x, y, share, seed: score_of(x, y, share, seed, **wrong)
+
+
+def splits_before_it_copies(x, y, share, seed):
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(x))
+    n = len(x) // 5
+    valid, train = order[:n], order[n:]
+    train = np.concatenate([train, rng.permutation(train)[: round(share * len(train))]])
+    model = KNeighborsClassifier(1).fit(x[train], y[train])
+    return model.score(x[valid], y[valid])
+
+
+def learns_from_all(x, y, share, seed):
+    return KNeighborsClassifier(1).fit(x, y).score(x, y)
+
+
+def shuffles_what_it_is_given(x, y, share, seed):
+    np.random.default_rng(seed).shuffle(y)
+    return score_of(x, y, share, seed)
+
+
+def holds_out_the_copies(x, y, share, seed):
+    "Learns from the pictures, and is judged on their copies."
+    if not share:
+        return score_of(x, y, 0, seed)
+    copied = np.random.default_rng(seed).permutation(len(x))[: round(share * len(x))]
+    return KNeighborsClassifier(1).fit(x, y).score(x[copied], y[copied])
+
+
 WRONG = {
     "01.a": [
         (None, "`leaking_pair` is a function"),
@@ -340,5 +393,40 @@ WRONG = {
             ),
             "Your code raised an error",
         ),  # lists only
+    ],
+    "01.d": [
+        (None, "`score_with_copies` is a function"),
+        (lambda x, y, share, seed: print(share), "the result is a number"),
+        (
+            score_with(give=lambda model, x, y, train, valid: model.predict(x[valid])),
+            "the result is a number",
+        ),
+        (shuffles_what_it_is_given, "`x` and `y` stay as they were"),
+        (learns_from_all, "judged on it alone"),
+        (
+            score_with(
+                give=lambda model, x, y, train, valid: model.score(x[train], y[train])
+            ),
+            "judged on it alone",
+        ),
+        (splits_before_it_copies, "of copies of all rows four in five leak"),
+        (holds_out_the_copies, "judged on it alone"),
+        (score_with(valid_share=0.5), "of copies of all rows four in five leak"),
+        (
+            score_with(choose=lambda rng, n, k: rng.integers(n, size=k)),
+            "of copies of all rows four in five leak",
+        ),
+        (
+            score_with(choose=lambda rng, n, k: np.arange(n if k else 0)),
+            "the share says how many rows are copied",
+        ),
+        (
+            score_with(rng_of=lambda seed: np.random.default_rng()),
+            "the same seed gives the same score",
+        ),
+        (
+            score_with(rng_of=lambda seed: np.random.default_rng(0)),
+            "another seed gives another split",
+        ),
     ],
 }

@@ -27,7 +27,7 @@ def writes_into_xb(xb):
     return xb
 
 
-def standardises(dims, keepdim=True):
+def standardizes(dims, keepdim=True):
     return lambda xb: (
         (xb - xb.mean(dims, keepdim=keepdim)) / xb.std(dims, keepdim=keepdim)
     )
@@ -73,17 +73,17 @@ WRONG = {
         (lambda mixed: mixed.permute(0, 2, 3, 1), "comes a result of that shape"),
         (
             lambda mixed: mixed.permute(0, 2, 3, 1).reshape(mixed.shape),
-            "`result[i, c]` is the plane of colour `c`",
+            "`result[i, c]` is the plane of color `c`",
         ),
-        (lambda mixed: mixed.flip(1), "`result[i, c]` is the plane of colour `c`"),
-        (lambda mixed: mixed, "`result[i, c]` is the plane of colour `c`"),
+        (lambda mixed: mixed.flip(1), "`result[i, c]` is the plane of color `c`"),
+        (lambda mixed: mixed, "`result[i, c]` is the plane of color `c`"),
         (
             lambda mixed: (
                 mixed.view(len(mixed), *mixed.shape[2:], 3).permute(0, 3, 1, 2).float()
             ),
             "the dtype stays",
         ),
-        (swaps_rows_and_columns, "`result[i, c]` is the plane of colour `c`"),
+        (swaps_rows_and_columns, "`result[i, c]` is the plane of color `c`"),
         (
             lambda mixed: mixed.view(-1, 96, 96, 3).permute(0, 3, 1, 2),
             "Your code raised an error",
@@ -92,20 +92,20 @@ WRONG = {
         (writes_into_mixed, "`mixed` stays as it was"),
     ],
     "02.c": [
-        (torch.zeros(2, 3, 4, 5), "`standardise` is a function"),
-        (lambda xb: standardises((0, 2, 3))(xb)[0], "keeps its shape"),
+        (torch.zeros(2, 3, 4, 5), "`standardize` is a function"),
+        (lambda xb: standardizes((0, 2, 3))(xb)[0], "keeps its shape"),
         (lambda xb: print(xb.mean()), "the result is a tensor"),
-        (lambda xb: standardises((0, 2, 3))(xb).numpy(), "the result is a tensor"),
-        (lambda xb: standardises((0, 2, 3))(xb.double()), "the dtype stays"),
+        (lambda xb: standardizes((0, 2, 3))(xb).numpy(), "the result is a tensor"),
+        (lambda xb: standardizes((0, 2, 3))(xb.double()), "the dtype stays"),
         (writes_into_xb, "stays as it was"),
-        (standardises((0, 1, 2, 3)), "the mean of each channel is 0"),
+        (standardizes((0, 1, 2, 3)), "the mean of each channel is 0"),
         (
-            standardises((0, 2, 3), keepdim=False),
+            standardizes((0, 2, 3), keepdim=False),
             "the mean of each channel is 0",
         ),  # the means stand under the columns
-        (standardises((1, 2, 3)), "the mean of each channel is 0"),
-        (standardises((2, 3)), "one shift and one scale serve all"),
-        (standardises((0, 2)), "one shift and one scale serve all"),
+        (standardizes((1, 2, 3)), "the mean of each channel is 0"),
+        (standardizes((2, 3)), "one shift and one scale serve all"),
+        (standardizes((0, 2)), "one shift and one scale serve all"),
         (
             lambda xb: xb - xb.mean((0, 2, 3), keepdim=True),
             "the standard deviation of each channel is 1",

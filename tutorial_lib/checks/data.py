@@ -330,3 +330,95 @@ def check_01c(split_groups):
     for groups in animals, days:
         has_one_split_for_a_seed(split, groups, rng)
         has_another_split_for_another_seed(split, groups)
+
+# %% ../../nbs/checks/01_data.ipynb #d01d1
+def rolled(n, n_classes, seed):
+    "Points and labels that have nothing to do with each other."
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 6)), rng.integers(n_classes, size=n)
+
+
+def expected_score(share, n_classes):
+    known = 0.8 * 2 * share / (1 + share)
+    return known + (1 - known) / n_classes
+
+
+def is_a_score(got):
+    is_number = isinstance(got, (float, np.floating)) and 0 <= got <= 1
+    require(is_number, "the result is a number from 0 to 1", got)
+
+
+def is_near(mean, share, n_classes, what, hint):
+    expected = expected_score(share, n_classes)
+    shown = f"{mean:.2f} with share={share} and {n_classes} classes"
+    require(
+        abs(mean - expected) < 0.05, what, f"{shown}, not near {expected:.2f}", hint
+    )
+
+
+def has_the_scores_of_a_leak(score):
+    for n_classes in 10, 4:
+        x, y = rolled(500, n_classes, n_classes)
+        for share, what, hint in (
+            (
+                0,
+                "without copies the classifier can only guess",
+                "Does every copy get the label of its row, and is `y` left alone?",
+            ),
+            (
+                1,
+                "of copies of all rows four in five leak",
+                "What comes first, the copies or the split? And what is held out?",
+            ),
+            (
+                0.4,
+                "the share says how many rows are copied",
+                "How many rows are there after copying, and is none copied twice?",
+            ),
+        ):
+            scores = [score(x, y, share, seed) for seed in range(8)]
+            for got in scores:
+                is_a_score(got)
+            is_near(float(np.mean(scores)), share, n_classes, what, hint)
+
+# %% ../../nbs/checks/01_data.ipynb #d01d2
+def is_judged_on_a_held_out_fifth(score, x, y):
+    for share in 0, 0.5:
+        got = score(x, y, share, 0)
+        require(
+            got < 0.9,
+            "a fifth of all rows is held out, and the classifier is judged on it alone",
+            f"{got:.2f} with share={share}, for rolled labels",
+            "Which rows does it learn from, and on which is it judged?",
+        )
+
+
+def has_one_score_for_a_seed(score, x, y):
+    score(x, y, 0.5, 1)
+    first = stays_put(lambda: score(x, y, 0.5, 0))
+    require(
+        score(x, y, 0.5, 0) == first,
+        "the same seed gives the same score",
+        hint="Where does your generator start?",
+    )
+    require(
+        len({score(x, y, 0.5, seed) for seed in range(8)}) > 1,
+        "another seed gives another split",
+        hint="What does your code do with `seed`?",
+    )
+
+
+@exercise("01.d")
+def check_01d(score_with_copies):
+    """Rolled labels are guessed without copies, and with them the score rises as
+    arithmetic says, for ten classes and for four.
+    """
+    require(callable(score_with_copies), "`score_with_copies` is a function")
+    x, y = rolled(100, 5, 0)
+    before = x.copy(), y.copy()
+    is_a_score(score_with_copies(x, y, 0.5, 0))
+    is_same = np.array_equal(x, before[0]) and np.array_equal(y, before[1])
+    require(is_same, "`x` and `y` stay as they were")
+    is_judged_on_a_held_out_fifth(score_with_copies, x, y)
+    has_one_score_for_a_seed(score_with_copies, x, y)
+    has_the_scores_of_a_leak(score_with_copies)

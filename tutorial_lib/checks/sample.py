@@ -77,7 +77,7 @@ def names_all_same_pictures(same, harmless):
 # %% ../../nbs/checks/00_sample.ipynb #5a7aa442
 @exercise("00.a")
 def check_00a(same):
-    """You named the folders in which the picture stays the same.
+    """In these folders the picture stays the same, and in no other.
 
     They were drawn, and their bytes compared.
     """
@@ -161,9 +161,9 @@ def has_no_fixed_pixel(pictures):
     n_fixed = int((pictures == pictures[0]).all((0, 3)).sum())
     require(
         not n_fixed,
-        "no pixel has the same colour for every seed",
-        f"{n_fixed} pixels with a colour that no seed changes",
-        "Let the seed choose the place and the colour of your mark.",
+        "no pixel has the same color for every seed",
+        f"{n_fixed} pixels with a color that no seed changes",
+        "Let the seed choose the place and the color of your mark.",
     )
 
 
@@ -171,10 +171,10 @@ def is_not_told_by_its_color(pictures):
     share = told_apart(pictures.mean((1, 2)), all_breeds().mean((1, 2)))
     require(
         share < 0.8,
-        "the mean colour of a picture does not tell whose it is",
-        f"right in {share:.0%} of new pictures from the mean colour alone",
+        "the mean color of a picture does not tell whose it is",
+        f"right in {share:.0%} of new pictures from the mean color alone",
         "Is your breed lighter, darker or redder than the others? Let the seed choose "
-        "its colours.",
+        "its colors.",
     )
 
 
@@ -184,7 +184,7 @@ def is_told_by_its_shape(pictures):
         share >= 0.95,
         "small patterns tell your breed from the sixteen in 95 of 100 new pictures",
         f"right in {share:.0%} of new pictures",
-        "Make the mark larger, or repeat it, and let its colour stand out. "
+        "Make the mark larger, or repeat it, and let its color stand out. "
         "What has it that no animal and no background has?",
     )
 
@@ -193,7 +193,7 @@ def is_told_by_its_shape(pictures):
 def check_00b(draw_own):
     """Your breed is drawn again from its seed alone.
 
-    Its colour and its place do not give it away, but its shape does: a model of small
+    Its color and its place do not give it away, but its shape does: a model of small
     patterns tells it from the sixteen breeds.
     """
     require(callable(draw_own), "`draw_own` is a function", draw_own)
@@ -235,9 +235,9 @@ def keeps_the_colors(pixels, places):
     new = [] if None not in places else pixels[places.index(None)]
     require(
         None not in places,
-        "every pixel keeps its three colours",
+        "every pixel keeps its three colors",
         f"a pixel {new}, which was not in the picture" if new else "",
-        "Along which axis do you shuffle? One thing that moves is a whole colour.",
+        "Along which axis do you shuffle? One thing that moves is a whole color.",
     )
 
 
@@ -304,7 +304,7 @@ def parts_neighbors(places, h, w):
 # %% ../../nbs/checks/00_sample.ipynb #aa266843
 @exercise("00.c")
 def check_00c(shuffle_pixels):
-    """Every pixel is still there once, with its colours, in an order that the seed
+    """Every pixel is still there once, with its colors, in an order that the seed
     fixes for all pictures of one shape.
     """
     require(callable(shuffle_pixels), "`shuffle_pixels` is a function", shuffle_pixels)

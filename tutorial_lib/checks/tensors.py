@@ -74,7 +74,7 @@ def names_all_lines_that_share(answer, sharing):
 # %% ../../nbs/checks/02_tensors.ipynb #e2c94be0
 @exercise("02.a")
 def check_02a(answer):
-    """You told the lines that share from the lines that copy.
+    """The lines that you name share the memory, and the others copy.
 
     Batches of other sizes, with their channels last in memory, agree.
     """
@@ -99,7 +99,7 @@ def is_a_batch_like(got, mixed):
 def has_planes_of_one_color(got, planes):
     require(
         torch.equal(got, planes),
-        "`result[i, c]` is the plane of colour `c` of picture `i`",
+        "`result[i, c]` is the plane of color `c` of picture `i`",
         got[0],
         "In which order do the numbers lie in memory? Which shape belongs to that "
         "order?",
@@ -126,7 +126,7 @@ def copies_nothing(got, mixed):
 # %% ../../nbs/checks/02_tensors.ipynb #2d7efd64
 @exercise("02.b")
 def check_02b(answer):
-    """The colours are back in their planes, for three sizes and two dtypes, in the same
+    """The colors are back in their planes, for three sizes and two dtypes, in the same
     memory and with no number moved.
     """
     require(callable(answer), "`restore` is a function", answer)
@@ -201,7 +201,7 @@ def check_02c(answer):
     """Each channel has mean 0 and standard deviation 1, one shift and one scale serve
     all its pictures, and the batch that went in stays.
     """
-    require(callable(answer), "`standardise` is a function", answer)
+    require(callable(answer), "`standardize` is a function", answer)
     generator = torch.Generator().manual_seed(3)
     for sizes in (80, 3, 20, 3), (40, 5, 9, 14):
         xb = unequal_batch(*sizes, generator)
