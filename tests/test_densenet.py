@@ -774,6 +774,22 @@ def test_benchmark_says_what_it_does(script, words):
     assert all(word in shown for word in words)
 
 
+def test_benchmark_of_size_gives_each_family_its_own_best_rate():
+    rows = rows_of("densenet_size.csv")
+    sweep = [r for r in rows if r["part"] == "sweep"]
+    final = [r for r in rows if r["part"] == "final"]
+    assert not any(r["accuracy"] for r in sweep), "the test set chooses nothing"
+    for family in "dense", "residual", "plain":
+        found = {
+            float(r["lr"]): float(r["valid_accuracy"])
+            for r in sweep
+            if r["family"] == family
+        }
+        best = max(found, key=found.get)
+        assert min(found) < best < max(found), "the best rate has neighbors"
+        assert {float(r["lr"]) for r in final if r["family"] == family} == {best}
+
+
 def test_benchmark_of_cost_holds_what_the_chapter_promises():
     rows = rows_of("densenet_cost.csv")
     train = {(r["batch"], r["size"], r["net"]): r for r in rows if r["task"] == "train"}

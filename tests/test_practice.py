@@ -40,8 +40,9 @@ def test_every_chapter_has_two_to_four_exercises_and_ids_never_change():
     numbered = sorted((ROOT / "nbs").glob("[0-9][0-9]_*.ipynb"))
     assert list(found) == numbered
     names = [name for of_one in found.values() for name in of_one]
-    assert set(names) == set(WRONG) == set(IDS), (
-        "ids that readers know never go; add a new one to tests/exercise_ids.txt"
+    assert set(names) == set(WRONG) <= set(IDS), (
+        "ids that readers know never go, nor do their checks, also where an exercise "
+        "has left its page; add a new one to tests/exercise_ids.txt"
     )
     for path, of_one in found.items():
         assert 2 <= len(of_one) <= 4

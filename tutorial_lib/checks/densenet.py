@@ -595,3 +595,131 @@ def check_06d(answer):
             comes_back_from_its_state_dict(twin, state, x, logits)
             learns_with_all_that_is_new(got, before, x, config["num_classes"])
             shares_no_tensor(got, model, before)
+
+# %% ../../nbs/checks/06_densenet.ipynb #check06e1
+class Maker:
+    """A layer that takes any number of channels, makes two, and notes what it read.
+
+    Each channel counts in another way, so that no order can be mixed up unseen."""
+
+    def __init__(self):
+        self.weight = torch.randn(2, 64)
+        self.read = []
+
+    def __call__(self, x):
+        self.read.append(x.detach().clone())
+        return torch.einsum("nchw,kc->nkhw", x, self.weight[:, : x.shape[1]]).tanh()
+
+
+def each_layer_is_called_once(layers):
+    calls = {f"layer {i}": len(layer.read) for i, layer in enumerate(layers, 1)}
+    require(
+        set(calls.values()) <= {1},
+        "each layer is called once",
+        {"calls": calls},
+        "A layer of a real network costs time, and its batch norm counts.",
+    )
+
+
+def each_layer_reads_all_so_far(layers, x):
+    hint = (
+        "Write down which tensors there are when this layer is called. The oldest "
+        "comes first, and channels are dimension 1."
+    )
+    so_far = x
+    for i, layer in enumerate(layers, 1):
+        (read,) = layer.read
+        shape = tuple(so_far.shape)
+        require(
+            read.shape == so_far.shape,
+            f"layer {i} reads what came in and what all layers before it made: {shape}",
+            tuple(read.shape),
+            hint,
+        )
+        what = f"layer {i} reads all channels so far, the oldest first"
+        require(torch.equal(read, so_far), what, hint=hint)
+        so_far = torch.cat([so_far, Maker.__call__(twin(layer), so_far)], 1)
+    return so_far
+
+
+def twin(layer):
+    "The same layer with a notebook of its own."
+    other = deepcopy(layer)
+    other.read = []
+    return other
+
+# %% ../../nbs/checks/06_densenet.ipynb #check06e2
+@exercise("06.e")
+def check_06e(answer):
+    """In blocks of one, four and no layers, each layer read all that there was.
+
+    What came in stands first in the result, and the layers' channels behind it.
+    """
+    require(callable(answer), "`dense_block` is a function", answer)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(55)
+        for n_layers in 1, 4, 0:
+            layers = [Maker() for _ in range(n_layers)]
+            x = torch.randn(3, 5, 4, 6, requires_grad=True)
+            before = x.detach().clone()
+            got = answer(layers, x)
+            each_layer_is_called_once(layers)
+            expected = each_layer_reads_all_so_far(layers, before)
+            require(isinstance(got, torch.Tensor), "the result is a tensor", got)
+            what = f"from 5 channels, {n_layers} layers of 2 make {expected.shape[1]}"
+            require(got.shape == expected.shape, what, tuple(got.shape))
+            what = "what came in stands first, and what each layer made behind it"
+            require(torch.allclose(got, expected), what)
+            leaves_x(x.detach(), before)
+            require(got.requires_grad, "gradients reach `x`")
+
+# %% ../../nbs/checks/06_densenet.ipynb #check06f1
+def with_zeros(block, x, window):
+    "What the layers make if each reads the last `window` tensors, and else zeros."
+    made = [x]
+    for layer in block.values():
+        n_old = len(made) - window
+        made.append(layer(*(t * (i >= n_old) for i, t in enumerate(made))))
+    return torch.cat(made, 1)
+
+
+def gives_the_numbers_of_a_window(got, case, window):
+    with torch.no_grad():
+        expected = with_zeros(case.block, case.x, window)
+    k, n_in = case.growth_rate, case.n_in
+    is_close = torch.isclose(got, expected, rtol=1e-3, atol=1e-4)
+    wrong = [c for c in range(case.n_out) if not is_close[:, c].all()]
+    require(
+        not [c for c in wrong if c < n_in],
+        "the result begins with `x`, whatever the layers read",
+        {"wrong channels": wrong},
+        "Zeros are for the layers only. Which list does the block hand on?",
+    )
+    layers = sorted({1 + (c - n_in) // k for c in wrong})
+    require(
+        not layers,
+        f"with a window of {window} each layer reads the last {window} tensors, and "
+        "zeros in place of older ones",
+        {"wrong layers": layers},
+        "What came in was made first. How many tensors are there when the third layer "
+        "is called, and which of them are among the last?",
+    )
+
+# %% ../../nbs/checks/06_densenet.ipynb #check06f2
+@exercise("06.f")
+def check_06f(answer):
+    """Four blocks forgot as they were told, for windows of one to nine tensors.
+
+    With a window that holds everything they are as they were.
+    """
+    require(callable(answer), "`forget` is a function", answer)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(56)
+        for case in block_cases():
+            for window in 9, 2, 1, 3:
+                before, state = case.x.clone(), copied(case.block.state_dict())
+                got = answer(case.block, case.x, window)
+                has_the_channels_of_the_block(got, case)
+                leaves_x(case.x, before)
+                leaves_the_block(case.block, state)
+                gives_the_numbers_of_a_window(got, case, window)
