@@ -46,13 +46,17 @@ def python(source):
     return re.sub(r"^(\s*)([%!].*)$", lambda m: m[1] + repr(m[2]), source, flags=re.M)
 
 
-def code(source, is_module=False):
-    """`source` without comments, docstrings and blank lines.
+def is_string(node):
+    "Whether a statement is a string alone: a docstring, of a name or of a definition."
+    value = getattr(node, "value", None)
+    return isinstance(node, ast.Expr) and isinstance(getattr(value, "value", None), str)
 
-    Better words do not make outputs stale. `is_module`: a string at the top is one of
-    them; in a cell it may be what the cell shows.
+
+def without_words(source, is_module):
+    """The lines of `source`, empty where they held comments and docstrings.
+
+    `is_module`: a string at the top is one of them; in a cell it may be what it shows.
     """
-    source = python(source)
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
@@ -60,13 +64,35 @@ def code(source, is_module=False):
     definitions = [ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef]
     definitions += [ast.Module] * is_module
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, tuple(definitions)) or ast.get_docstring(node) is None:
-            continue
-        doc = node.body[0]
-        start, end = doc.lineno - 1, doc.end_lineno
-        if not lines[start][: doc.col_offset].strip():
-            lines[start:end] = [""] * (end - start)
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+        for doc in filter(is_string, node.body if type(node) in definitions else []):
+            start, end = doc.lineno - 1, doc.end_lineno
+            if not lines[start][: doc.col_offset].strip():
+                lines[start:end] = [""] * (end - start)
+    return [line.rstrip() for line in lines]
+
+
+def code(source):
+    """The `source` of a cell without comments, docstrings and blank lines.
+
+    Better words do not make outputs stale.
+    """
+    return "\n".join(filter(None, without_words(python(source), is_module=False)))
+
+
+def module_code(source):
+    """The `source` of a module without comments, docstrings and blank lines.
+
+    Its statements are sorted: where a function stands makes no outputs stale.
+    """
+    lines = without_words(source, is_module=True)
+    statements = []
+    for node in ast.parse(source).body:
+        decorators = getattr(node, "decorator_list", [])
+        start = min(part.lineno for part in [node, *decorators])
+        statement = "\n".join(filter(None, lines[start - 1 : node.end_lineno]))
+        if not statement.startswith("__all__ ="):
+            statements.append(statement)
+    return "\n".join(sorted(filter(None, statements)))
 
 
 def module(name):
@@ -100,7 +126,7 @@ def library_imports(source, importer=""):
 def code_and_imports(name):
     "The code of a module of the library, and the modules of the library it imports."
     source = module(name).read_text(encoding="utf-8")
-    return code(source, is_module=True), library_imports(source, name)
+    return module_code(source), library_imports(source, name)
 
 
 def fingerprint(path):

@@ -97,8 +97,14 @@ def test_words_do_not_make_outputs_stale():
     assert outputs.code(old) != outputs.code(old.replace("2*x ", "3*x "))
     assert outputs.code("%pip install a") != outputs.code("%pip install b")
     assert outputs.code('s = "a # b"\n"c"') == 's = "a # b"\n"c"'
-    assert outputs.code('"What it holds."\n\nx = 1', is_module=True) == "x = 1"
     assert outputs.code('"shown"') == '"shown"'
+
+
+def test_words_and_order_of_a_module_do_not_make_outputs_stale():
+    f, x = "@cache\ndef f():\n    return x\n", 'x = 1  # one\n"Two."\n'
+    one = outputs.module_code(f'"What it holds."\n__all__ = ["x", "f"]\n{x}\n{f}')
+    assert one == outputs.module_code(f'__all__ = ["f", "x"]\n{f}\n\n{x}')
+    assert one == "@cache\ndef f():\n    return x\nx = 1"
 
 
 def test_the_cell_that_installs_does_not_make_outputs_stale(tmp_path):

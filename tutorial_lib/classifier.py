@@ -482,6 +482,7 @@ class FastClassifier(Classifier):
     and its mirror image together, as long as `mirror` is true."""
 
     mirror = True
+    "Judge each image together with its mirror image?"
 
     def __init__(
         self,
