@@ -311,7 +311,7 @@ WRONG = {
         (None, "`forget` is a function"),
         (lambda block, x, window: print(block(x)), "the result is a tensor"),
         (forgets_nothing, "with a window of 2 each layer reads the last 2 tensors"),
-        (partial(forgetful, off=1), "each layer reads the last 9 tensors"),
+        (partial(forgetful, off=1), "each layer reads the last 2 tensors"),
         (partial(forgetful, off=-1), "each layer reads the last 2 tensors"),
         (partial(forgetful, blank=torch.ones_like), "zeros in place of older ones"),
         (partial(forgetful, first=True), "each layer reads the last 2 tensors"),
