@@ -26,6 +26,7 @@ DATA = {
     "densenet_size.csv",
     "densenet_cost.csv",
     "pretrain.csv",
+    "ladder.csv",
     "report.html",
 }
 
