@@ -23,6 +23,7 @@ Rungs take turns, seed by seed.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from _rows import Stopwatch, add_number, command_line, processor, read, write
@@ -82,12 +83,11 @@ def rungs():
 
 
 def make_opt(recipe):
-    "A function: parameters, lr -> optimizer."
+    "A function, parameters and rate -> optimizer, and its rate."
     if not recipe.sgd:
         return torch.optim.RMSprop, 1e-3
     style = dict(momentum=0.9, nesterov=True, weight_decay=5e-4)
-    rate = recipe.cycle or recipe.sgd
-    return lambda params, lr: torch.optim.SGD(params, lr=lr, **style), rate
+    return partial(torch.optim.SGD, **style), recipe.cycle or recipe.sgd
 
 
 class Rung(Classifier):
@@ -98,8 +98,10 @@ class Rung(Classifier):
         if recipe.fast_net:
             model = model.to(memory_format=torch.channels_last)
         opt_func, lr = make_opt(recipe)
-        super().__init__(model, recipe.bs, lr=lr, opt_func=opt_func)
-        self.recipe, self.mirror, self.sched = recipe, False, None
+        loss_func = partial(F.cross_entropy, label_smoothing=recipe.smoothing)
+        style = dict(lr=lr, opt_func=opt_func, loss_func=loss_func)
+        super().__init__(model, recipe.bs, **style)
+        self.recipe, self.sched = recipe, None
         self.bf16 = recipe.fast_net and bf16_is_fast(self.device)
 
     def run(self, ds):
@@ -116,29 +118,23 @@ class Rung(Classifier):
             xb = (xb - 0.5) / 0.25
             xb = xb.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.model(xb).float()
-            return (
-                (logits + self.model(xb.flip(3)).float()) / 2 if self.mirror else logits
-            )
+            return self.model(xb).float()
 
     def train_batch(self, xb, yb):
-        if self.recipe.augment:
-            xb = augment(xb)
-        logits = self.forward(xb)
-        loss = F.cross_entropy(logits, yb, label_smoothing=self.recipe.smoothing)
-        loss.backward()
-        self.opt.step()
-        self.opt.zero_grad()
+        loss = super().train_batch(augment(xb) if self.recipe.augment else xb, yb)
         if self.sched:
             self.sched.step()
-        return loss.item()
+        return loss
 
     def accuracy(self, ds, mirror=False, awake=False):
-        self.mirror = mirror
+        right = []
         with evaluating(self.model):
             self.model.train(awake)
-            right = [self.forward(xb).argmax(1) == yb for xb, yb in self.loader(ds)]
-        self.mirror = False
+            for xb, yb in self.loader(ds):
+                logits = self.forward(xb)
+                if mirror:
+                    logits = logits + self.forward(xb.flip(3))
+                right.append(logits.argmax(1) == yb)
         return f"{torch.cat(right).float().mean().item():.4f}"
 
 

@@ -48,8 +48,8 @@ def python(source):
 
 def is_string(node):
     "Whether a statement is a string alone: a docstring, of a name or of a definition."
-    value = getattr(node, "value", None)
-    return isinstance(node, ast.Expr) and isinstance(getattr(value, "value", None), str)
+    is_constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return is_constant and isinstance(node.value.value, str)
 
 
 def without_words(source, is_module):
