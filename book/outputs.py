@@ -232,8 +232,7 @@ def run(path):
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs = list(filter(is_for_the_page, cell.outputs))
-            if read_cell(cell.source)[0].get("picture") != "plot":
-                lighten(cell.outputs)
+            lighten(cell.outputs, read_cell(cell.source)[0].get("picture"))
     kept = "kernelspec", "language_info"
     nb.metadata = {key: value for key, value in nb.metadata.items() if key in kept}
     nb.metadata["stamp"] = make_stamp(path, nb, minutes)

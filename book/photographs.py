@@ -1,7 +1,7 @@
 """Photographs among the outputs of a notebook: which they are, and stored lightly.
 
-A plot is ink on paper: it stays a PNG, and the dark page inverts it. A photograph keeps
-its colors, and becomes a JPEG where that is smaller.
+A plot is ink on paper: it becomes a PNG with a palette of 256 colors, and the dark page
+inverts it. A photograph keeps its colors, and becomes a JPEG where that is smaller.
 """
 
 import base64
@@ -23,15 +23,26 @@ def opened(data):
     return paper.convert("RGB")
 
 
-def as_jpeg(image):
+def encoded(image, format, **options):
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=85, optimize=True)
+    image.save(file, format, optimize=True, **options)
     return base64.b64encode(file.getvalue()).decode()
 
 
-def has_many_colors(image):
+def as_jpeg(image):
+    return encoded(image, "JPEG", quality=85)
+
+
+def as_png(image):
+    "With a palette: of 256 colors, each a mean of those that it stands for."
+    palette = dict(method=Image.Quantize.MEDIANCUT, kmeans=1)
+    return encoded(image.quantize(256, dither=Image.Dither.NONE, **palette), "PNG")
+
+
+def guess(image):
     coarse = image.point(lambda value: value >> 3)
-    return coarse.getcolors(MANY_COLORS - 1) is None
+    few = coarse.getcolors(MANY_COLORS - 1)
+    return "plot" if few else "photograph"
 
 
 def is_photograph(data):
@@ -40,20 +51,29 @@ def is_photograph(data):
         return True
     if "image/png" not in data:
         return False
-    return has_many_colors(opened(data["image/png"]))
+    return guess(opened(data["image/png"])) == "photograph"
 
 
-def lighten(outputs):
-    "Store the photographs among a cell's outputs as JPEG; these are changed in place."
+def lighten(outputs, kind=None):
+    """Store the pictures among a cell's outputs lightly; these are changed in place.
+
+    kind: "plot" or "photograph", where the colors tell the wrong thing.
+    """
     for output in outputs:
         data, sizes = output.get("data", {}), output.get("metadata", {})
         if "image/png" not in data:
             continue
         image = opened(data["image/png"])
-        if has_many_colors(image) and len(jpeg := as_jpeg(image)) < len(
-            data["image/png"]
-        ):
-            del data["image/png"]
-            data["image/jpeg"] = jpeg
-            if "image/png" in sizes:
-                sizes["image/jpeg"] = sizes.pop("image/png")
+        if (kind or guess(image)) == "plot":
+            store(data, sizes, "image/png", as_png(image))
+        elif guess(image) == "photograph":
+            store(data, sizes, "image/jpeg", as_jpeg(image))
+
+
+def store(data, sizes, media, picture):
+    "Keep `picture` in place of a PNG, if it is the smaller one."
+    if len(picture) < len(data["image/png"]):
+        del data["image/png"]
+        data[media] = picture
+        if "image/png" in sizes:
+            sizes[media] = sizes.pop("image/png")

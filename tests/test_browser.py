@@ -151,14 +151,15 @@ def open_folds(tab, number):
 
     All is closed at first, and has a name of its own.
     """
-    folds = tab.locator("#things-to-try details")
-    labels = [label.strip() for label in folds.locator("summary").all_inner_texts()]
+    folds = tab.locator("#things-to-try details:not(details details)")
+    summaries = folds.locator("> summary")
+    labels = [label.strip() for label in summaries.all_inner_texts()]
     assert len(labels) >= 4 and len(set(labels)) == len(labels)
     kinds = {re.sub(rf"{number}\.[a-z]|\d", "", label).strip() for label in labels}
     assert kinds >= {"Hint  for", "Solution of"}
     for i in range(len(labels)):
         fold = folds.nth(i)
-        summary = fold.locator("summary")
+        summary = summaries.nth(i)
         assert summary.get_attribute("aria-label") is None
         assert fold.get_attribute("open") is None
         summary.focus()

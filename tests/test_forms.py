@@ -21,11 +21,11 @@ from nbformat.v4 import (
     new_output,
     writes,
 )
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps
 from wheelhouse import ROOT
 
 from book.nbdev_pages import folded, read_cell
-from book.photographs import is_photograph, lighten
+from book.photographs import is_photograph, lighten, opened
 from book.sources import LINK, keys
 
 PAPER = "https://arxiv.org/abs/1608.06993"
@@ -226,11 +226,14 @@ def test_what_is_folded():
     assert folded({"export": ""}, "x = 1") is None
 
 
-def test_photographs_are_stored_lightly():
+def many_colors():
     noise = Image.effect_noise((300, 200), 90).convert("RGB").resize((600, 400))
-    image = Image.merge("RGB", [noise.getchannel(0).rotate(90 * i) for i in range(3)])
+    return Image.merge("RGB", [noise.getchannel(0).rotate(90 * i) for i in range(3)])
+
+
+def test_photographs_are_stored_lightly():
     outputs = [
-        new_output("display_data", picture(image)),
+        new_output("display_data", picture(many_colors())),
         new_output("display_data", PLOT),
     ]
     outputs[0].metadata["image/png"] = {"width": 300}
@@ -239,7 +242,25 @@ def test_photographs_are_stored_lightly():
     lighten(outputs)
     assert len(outputs[0].data["image/jpeg"]) < before / 2
     assert outputs[0].metadata == {"image/jpeg": {"width": 300}}
-    assert outputs[1].data == PLOT
+
+
+def test_plots_are_stored_lightly_and_look_the_same():
+    gray = Image.linear_gradient("L").resize((640, 480))
+    ink = ImageOps.colorize(gray, "#24272c", "#f7f7f7", "#0072b2").convert("RGBA")
+    outputs = [new_output("display_data", picture(ink))]
+    lighten(outputs)
+    stored = opened(outputs[0].data["image/png"])
+    apart = ImageChops.difference(stored, ink.convert("RGB"))
+    assert len(outputs[0].data["image/png"]) < len(picture(ink)["image/png"])
+    assert max(high for _, high in apart.getextrema()) <= 4
+
+
+@pytest.mark.parametrize("kind", ["plot", "photograph"])
+def test_what_a_picture_is_can_be_said(kind):
+    outputs = [new_output("display_data", picture(many_colors()))]
+    lighten(outputs, kind)
+    is_plot = "image/png" in outputs[0].data
+    assert is_plot == (kind == "plot")
 
 
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
