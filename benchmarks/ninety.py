@@ -131,7 +131,7 @@ def judge(net, x, y, forward):
 
 
 def main():
-    parser = command_line(__doc__, __file__)
+    parser = command_line(__doc__, table="ninety.csv")
     add_number(parser, "--seeds", 1, "how many seeds")
     add_number(parser, "--epochs", 10, "epochs")
     add_number(parser, "--width", 32, "channels of the first block")

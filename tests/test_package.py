@@ -27,6 +27,7 @@ DATA = {
     "densenet_cost.csv",
     "pretrain.csv",
     "ladder.csv",
+    "ninety.csv",
     "report.html",
 }
 
