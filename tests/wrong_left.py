@@ -217,6 +217,135 @@ def frozen(model, n):
     return new
 
 
+def buffered(
+    block,
+    x,
+    prepare=None,
+    run=None,
+    start=None,
+    after=0,
+    result=lambda out, n: out,
+    grad=False,
+    new=None,
+):
+    "A right answer to 06.c. Each argument spoils one thing."
+    n = x.shape[1]
+    run = run or (
+        lambda layer, xs: layer.conv2(
+            layer.relu2(layer.norm2(layer.conv1(layer.relu1(layer.norm1(xs)))))
+        )
+    )
+    with torch.set_grad_enabled(grad):
+        out = (new or x.new_empty)(
+            (
+                x.shape[0],
+                n + sum(layer.conv2.out_channels for layer in block.values()),
+                *x.shape[2:],
+            )
+        )
+        out[:, :n] = x
+        if prepare:
+            prepare(block)
+        for layer in block.values():
+            made = run(layer, out[:, :n] if start is None else start(out, n))
+            out[:, n + after : n + after + made.shape[1]] = made[
+                :, : out.shape[1] - n - after
+            ]
+            n += made.shape[1]
+    return result(out, x.shape[1])
+
+
+def holds_on(block, x):
+    kept = []
+
+    def run(layer, xs):
+        kept.append(layer.norm1(xs))
+        return layer.conv2(layer.relu2(layer.norm2(layer.conv1(layer.relu1(kept[-1])))))
+
+    return buffered(block, x, run=run)
+
+
+def names_it(block, x):
+    n = x.shape[1]
+    with torch.no_grad():
+        out = x.new_empty(
+            len(x),
+            n + sum(layer.conv2.out_channels for layer in block.values()),
+            *x.shape[2:],
+        )
+        out[:, :n] = x
+        for layer in block.values():
+            normed = layer.relu1(layer.norm1(out[:, :n]))
+            made = layer.conv2(layer.relu2(layer.norm2(layer.conv1(normed))))
+            out[:, n : n + made.shape[1]] = made
+            n += made.shape[1]
+    return out
+
+
+def trains_a_little(block, x):
+    out = buffered(block.train(), x)
+    block.eval()
+    return out
+
+
+def grows(block, x):
+    with torch.no_grad():
+        for layer in block.values():
+            new = layer.conv2(
+                layer.relu2(layer.norm2(layer.conv1(layer.relu1(layer.norm1(x)))))
+            )
+            x = torch.cat([x, new], 1)
+    return x
+
+
+def separate(layer, xs, batch=False):
+    norm = (
+        F.batch_norm(
+            xs, None, None, layer.norm1.weight, layer.norm1.bias, training=True
+        )
+        if batch
+        else layer.norm1(xs)
+    )
+    return layer.conv2(layer.relu2(layer.norm2(layer.conv1(F.relu(norm)))))
+
+
+def switches_off(block, x):
+    torch.set_grad_enabled(False)
+    return buffered(block, x)
+
+
+def reads_what_came(block, x):
+    return buffered(
+        block, x, start=lambda out, n: torch.cat([x, out[:, x.shape[1] : n]], 1)
+    )
+
+
+def relu_first(layer, xs):
+    return layer.conv2(
+        layer.relu2(layer.norm2(layer.conv1(layer.norm1(layer.relu1(xs)))))
+    )
+
+
+def relu_of_x(block, x):
+    x.relu_()
+    return buffered(block, x)
+
+
+def new_ones_first(block, x):
+    out = buffered(block, x)
+    return torch.cat([out[:, x.shape[1] :], out[:, : x.shape[1]]], 1)
+
+
+KEPT = {}
+
+
+def keeps_its_buffer(block, x):
+    def new(shape):
+        return KEPT.setdefault((shape, x.dtype), x.new_empty(shape))
+
+    return buffered(block, x, new=new)
+
+
 WRONG = {
     "06.b": [
         (None, "`grey` is a function"),
@@ -277,6 +406,63 @@ WRONG = {
         (built_anew, "each part of the new network is in the mode"),
         (partial(one_channel, thaw=True), "what was frozen is frozen"),
         (shares, "the two networks share no tensor"),
+    ],
+    "06.c": [
+        (None, "`one_buffer` is a function"),
+        (lambda block, x: print(buffered(block, x).shape), "the result is a tensor"),
+        (partial(buffered, result=lambda out, n: [out]), "the result is a tensor"),
+        (
+            partial(buffered, result=lambda out, n: out[:, n:]),
+            "channels, of the same height and width",
+        ),
+        (
+            partial(buffered, result=lambda out, n: out.half()),
+            "the result has the dtype of `x`",
+        ),
+        (partial(buffered, new=torch.empty), "Your code raised an error"),
+        (relu_of_x, "`x` stays as it was"),
+        (
+            partial(buffered, prepare=lambda block: block.train()),
+            "the block stays in evaluation mode",
+        ),
+        (trains_a_little, "the block stays as it was"),
+        (lambda block, x: block(x), "no gradients are recorded"),
+        (partial(buffered, grad=True), "no gradients are recorded"),
+        (switches_off, "gradients are recorded again for everybody else"),
+        (
+            partial(buffered, run=relu_first),
+            "the first channels of the result are those of `x`",
+        ),
+        (new_ones_first, "the first channels of the result are those of `x`"),
+        (
+            partial(buffered, start=lambda out, n: out[:, :n].clone().relu_()),
+            "the channels of each layer",
+        ),
+        (partial(buffered, after=1), "the channels of each layer"),
+        (
+            partial(buffered, run=lambda layer, xs: separate(layer, xs, batch=True)),
+            "the channels of each layer",
+        ),
+        (
+            partial(
+                buffered,
+                run=lambda layer, xs: layer.conv2(
+                    layer.norm2(layer.conv1(layer.norm1(xs)))
+                ),
+            ),
+            "the channels of each layer",
+        ),
+        (torch.no_grad()(lambda block, x: block(x)), "one large tensor at most"),
+        (
+            partial(buffered, run=lambda layer, xs: layer(xs)),
+            "one large tensor at most",
+        ),
+        (partial(buffered, run=separate), "one large tensor at most"),
+        (grows, "one large tensor at most"),
+        (reads_what_came, "one large tensor at most"),
+        (names_it, "gone before the next layer makes its own"),
+        (holds_on, "gone before the next layer makes its own"),
+        (keeps_its_buffer, "a second call leaves the result of the first"),
     ],
     "06.d": [
         (None, "`deepen` is a function"),

@@ -281,11 +281,11 @@ def plot_ledger(
     ax.set(xlim=(0, start), ylim=(0, rows.n_out.max() * 1.2))
     return ax
 
-# %% ../nbs/06_densenet.ipynb #d020
+# %% ../nbs/06_densenet.ipynb #d144
 # Rules for `rename_keys`: `norm.1` -> `norm1`, `conv.2` -> `conv2`.
 LEGACY_KEYS = {r"(denselayer\d+\.(?:norm|conv))\.([12])\.": r"\1\2."}
 
-# %% ../nbs/06_densenet.ipynb #d144
+
 def _published(name, weights):
     "The state dict of torchvision's weights for `name`, its keys as they are today."
     from torchvision.models import get_model_weights  # takes its time
@@ -369,7 +369,7 @@ def densenet201(
     "DenseNet-201. Weights and errors as in `densenet121`."
     return _densenet("densenet201", weights, kwargs)
 
-# %% ../nbs/06_densenet.ipynb #d030
+
 # Mean and standard deviation of red, green and blue, from 0 to 1.
 CIFAR10_STATS = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
 
