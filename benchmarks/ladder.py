@@ -16,10 +16,10 @@ label smoothing  a tenth of the target is spread over all classes
 8 epochs         in place of 5
 
 What a change is worth depends on what was there before it. So the recipe of label
-smoothing is also trained with one of its changes taken back: "without FastNet",
-"without SGD" (RMSprop in batches of 32, its rate in a cycle up to twice its constant
-one), "without one cycle", "without augmentation". Without label smoothing it is the
-rung before.
+smoothing is also trained with one of its changes taken back: "without FastNet" (its
+cycle goes up to 0.05, since at 0.2 a network without batch norm breaks), "without SGD"
+(RMSprop in batches of 32, its cycle goes up to twice its constant rate), "without one
+cycle", "without augmentation". Without label smoothing it is the rung before.
 
 Each trains on the first 80 % of CIFAR-10's training pictures, shuffled with one seed,
 and is judged on the test set once, in three ways: `accuracy` as it should be,
@@ -80,7 +80,7 @@ CHANGES = {
 }
 
 TAKEN_BACK = {
-    "without FastNet": dict(fast_net=False),
+    "without FastNet": dict(fast_net=False, cycle=0.05),
     "without SGD": dict(sgd=0, bs=32, cycle=2e-3),
     "without one cycle": dict(cycle=0),
     "without augmentation": dict(augment=False),
