@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from accessible import barriers
+from accessible import barriers, barriers_but_contrast
 from book_site import CHAPTERS, PAGES
 from bs4 import BeautifulSoup
 from cases import long_but
@@ -185,7 +185,12 @@ def test_page(tab, site, name):
             wide, faint = tab.evaluate(OVERFLOW), tab.evaluate(FAINT)
             assert not wide, f"{width} px, {theme}"
             assert not faint, f"too little contrast at {width} px, {theme}"
-            assert width == PHONE or not barriers(tab, theme), theme
+            # Of each kind of page axe sees one in both themes. Its contrasts are slow,
+            # and FAINT asks for more.
+            if width != PHONE and name in QUICK:
+                assert not barriers(tab, theme), theme
+    if name not in QUICK:
+        assert not barriers_but_contrast(tab)
     # On a phone, in the dark.
     assert set(tab.evaluate(FILTERS)) <= {"none rgba(0, 0, 0, 0)"}, (
         "a white box behind a transparent figure, or a filter over a photograph"
