@@ -75,8 +75,6 @@ WAITING = {
     "07_datablock": "d5436e2b60320bbb",
     "09_siamese": "620493c1b711b606",
     "10_transfer": "6aee32bcef73f446",
-    "15_trainer": "2ae91faff942ef2d",
-    "cli": "97d63eeab5aeae13",
 }
 
 
