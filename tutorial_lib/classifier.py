@@ -420,7 +420,7 @@ def conv_bn(
 
 
 class Residual(nn.Module):
-    "Add what `body` makes of its input to the input itself (He and others, 2015)."
+    "Add what `body` makes of its input to the input itself (He and others, 2016)."
 
     def __init__(
         self,
