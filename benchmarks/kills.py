@@ -305,8 +305,8 @@ def plan(args):
     names = args.configurations
     jobs = [(k, name, "child") for k in range(args.rounds) for name in names]
     if args.whole:
-        slow = [name for name in names if name != "probe"][:3]
-        jobs += [(k, slow[k % len(slow)], "whole") for k in range(args.rounds)]
+        some = names[1:4] or names
+        jobs += [(k, some[k % len(some)], "whole") for k in range(args.rounds)]
     return jobs
 
 

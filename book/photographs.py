@@ -64,9 +64,10 @@ def lighten(outputs, kind=None):
         if "image/png" not in data:
             continue
         image = opened(data["image/png"])
-        if (kind or guess(image)) == "plot":
+        looks_like = guess(image)
+        if (kind or looks_like) == "plot":
             store(data, sizes, "image/png", as_png(image))
-        elif guess(image) == "photograph":
+        elif looks_like == "photograph":
             store(data, sizes, "image/jpeg", as_jpeg(image))
 
 

@@ -359,6 +359,9 @@ def test_reference_is_whole(book, module):
         assert entry, f"no entry for {name}"
         link = entry.find("a", class_="reference external")["href"]
         path, first = source.fullmatch(link).groups()
+        home = getattr(getattr(library, name), "__module__", None)
+        is_ours = str(home).startswith("tutorial_lib.")
+        assert not is_ours or path == f"{home.replace('.', '/')}.py", link
         lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
         assert name in lines[int(first) - 1], f"{link} does not show {name}"
         taught = entry.find_parent("dl").find("a", **lesson) or page.find("a", **lesson)

@@ -242,6 +242,7 @@ def test_photographs_are_stored_lightly():
     lighten(outputs)
     assert len(outputs[0].data["image/jpeg"]) < before / 2
     assert outputs[0].metadata == {"image/jpeg": {"width": 300}}
+    assert list(outputs[1].data) == ["image/png"]
 
 
 def test_plots_are_stored_lightly_and_look_the_same():
