@@ -10,7 +10,7 @@ __all__ = ['PETS', 'CIFAR10', 'is_whole', 'DataError', 'Mirror', 'Source', 'fetc
 import gzip
 import os
 import shutil
-import tarfile
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -25,6 +25,11 @@ from fastcore.net import HTTP416RangeNotSatisfiableError, urlopen
 from filelock import FileLock
 from PIL import Image
 from tqdm import tqdm
+
+if sys.version_info >= (3, 12):
+    import tarfile
+else:  # early releases of Python 3.10 and 3.11 cannot filter what they unpack
+    from backports import tarfile
 
 # %% ../../nbs/core/downloads.ipynb #downloads-whole
 def is_whole(
