@@ -236,6 +236,12 @@ def test_augment_moves_and_mirrors_only(bs, h, w, c, pad):
         assert any(torch.equal(x, a) or torch.equal(x, a.flip(2)) for a in windows)
 
 
+def test_augment_mirrors_those_it_is_told_to():
+    xb, flip = torch.rand(6, 3, 5, 5), torch.tensor([0, 1, 1, 0, 0, 1]).bool()
+    assert torch.equal(augment(xb, 0, flip)[flip], xb[flip].flip(3))
+    assert torch.equal(augment(xb, 0, flip)[~flip], xb[~flip])
+
+
 @pytest.mark.parametrize("bf16", [False, True])
 def test_the_better_recipe_runs_with_and_without_bfloat16(monkeypatch, bf16):
     monkeypatch.setattr(classifier, "bf16_is_fast", lambda device: bf16)

@@ -457,18 +457,20 @@ class FastNet(nn.Sequential):
 def augment(
     xb,  # images (bs, c, h, w)
     pad=3,  # pixels to move by at most, up or down, left or right
+    flip=None,  # bools (bs,): which to mirror; None: each with probability 1/2
 ):  # images of the same shape
-    """Move each image at random, and mirror it with probability 1/2.
+    """Move each image at random, and mirror half of them.
 
     What comes in at a border is a mirror image of what is inside."""
     bs, _, h, w = xb.shape
     device = xb.device
     xb = F.pad(xb, [pad] * 4, mode="reflect")
     down, right = torch.randint(2 * pad + 1, (2, bs, 1), device=device)
-    flip = torch.rand(bs, 1, device=device) < 0.5
+    if flip is None:
+        flip = torch.rand(bs, device=device) < 0.5
     rows = torch.arange(h, device=device) + down
     columns = torch.arange(w, device=device)
-    columns = torch.where(flip, columns.flip(0), columns) + right
+    columns = torch.where(flip[:, None], columns.flip(0), columns) + right
     image = torch.arange(bs, device=device)[:, None, None]
     moved = xb.movedim(1, -1)[image, rows[:, :, None], columns[:, None]]
     return moved.movedim(-1, 1)
