@@ -317,3 +317,13 @@ def test_benchmark_holds_what_the_chapter_promises():
     accuracy = mean.accuracy
     assert accuracy["better"] >= 0.80
     assert accuracy["better"] > accuracy["mended"] > accuracy["old"]
+
+
+def test_the_ladder_takes_the_constant_rate_that_held_out_pictures_choose():
+    rows = pd.read_csv(ROOT / "tutorial_lib" / "ladder.csv")
+    is_tried = rows.rung.str.startswith("SGD at ")
+    assert set(rows[~is_tried].groupby("rung").seed.nunique()) == {3}
+    tried = rows[is_tried].set_index("rung")
+    taken = rows[(rows.rung == "SGD") & (rows.seed == 0)].iloc[0]
+    assert taken.accuracy == tried.accuracy[tried.held_out.idxmax()]
+    assert len(tried) == 4 and tried.accuracy.is_unique
