@@ -49,7 +49,7 @@ ACCURACIES = [f"{name}_{pooling}" for name in SETS for pooling in POOLINGS]
 FIELDS = [
     *"name size parameters features ms ratio".split(),
     *ACCURACIES,
-    *"pooling licence weights sha256 processor threads onnxruntime torch date".split(),
+    *"pooling license weights sha256 processor threads onnxruntime torch date".split(),
 ]
 KEPT = [*ACCURACIES, "pooling"]  # what --time-again does not touch
 WORTH_THE_WIDTH = 0.005  # of accuracy
@@ -99,7 +99,7 @@ def facts(name):
         name=name,
         size=backbone.size,
         parameters=sum(p.numel() for p in model.parameters()),
-        licence=backbone.licence,
+        license=backbone.license,
         weights=where_from(backbone),
         sha256=digest(name, backbone),
         processor=processor(torch.device("cpu")),

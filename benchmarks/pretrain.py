@@ -187,7 +187,7 @@ CIFAR-10 (Krizhevsky, 2009, Learning multiple layers of features from tiny image
 {n:,} of its 50,000 training pictures; {n_valid:,} were held out
 to watch the run, and chose nothing. The pictures were read from {suffix} \
 files{lossy}. CIFAR-10 is published for research without a stated
-licence; its pictures were collected from the web and belong to their owners. Neither \
+license; its pictures were collected from the web and belong to their owners. Neither \
 the weights nor this package hold any of them.
 
 ## Recipe

@@ -13,7 +13,7 @@ each, as they are and unlike any photograph: `disguise` has a dial.
 
 A quarter of each set judges (of pets by a split that keeps twins together, elsewhere at
 random; the same for all seeds). "few" is 12 pictures of each class, "all" is all
-others; a quarter of these chooses the rate, the strength of regularisation or the
+others; a quarter of these chooses the rate, the strength of regularization or the
 depth. Each training sees the same number of pictures, whatever its strategy and however
 many pictures there are. A seed chooses the pictures, the new weights and the order.
 

@@ -69,7 +69,7 @@ class SimpleDistribution:
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row["name"])
 def test_the_table_is_about_the_networks_of_the_library(row):
     backbone = find_backbone(row["name"])
-    assert row["size"] == str(backbone.size) and row["licence"] == backbone.licence
+    assert row["size"] == str(backbone.size) and row["license"] == backbone.license
     model = backbone.build(False)
     assert row["parameters"] == str(sum(p.numel() for p in model.parameters()))
     assert not backbone.weights or row["sha256"] == backbone.weights.sha256

@@ -271,9 +271,9 @@ def rows_of(book, heading):
 
 
 def test_page_of_sources_has_every_network_and_library(book):
-    networks = {name: licence for name, _, licence in rows_of(book, "networks")}
-    assert networks == {row["name"]: row["licence"] for row in measured_backbones()}
-    shown = [name for name, licence in rows_of(book, "libraries") if licence]
+    networks = {name: license for name, _, license in rows_of(book, "networks")}
+    assert networks == {row["name"]: row["license"] for row in measured_backbones()}
+    shown = [name for name, license in rows_of(book, "libraries") if license]
     pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     asked = re.search(r"^dependencies = \[(.*?)\]$", pyproject, re.M | re.S)[1]
     asked = re.findall(r'"([\w.-]+)>=', asked)

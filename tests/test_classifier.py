@@ -43,7 +43,7 @@ CLASSES = ["cat", "dog", "owl"]
 
 
 def data(n=48, size=32, seed=0):
-    "Three classes that differ in one colour."
+    "Three classes that differ in one color."
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 3
     x = rng.integers(0, 120, (n, size, size, 3), dtype=np.uint8)

@@ -1140,7 +1140,7 @@ def test_models_fits_a_terminal(columns, monkeypatch, capsys):
     status, out, err = once(["models"], capsys)
     assert (status, err) == (0, "")
     for row in measured_backbones():
-        assert row["name"] in out and row["licence"] in out
+        assert row["name"] in out and row["license"] in out
         assert f"{int(row['parameters']):,}" in out and row["ms"] in out
         assert row["weights"] in " ".join(out.split())
         accuracy = usual_accuracy(row, "pets")

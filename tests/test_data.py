@@ -187,7 +187,7 @@ def snapshot(folder):
 
 GOOD = {
     "a.jpg": encode(picture(), "JPEG"),
-    "grey.jpg": encode(picture("L"), "JPEG"),
+    "gray.jpg": encode(picture("L"), "JPEG"),
     "cmyk.jpg": encode(picture("CMYK"), "JPEG"),
     "gif named.jpg": encode(picture("P"), "GIF"),
     "png named.jpg": encode(picture(), "PNG"),
@@ -508,7 +508,7 @@ METADATA = {
     "text with a wrong checksum": chunk(b"tEXt", b"a\0b", crc=0),
     "EXIF of rubbish": chunk(b"eXIf", b"rubbish"),
     "EXIF of nothing": chunk(b"eXIf", b""),
-    "short colours": chunk(b"cHRM", b"\0"),
+    "short colors": chunk(b"cHRM", b"\0"),
     "short gamma": chunk(b"gAMA", b""),
     "short size": chunk(b"pHYs", b""),
     "short sRGB": chunk(b"sRGB", b""),
@@ -887,7 +887,7 @@ def test_transparent_pixels_show_white(folder):
     )
 
 
-def test_a_palette_with_a_transparent_colour(folder):
+def test_a_palette_with_a_transparent_color(folder):
     im = Image.new("P", (2, 1))
     im.putpalette([10, 20, 30, 200, 0, 0])
     im.putdata([0, 1])
@@ -921,7 +921,7 @@ def test_pixels_of_no_agreed_range_are_refused(folder, pixels, why):
         read_images([folder / "x.tif"])
 
 
-def test_cmyk_and_grey_and_black_and_white(folder):
+def test_cmyk_and_gray_and_black_and_white(folder):
     assert (
         np.abs(
             read(folder, picture("CMYK"), "TIFF").astype(int) - np.asarray(picture())
@@ -963,7 +963,7 @@ def test_reading_to_one_size(folder):
     x = read_images(files, size=50)
     assert x.shape == (2, 50, 50, 3) and x.dtype == np.uint8
     assert 90 < x[0, :, 0, 0].mean() < 102 and 153 < x[0, :, -1, 0].mean() < 165, (
-        "the centre of the wide picture, not the whole"
+        "the center of the wide picture, not the whole"
     )
     assert x[0, 0, :, 1].mean() < 8 and x[0, -1, :, 1].mean() > 247, "its full height"
     with pytest.raises(

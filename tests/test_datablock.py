@@ -210,7 +210,7 @@ def test_a_file_that_is_gone_is_named(files):
         loaders([*files, files[0].with_name("gone_1.jpg")], get_items=list)
 
 
-def test_batches_are_normalised_and_fixed_when_judging(drawn):
+def test_batches_are_normalized_and_fixed_when_judging(drawn):
     dls = loaders(drawn)
     (xb, yb), (again, _) = dls.valid.one_batch(), dls.valid.one_batch()
     assert torch.equal(xb, again)
@@ -218,8 +218,8 @@ def test_batches_are_normalised_and_fixed_when_judging(drawn):
     assert list(dls.vocab) == list(BREEDS)
     mean, std = (torch.tensor(s)[:, None, None] for s in imagenet_stats)
     raw = loaders(drawn, stats=([0, 0, 0], [1, 1, 1])).valid.one_batch()[0]
-    normalised = (torch.tensor(np.array(raw)) - mean) / std
-    torch.testing.assert_close(torch.tensor(np.array(xb)), normalised)
+    normalized = (torch.tensor(np.array(raw)) - mean) / std
+    torch.testing.assert_close(torch.tensor(np.array(xb)), normalized)
     assert raw.min() >= 0 and raw.max() <= 1
     labels = [breed_label(f) for f in dls.valid_ds.items[: len(yb)]]
     assert [dls.vocab[y] for y in yb] == labels

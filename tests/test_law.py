@@ -377,10 +377,10 @@ def test_no_file_names_a_machine_or_a_registry():
 
 
 def test_no_large_file():
-    "A chapter holds its pictures, so it may take 5 MB; anything else 2 MB."
+    "A chapter holds its pictures, so it may take 3 MB; anything else 2 MB."
 
     def limit(path):
-        return 5_000_000 if path.suffix == ".ipynb" else 2_000_000
+        return 3_000_000 if path.suffix == ".ipynb" else 2_000_000
 
     sizes = {
         p: (ROOT / p).stat().st_size for p in tracked() if "mathjax" not in p.parts

@@ -309,10 +309,10 @@ def test_whatever_people_call_a_picture(any_model, files):
     assert model.predict(array[:, ::-1])[0].error == "" and model.probabilities(
         np.stack([np.asarray(im.resize((32, 32)))])[:, :, ::-1]
     ).shape == (1, 3)
-    grey = np.asarray(im.convert("L"))
+    gray = np.asarray(im.convert("L"))
     a, b = (
         model.predict(p).table().drop(columns="file")
-        for p in (grey, np.stack([grey] * 3, 2))
+        for p in (gray, np.stack([gray] * 3, 2))
     )
     pd.testing.assert_frame_equal(a, b)
 
@@ -523,6 +523,15 @@ def test_what_a_device_computes_in(fast, capability, dtype, monkeypatch):
     assert amp_dtype(torch.device("cuda"), "auto") is dtype
     if not fast:
         assert amp_dtype(torch.device("cpu"), "auto") is None
+
+
+def test_a_cpu_computes_features_as_its_graphs_do(photos, monkeypatch):
+    "In float32, also where bfloat16 would be fast."
+    body = make_body("densenet_tiny")
+    images = read_images(sorted(photos.rglob("*.jpg"))[:3], 32)
+    expected = body.features(images, bf16=False)
+    monkeypatch.setattr(engine, "bf16_is_fast", lambda device: True)
+    assert torch.equal(body.features(images), expected)
 
 
 def test_a_step_whose_gradients_overflow_in_float16_is_left_out(photos, tmp_path):

@@ -576,7 +576,7 @@ def test_wrapped_once_and_named(files):
     assert "Flip" in repr(dls.train.after_batch)
 
 
-def test_normalised_and_decoded(files):
+def test_normalized_and_decoded(files):
     stats = Normalize.from_stats([0.5] * 3, [0.25] * 3)
     raw, normal = (loaders(files, batch_tfms=tfms).valid for tfms in (None, [stats]))
     (x, y), (z, _) = raw.one_batch(), normal.one_batch()

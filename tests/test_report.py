@@ -132,7 +132,7 @@ def write(
 
 
 def pictures(folder, n, side=20):
-    "Files of small pictures, each of its own colour."
+    "Files of small pictures, each of its own color."
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{i}.png" for i in range(n)]
     for i, f in enumerate(files):
@@ -819,7 +819,7 @@ def ink_outside(fig):
 
 
 def overlap(labels, axis):
-    "Neighbours among tick labels that cover each other."
+    "Neighbors among tick labels that cover each other."
     boxes = [t.get_window_extent() for t in labels]
     lo, hi = ("x0", "x1") if axis == "x" else ("y0", "y1")
     spans = sorted((getattr(b, lo), getattr(b, hi)) for b in boxes)
@@ -863,7 +863,7 @@ def test_heatmap_is_readable(names):
 
 
 def contrast(a, b):
-    "How far two colours are apart, as WCAG 2 counts it: from 1 to 21."
+    "How far two colors are apart, as WCAG 2 counts it: from 1 to 21."
     light = [
         np.dot(
             np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4),
@@ -905,7 +905,7 @@ def test_counts_can_be_read_on_their_cells(page, ink, least):
         assert all(contrast(to_rgb(page), c) > 1.15 for c in seen), right / n
 
 
-def test_figures_keep_names_that_look_like_a_colour(tmp_path):
+def test_figures_keep_names_that_look_like_a_color(tmp_path):
     page = soup(report(write(tmp_path, ["#20262d", "b"])))
     assert (
         page.find("svg", id="confusion-figure").find(string=re.compile("#20262d"))

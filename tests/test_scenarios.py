@@ -130,12 +130,12 @@ def make(weights):
 
 
 def pictures(y, size=12, noise=60, seed=0):
-    "Each class has a colour, which noise hides."
+    "Each class has a color, which noise hides."
     rng = np.random.default_rng(seed)
-    colours = rng.integers(60, 195, (max(y) + 1, 1, 1, 3))
+    colors = rng.integers(60, 195, (max(y) + 1, 1, 1, 3))
     return (
         (
-            colours[y]
+            colors[y]
             + rng.normal(0, noise, (len(y), size, size, 3))
             + rng.normal(0, noise, (len(y), 1, 1, 3))
         )
@@ -147,7 +147,7 @@ def pictures(y, size=12, noise=60, seed=0):
 def scenario(n=80, n_test=32, **kwargs):
     y = np.arange(n) % 4
     return Scenario(
-        "coloured",
+        "colored",
         **dict(images=pictures(y), y=y, test=np.arange(n - n_test, n), stats=STATS)
         | kwargs,
     )
@@ -1092,8 +1092,8 @@ def test_other_measures_and_none():
     assert [
         recommend(table, 0.8, 0.8, gain, 8, 100, "gain").set for gain in (0.6, 0.2)
     ] == ["near", "away"]
-    with pytest.raises(KeyError, match="colour"):
-        recommend(table, 0.8, 0.8, 0, 8, 100, "colour")
+    with pytest.raises(KeyError, match="color"):
+        recommend(table, 0.8, 0.8, 0, 8, 100, "color")
 
 
 @cache

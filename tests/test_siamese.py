@@ -495,7 +495,7 @@ def test_scores_are_probabilities_of_same(encoded):
         np.testing.assert_allclose(p, expected.numpy(), atol=1e-5)
 
 
-# --- thresholds and neighbours
+# --- thresholds and neighbors
 
 round_scores = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
 scores = st.one_of(round_scores, st.floats(-2, 2, width=32))
@@ -1015,7 +1015,7 @@ def test_a_missing_key_is_named(saved, key):
 @pytest.mark.parametrize(
     "key, value, unknown, known",
     [
-        ("colour", "red", "colour", "arch, head, n_embed, sha256, size, threshold"),
+        ("color", "red", "color", "arch, head, n_embed, sha256, size, threshold"),
         ("head", "joined", "n_embed", "arch, head, sha256, size, threshold"),
     ],
 )

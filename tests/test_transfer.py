@@ -743,7 +743,8 @@ KILLED = """
         _, status = os.waitpid(pid, 0)
         index = {cache!r} + "/rows.jsonl"
         rows = len(open(index).readlines()) if os.path.exists(index) else 0
-        print("killed" if os.WIFSIGNALED(status) else os.WEXITSTATUS(status), rows)
+        how = "killed" if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        print(how, rows, flush=True)  # a child would print it again
         if not os.WIFSIGNALED(status): break
 """
 

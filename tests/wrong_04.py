@@ -61,7 +61,7 @@ class Dropping(Net):
         return self.fc(F.dropout(self.body(x), 0.5))
 
 
-class Normalising(Net):
+class Normalizing(Net):
     def forward(self, x):
         return self.fc(F.batch_norm(self.body(x), None, None, training=True))
 
@@ -314,7 +314,7 @@ WRONG = {
         (OneSize, "shapes cannot be multiplied"),
         (SmallNet, "fewer than 10,000 parameters"),
         (Dropping, "the same images give the same logits twice"),
-        (Normalising, "do not depend on its neighbours"),
+        (Normalizing, "do not depend on its neighbors"),
         (Lost, "two networks with the same state dict"),
         (Probabilities, "logits, not probabilities"),
         (Straight, "more than one linear map"),

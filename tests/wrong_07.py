@@ -35,12 +35,12 @@ def square(
     im: PILImage,
     side=max,
     place=lambda n: n // 2,
-    colour=(128, 128, 128),
+    color=(128, 128, 128),
     wrap=PILImage.create,
 ):
     "A right answer to 07.b. Each argument spoils one thing."
     side = side(im.size)
-    out = Image.new("RGB", (side, side), colour)
+    out = Image.new("RGB", (side, side), color)
     out.paste(im, (place(side - im.width), place(side - im.height)))
     return wrap(out)
 
@@ -59,7 +59,7 @@ def same_if_square(im: PILImage):
     return im if im.width == im.height else square(im)
 
 
-def grey(im: PILImage):
+def gray(im: PILImage):
     return PILImage.create(square(im).convert("L"))
 
 
@@ -184,7 +184,7 @@ WRONG = {
         (lambda im: torch.zeros(3, 40, 40), "the result is a `PILImage`"),
         (same_if_square, "the result is a new picture"),
         (paints_over, "the picture that goes in stays as it was"),
-        (grey, "the result has mode RGB"),
+        (gray, "the result has mode RGB"),
         (partial(square, side=min), "becomes one of 40x40"),
         (fitted, "becomes one of 40x40"),
         (partial(square, side=lambda size: 224), "becomes one of 40x40"),
@@ -194,9 +194,9 @@ WRONG = {
             partial(square, place=lambda n: -(-n // 2)),
             "stands in the middle, pixel for pixel",
         ),
-        (partial(square, colour=(127, 127, 127)), "have the colour (128, 128, 128)"),
-        (partial(square, colour=(128, 0, 0)), "have the colour (128, 128, 128)"),
-        (mirrored, "have the colour (128, 128, 128)"),
+        (partial(square, color=(127, 127, 127)), "have the color (128, 128, 128)"),
+        (partial(square, color=(128, 0, 0)), "have the color (128, 128, 128)"),
+        (mirrored, "have the color (128, 128, 128)"),
         (for_anything, "a label passes as it is"),
     ],
     "07.c": [
@@ -301,11 +301,11 @@ WRONG = {
         (lambda: block(splitter=every_fifth), "twins stay on one side"),
         (lambda: block(item_tfms=None), "items of unequal sizes fit into a batch"),
         (lambda: block(item_tfms=Resize(224)), "batches hold pictures of 64x64 pixels"),
-        (lambda: block(batch_tfms=None), "normalised with `imagenet_stats`"),
+        (lambda: block(batch_tfms=None), "normalized with `imagenet_stats`"),
         (
             lambda: block(batch_tfms=Normalize.from_stats(*cifar_stats)),
-            "normalised with `imagenet_stats`",
+            "normalized with `imagenet_stats`",
         ),
-        (lambda: block(batch_tfms=Normalize()), "normalised with `imagenet_stats`"),
+        (lambda: block(batch_tfms=Normalize()), "normalized with `imagenet_stats`"),
     ],
 }

@@ -83,8 +83,8 @@ def numbers_in_place(table):
     return table.loc[table.groupby(CELL).valid.idxmax()]
 
 
-def neighbours(table):
-    "Takes the rows of a cell for neighbours."
+def neighbors(table):
+    "Takes the rows of a cell for neighbors."
     new = (table[CELL] != table[CELL].shift()).any(axis=1).cumsum().to_numpy()
     order = table.assign(run=new).sort_values("valid", ascending=False, kind="stable")
     return order.drop_duplicates("run").drop(columns="run")
@@ -344,7 +344,7 @@ WRONG = {
         (sizes_by_name, "every cell has a row"),
         (three_each, "every cell has a row"),
         (partial(choose, then=lambda best: best.dropna()), "every cell has a row"),
-        (neighbours, "no cell has more than one row"),
+        (neighbors, "no cell has more than one row"),
         (highest_of_each_column, "one whole row of `table`"),
         (first_that_is_not_missing, "one whole row of `table`"),
         (texts, "one whole row of `table`"),

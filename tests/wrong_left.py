@@ -348,7 +348,7 @@ def keeps_its_buffer(block, x):
 
 WRONG = {
     "06.b": [
-        (None, "`grey` is a function"),
+        (None, "`gray` is a function"),
         (lambda model: print(one_channel(model)), "the result is a network"),
         (lambda model: one_channel(model).state_dict(), "the result is a network"),
         (writes_into_the_model, "the result is a new network"),
@@ -380,11 +380,11 @@ WRONG = {
         (partial(one_channel, renew=plain_conv), "keeps its stride and its padding"),
         (
             partial(one_channel, weight=lambda w: w.mean(1, keepdim=True)),
-            "the logits of a grey picture",
+            "the logits of a gray picture",
         ),
         (
             partial(one_channel, weight=lambda w: w[:, :1].clone()),
-            "the logits of a grey picture",
+            "the logits of a gray picture",
         ),
         (
             partial(
@@ -393,7 +393,7 @@ WRONG = {
                     w * torch.tensor([0.299, 0.587, 0.114])[:, None, None]
                 ).sum(1, keepdim=True),
             ),
-            "the logits of a grey picture",
+            "the logits of a gray picture",
         ),
         (
             partial(one_channel, train=False),

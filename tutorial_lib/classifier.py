@@ -51,7 +51,7 @@ def _check_images(x):
     if x.ndim != 4 or x.shape[-1] not in (1, 3):
         raise ValueError(
             f"images have shape {x.shape}: they must be (n, height, width, 3), "
-            "or 1 in place of 3 for grey ones"
+            "or 1 in place of 3 for gray ones"
         )
     if x.dtype == np.uint8:
         return
@@ -94,7 +94,7 @@ def _class_files(folder):
 
 
 class ImageArrays(Dataset):
-    "Labelled images in memory; indexing gives tensors, of one item or of a batch."
+    "Labeled images in memory; indexing gives tensors, of one item or of a batch."
 
     def __init__(
         self,

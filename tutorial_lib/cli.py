@@ -336,7 +336,7 @@ _SHOWN = {  # column of the table -> its heading
     "parameters": "parameters",
     "ms": "ms",
     **{kind: kind for kind in _KINDS},
-    "licence": "licence",
+    "license": "license",
     "weights": "weights",
 }
 _ON_A_LINE = 7  # columns; the others stand below them
@@ -384,7 +384,7 @@ def _model_lines(rows, width):
         yield lines[0]
         for line, row in zip(lines[1:], cells):
             yield line
-            yield f"  {row['licence']}, {row['weights']}"
+            yield f"  {row['license']}, {row['weights']}"
         return
     for row in cells:
         for key, text in row.items():

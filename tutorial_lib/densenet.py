@@ -400,7 +400,7 @@ _tiny_backbone = Backbone(
     32,
     CIFAR10_STATS,
     weights=WEIGHTS["densenet_tiny"],
-    licence="Apache-2.0",
+    license="Apache-2.0",
     source="trained on CIFAR-10 for this library, which brings them",
 )
 register_backbone("densenet_tiny", _tiny_backbone)
@@ -408,7 +408,7 @@ for _name in "densenet121", "densenet161", "densenet169", "densenet201":
     _published_backbone = Backbone(
         partial(_build_published, _name),
         224,
-        licence="BSD-3-Clause",
+        license="BSD-3-Clause",
         source="trained on ImageNet, by torchvision",
     )
     register_backbone(_name, _published_backbone)

@@ -41,7 +41,7 @@ class SmallNet(nn.Module):
     def __init__(
         self,
         n_out: int,  # number of classes: one logit for each
-        n_in: int = 3,  # channels of the images: 3 for RGB, 1 for grey
+        n_in: int = 3,  # channels of the images: 3 for RGB, 1 for gray
     ):
         super().__init__()
         self.body = nn.Sequential(

@@ -125,13 +125,13 @@ class Encoder(nn.Module):
 
     def _encode(
         self,
-        x,  # normalised images, (bs, 3, h, w)
+        x,  # normalized images, (bs, 3, h, w)
     ):  # encodings, (bs, n_out)
         return self.pool(self.body(x)).flatten(1)
 
     def forward(
         self,
-        x,  # normalised images, (bs, 3, h, w)
+        x,  # normalized images, (bs, 3, h, w)
     ):  # encodings, (bs, n_out)
         if self.training:
             return self._encode(x)
@@ -247,7 +247,7 @@ class Siamese(nn.Module):
     def forward(
         self,
         x1,
-        x2,  # normalised images, (bs, 3, h, w)
+        x2,  # normalized images, (bs, 3, h, w)
     ):  # logits of "different" and "same", (bs, 2)
         return self.head(self.encoder(x1), self.encoder(x2))
 
@@ -300,7 +300,7 @@ def encode_files(
     files,  # paths of images
     chunk=256,  # images that are decoded together
 ):  # encodings, float32 (n, n_out), on the CPU
-    """Encode each image once: at the model's size, cropped and normalised for its body.
+    """Encode each image once: at the model's size, cropped and normalized for its body.
 
     Raises what `read_images` raises: `FileNotFoundError` or `ValueError`, naming the
     file, and `TypeError` for a single path.

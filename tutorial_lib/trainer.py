@@ -567,7 +567,7 @@ def train(
 # %% ../nbs/15_trainer.ipynb #tn025
 def evaluate(
     run,  # folder of a run
-    folder,  # labelled images: one sub-folder a class, or these inside parts
+    folder,  # labeled images: one sub-folder a class, or these inside parts
     out=None,  # folder to write to; None: a new one under `evaluations` in the run
     device=None,  # where it computes, as `load_model` takes it
 ) -> Path:  # `out`, with predictions, scores and a report

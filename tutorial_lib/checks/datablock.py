@@ -139,7 +139,7 @@ def stands_in_the_middle_of_gray(got, x):
     )
     require(
         (out[~inside] == 128).all(),
-        "all other pixels have the colour (128, 128, 128)",
+        "all other pixels have the color (128, 128, 128)",
         out[~inside][:1].tolist(),
     )
 
@@ -165,7 +165,7 @@ def changes_pictures_alone(pad_square, x):
 # %% ../../nbs/checks/07_datablock.ipynb #2c40c662
 @exercise("07.b")
 def check_07b(pad_square):
-    """Wide, tall and square pictures stand in the middle of a grey square, pixel for
+    """Wide, tall and square pictures stand in the middle of a gray square, pixel for
     pixel, and a label passes as it is.
     """
     require(callable(pad_square), "`pad_square` is a function", pad_square)
@@ -431,9 +431,9 @@ def is_normalized(xb, files):
     got = np.array(xb.float().mean((2, 3)))
     require(
         np.allclose(got, (colors[: len(xb)] / 255 - mean) / std, atol=0.05),
-        "batches are normalised with `imagenet_stats`",
+        "batches are normalized with `imagenet_stats`",
         np.round(got[0], 2).tolist(),
-        "A picture of the mean colour of ImageNet becomes 0. "
+        "A picture of the mean color of ImageNet becomes 0. "
         "What becomes of it in your block?",
     )
 
@@ -466,7 +466,7 @@ def makes_normalized_batches(mended_block, folder):
 @exercise("07.d")
 def check_07d(mended_block):
     """Only pictures are items, the breeds are the vocabulary, the split leaks nothing
-    and moves no generator, and batches are normalised.
+    and moves no generator, and batches are normalized.
     """
     require(callable(mended_block), "`mended_block` is a function", mended_block)
     with TemporaryDirectory() as tmp:

@@ -237,7 +237,7 @@ def gives_the_logits_of_three_channels(got, model, x):
     model.train().features.denseblock1.eval()
     require(
         same_logits(logits, expected),
-        "the logits of a grey picture are those of the old network for the picture in "
+        "the logits of a gray picture are those of the old network for the picture in "
         "three channels",
         logits[0],
         "Write the sum that the convolution makes over its three channels. "
@@ -257,14 +257,14 @@ def keeps_modes_and_frozen_parts(fresh, modes, trainable):
 # %% ../../nbs/checks/06_densenet.ipynb #df8c05ce
 @exercise("06.b")
 def check_06b(answer):
-    """Three networks take grey pictures, with the logits of the same picture in three
+    """Three networks take gray pictures, with the logits of the same picture in three
     channels.
 
     Only one tensor is new, and the networks that you were given stay as they were.
     """
     from tutorial_lib.densenet import DenseNet
 
-    require(callable(answer), "`grey` is a function", answer)
+    require(callable(answer), "`gray` is a function", answer)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(52)
         for config, frozen, (h, w) in COLOR_NETWORKS:
@@ -493,7 +493,7 @@ def fits_its_config(state, twin):
         "its state dict has the names and shapes of a `DenseNet` made from its config",
         differ,
         "Follow the new channels to the end of the network. "
-        "Who reads them, and who normalises them before?",
+        "Who reads them, and who normalizes them before?",
     )
 
 

@@ -50,7 +50,7 @@ def answers_steadily(net, x, logits):
     )
     require(
         torch.allclose(logits[:2], fewer, rtol=1e-3, atol=1e-5),
-        "in evaluation mode the logits of an image do not depend on its neighbours",
+        "in evaluation mode the logits of an image do not depend on its neighbors",
         (logits[0, :3], fewer[0, :3]),
         "Which calculation of yours looks at the whole batch?",
     )

@@ -296,7 +296,7 @@ def parts_neighbors(places, h, w):
     columns_mix = all(len(set(column)) > 1 for column in columns.T)
     require(
         rows_mix and columns_mix,
-        "a pixel may go to any place, so neighbours in a row or a column do not stay "
+        "a pixel may go to any place, so neighbors in a row or a column do not stay "
         "together",
         hint="Do you shuffle pixels, or whole rows?",
     )

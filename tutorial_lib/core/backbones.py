@@ -183,7 +183,7 @@ class Backbone:
     stats: tuple = IMAGENET_STATS  # (means, standard deviations) of the colors
     how: dict = field(default_factory=dict)  # further arguments of `read_images`
     weights: PackagedWeights | LibraryWeights | None = None  # None: a hub has them
-    licence: str = "not stated"  # of the weights
+    license: str = "not stated"  # of the weights
     source: str = ""  # who trained them on what, or where they are loaded from
 
 
@@ -222,8 +222,8 @@ def _torchvision_backbone(name):
     [size], [whole] = transforms.crop_size, transforms.resize_size
     how = {"share": size / whole, "resample": transforms.interpolation.value}
     stats = tuple(transforms.mean), tuple(transforms.std)
-    licence = "BSD-3-Clause"  # of torchvision; for its weights it states no other one
-    return Backbone(build, size, stats, how, licence=licence, source=weights.url)
+    license = "BSD-3-Clause"  # of torchvision; for its weights it states no other one
+    return Backbone(build, size, stats, how, license=license, source=weights.url)
 
 
 def _timm_backbone(name):
@@ -240,7 +240,7 @@ def _timm_backbone(name):
         size=about["input_size"][-1],
         stats=(about["mean"], about["std"]),
         how=how,
-        licence=about.get("license") or "not stated",
+        license=about.get("license") or "not stated",
         source=about.get("hf_hub_id") or about.get("url") or "",
     )
 
@@ -283,14 +283,14 @@ _GOOGLE = "trained on ImageNet by Google, brought by the package {}"
 
 def _register_lite(name, size, share):
     weights = WEIGHTS[name]
-    grey = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    gray = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     backbone = Backbone(
         partial(_build_lite, name, weights),
         size,
-        grey,
+        gray,
         how={"share": share, "resample": "bicubic"},
         weights=weights,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         source=_GOOGLE.format(weights.package),
     )
     register_backbone(name, backbone)

@@ -29,7 +29,7 @@ from tutorial_lib.core.engine import (
     usual_batch_size,
 )
 from .export import graph_or_warning
-from .features import WORTH_A_GRAPH, features
+from .features import WORTH_A_GRAPH, answers_in_bf16, features
 from tutorial_lib.core.frozen import (
     FrozenBody,
     earlier_layers,
@@ -160,12 +160,13 @@ class Body:
         self,
         images,  # uint8 (n, size, size, 3)
         mirror: bool = True,  # average over each picture and its mirror image?
-        bf16: bool | None = None,  # compute in bfloat16? None: where it is fast
+        bf16: bool | None = None,  # compute in bfloat16? None: on fast GPUs
         bs: int | None = None,  # pictures in a batch; None: `usual_batch_size`
     ) -> torch.Tensor:  # float32 (n, n_features), on the CPU
         "The features of pictures in memory, in evaluation mode."
         if not len(images):
             return torch.empty(0, self.n_features)
+        bf16 = answers_in_bf16(self.device, bf16)
         how = dict(mirror=mirror, bf16=bf16, bs=bs)
         return run_frozen(self.model, images, self.stats, self.pooled, **how)
 

@@ -200,7 +200,7 @@ _EVALUATE = Command(
         _RUN,
         Option(
             "FOLDER",
-            "labelled pictures, one sub-folder a class; without it, the pictures that "
+            "labeled pictures, one sub-folder a class; without it, the pictures that "
             "the run held out",
             count="?",
         ),
@@ -270,7 +270,7 @@ _CONFIG = Command(
 )
 _MODELS = Command(
     "models",
-    "List the networks that were measured: size, time, accuracy, licence.",
+    "List the networks that were measured: size, time, accuracy, license.",
     "Milliseconds are those of a picture on one core, with decoding. Accuracies are\n"
     "those of a linear probe on pets, flowers and textures, with a fifth held out.",
     (

@@ -316,7 +316,7 @@ def recording(
         yield record
 
 # %% ../../nbs/core/engine.ipynb #engine-07
-def _grey_picture(
+def _gray_picture(
     size,  # its side
     like,  # a tensor: it is on this device, and of this dtype
 ):
@@ -357,7 +357,7 @@ def feature_layer(
     ]
     hooks.append(_hook(model, f"{INPUT_OF}{head}", stop))
     with _removed_afterwards(hooks), evaluating(model), suppress(StopForward):
-        model(_grey_picture(size, layer.weight))
+        model(_gray_picture(size, layer.weight))
     return found[-1]
 
 # %% ../../nbs/core/engine.ipynb #engine-09
@@ -380,7 +380,7 @@ def feature_layers(
     names=None,  # of layers, or one name; None: the one that `feature_layer` finds
     size: int = 224,  # side of the pictures, in pixels
 ) -> FeatureLayers:
-    """Try a grey picture.
+    """Try a gray picture.
 
     Raises `ValueError` for layers that are not there, are not called, or give no
     features.
@@ -403,13 +403,13 @@ def feature_layers(
         heads = []
     reached = []
     hooks = [_hook(model, h, lambda out, h=h: reached.append(h)) for h in heads]
-    grey = _grey_picture(size, next(model.parameters()))
+    gray = _gray_picture(size, next(model.parameters()))
     with (
         _removed_afterwards(hooks),
         evaluating(model),
         recording(model, names, pool=_width_before_and_after) as record,
     ):
-        before, widths = zip(*record(grey))
+        before, widths = zip(*record(gray))
     unused = [h for h in heads if h not in reached]
     are_maps = tuple(n != width for n, width in zip(before, widths))
     return FeatureLayers(names, list(widths), unused, are_maps)

@@ -64,7 +64,7 @@ def disguise(
     """Make pictures less like photographs, as on a chessboard.
 
     At 1 nothing is lost, since a second turn brings each picture back; at 0.5 each
-    second pixel is grey. Raises `ValueError` for another dial.
+    second pixel is gray. Raises `ValueError` for another dial.
     """
     if not 0 <= dial <= 1:
         raise ValueError(f"dial is {dial}: give a number from 0 to 1")

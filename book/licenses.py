@@ -1,4 +1,4 @@
-"""Tables of licences, and how to cite the book, made from what the code knows.
+"""Tables of licenses, and how to cite the book, made from what the code knows.
 
 The networks are those that the library measured, the libraries those that the package
 asks for, and the citation is CITATION.cff.
@@ -21,7 +21,7 @@ except ImportError:
 
 
 def network_rows():
-    "A row for each measured network: its name, who trained it, and the licence."
+    "A row for each measured network: its name, who trained it, and the license."
     from tutorial_lib.core.backbones import find_backbone
     from tutorial_lib.core.pretrained import measured_backbones
 
@@ -30,12 +30,12 @@ def network_rows():
         network = find_backbone(row["name"])
         is_address = "://" in network.source
         source = row["weights"] if is_address else network.source
-        rows.append([code(row["name"]), source, network.licence])
+        rows.append([code(row["name"]), source, network.license])
     return rows
 
 
-def licence_of(package):
-    "What an installed package says of its licence, in one line; empty: nothing."
+def license_of(package):
+    "What an installed package says of its license, in one line; empty: nothing."
     about = metadata(package)
     if expression := about.get("License-Expression"):
         return expression
@@ -48,7 +48,7 @@ def licence_of(package):
 
 
 def library_rows(pyproject, extra=""):
-    """A row for each library that the package asks for: its name and its licence.
+    """A row for each library that the package asks for: its name and its license.
 
     `pyproject`: the text of pyproject.toml; `extra`: one of its extras, such as book.
     Packages that hold weights are left out: they stand among the networks.
@@ -61,7 +61,7 @@ def library_rows(pyproject, extra=""):
     if extra:
         asked = project["optional-dependencies"][extra]
     names = [Requirement(line).name for line in asked]
-    return [[name, licence_of(name)] for name in names if name not in of_weights]
+    return [[name, license_of(name)] for name in names if name not in of_weights]
 
 
 def bibtex(cff, year):
@@ -89,20 +89,20 @@ class FromFile(SphinxDirective):
 
 
 class Networks(SphinxDirective):
-    "`{networks}`: whose weights they are, and their licences."
+    "`{networks}`: whose weights they are, and their licenses."
 
     def run(self):
-        return [table(("Network", "Weights", "Licence"), network_rows())]
+        return [table(("Network", "Weights", "License"), network_rows())]
 
 
 class Libraries(FromFile):
-    "`{libraries}`, or `{libraries} book`: what pip installs, and the licences."
+    "`{libraries}`, or `{libraries} book`: what pip installs, and the licenses."
 
     optional_arguments = 1
 
     def run(self):
         rows = library_rows(self.read("pyproject.toml"), *self.arguments)
-        return [table(("Library", "Licence"), rows)]
+        return [table(("Library", "License"), rows)]
 
 
 class Citation(FromFile):
