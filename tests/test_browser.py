@@ -35,6 +35,17 @@ OVERFLOW = """() => {
         ...(wide > 0 ? [`${wide} px too wide`] : [])];
 }""".replace("MEMO", MEMO)
 
+# Boxes of code, outputs and tables that a wide window has to scroll sideways.
+SCROLLING = """() => {
+    const boxes = 'article :is(pre, table, .cell_output, .output)';
+    return [...document.querySelectorAll(boxes)].filter(
+        e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1
+    ).map(e => `${e.scrollWidth} px: ${e.innerText.slice(0, 80)}`) }"""
+
+# Open all that is folded, or fold it again.
+UNFOLD = """isOpen => document.querySelectorAll('article details').forEach(
+    e => e.open = isOpen)"""
+
 # Pictures that are stretched in one direction.
 STRETCHED = """() => {
     const shown = i => i.clientWidth / i.clientHeight;
@@ -176,7 +187,9 @@ def test_page(tab, site, name):
     tab.goto(f"{site}{name}.html", wait_until="load")
     tab.add_style_tag(content=STILL)
     tab.evaluate("() => window.MathJax?.startup?.promise?.then(() => true)")
+    tab.evaluate(UNFOLD, True)
     assert not tab.evaluate(EMPTY), "images that show nothing"
+    assert not tab.evaluate(SCROLLING), "wider than the column"
     for width in WIDTHS:
         tab.set_viewport_size({"width": width, "height": 900})
         assert not tab.evaluate(STRETCHED), f"pictures out of shape at {width} px"
@@ -195,6 +208,7 @@ def test_page(tab, site, name):
     assert set(tab.evaluate(FILTERS)) <= {"none rgba(0, 0, 0, 0)"}, (
         "a white box behind a transparent figure, or a filter over a photograph"
     )
+    tab.evaluate(UNFOLD, False)
     if name in CHAPTERS:
         open_folds(tab, Path(name).name[:2])
         assert not tab.evaluate(OVERFLOW), "an open hint or solution is too wide"
