@@ -247,7 +247,7 @@ def run(path):
 def read_arguments():
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    what = "numbers of chapters, such as 04 (default: all that are stale)"
+    what = "beginnings of names, such as 04 or cli (default: all that are stale)"
     parser.add_argument("chapters", nargs="*", help=what)
     parser.add_argument("--all", action="store_true", help="fresh chapters too")
     what = "only name the stale chapters; exit status 1 if there are any"
@@ -257,12 +257,17 @@ def read_arguments():
         parser.error(
             "TUTORIAL_DATA is set, but outputs are made on the real sets: unset it"
         )
+    for asked in args.chapters:
+        if not any(p.name.startswith(asked) for p in chapters()):
+            parser.error(
+                f"no chapter begins with {asked!r}: give one such as 04 or cli"
+            )
     return args
 
 
 def main():
     args = read_arguments()
-    todo = [p for p in chapters() if not args.chapters or p.name[:2] in args.chapters]
+    todo = [p for p in chapters() if p.name.startswith(tuple(args.chapters) or "")]
     if not args.all:
         todo = [p for p in todo if is_stale(p)]
     if args.check:

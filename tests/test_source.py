@@ -89,6 +89,13 @@ def test_stamp_is_fresh(path):
     assert stamp.minutes * n_cores <= 30, "15 minutes on the real sets, on two cores"
 
 
+def test_a_chapter_that_is_not_there_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["outputs.py", "--check", "16_none"])
+    with pytest.raises(SystemExit):
+        outputs.read_arguments()
+    assert "no chapter begins with '16_none'" in capsys.readouterr().err
+
+
 def test_words_do_not_make_outputs_stale():
     old = 'def f(x):\n    "Twice x."\n    return 2*x   # doubled\n'
     words = '    """Twice `x`,\n    of any dtype."""\n\n    # twice\n'
