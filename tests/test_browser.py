@@ -195,9 +195,11 @@ def test_page(tab, site, name):
         assert not tab.evaluate(STRETCHED), f"pictures out of shape at {width} px"
         for theme in THEMES:
             tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
-            wide, faint = tab.evaluate(OVERFLOW), tab.evaluate(FAINT)
-            assert not wide, f"{width} px, {theme}"
-            assert not faint, f"too little contrast at {width} px, {theme}"
+            for is_open in False, True:
+                tab.evaluate(UNFOLD, is_open)
+                wide, faint = tab.evaluate(OVERFLOW), tab.evaluate(FAINT)
+                assert not wide, f"{width} px, {theme}"
+                assert not faint, f"too little contrast at {width} px, {theme}"
             # Of each kind of page axe sees one in both themes. Its contrasts are slow,
             # and FAINT asks for more.
             if width != PHONE and name in QUICK:

@@ -376,6 +376,26 @@ def test_no_file_names_a_machine_or_a_registry():
     assert not found
 
 
+BRITISH = re.compile(
+    r"colo[u]r|gre[y]\b|normali[s]|regulari[s]|labelle[d]|neighbo[u]r|centr[e]\b|licen[c]e",
+    re.IGNORECASE,
+)
+
+
+def words_of(path):
+    "What somebody wrote: of a notebook the sources, without outputs."
+    if path.suffix == ".ipynb":
+        return "\n".join(cells(ROOT / path, "markdown") + cells(ROOT / path, "code"))
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_spelling_is_american():
+    kinds = ".ipynb", ".md", ".py", ".toml", ".yml"
+    pages = [path for path in tracked() if path.suffix in kinds]
+    found = {str(path): BRITISH.findall(words_of(path)) for path in pages}
+    assert not {path: words for path, words in found.items() if words}
+
+
 def test_no_large_file():
     "A chapter holds its pictures, so it may take 3 MB; anything else 2 MB."
 
